@@ -1,0 +1,286 @@
+/* C4: collective communication for training.
+ *
+ * Conventions of this header
+ * - Every function returns a c4_status unless it says otherwise: 0 is success, above 0 is not an error
+ *   (in progress), below 0 is an error. Outputs come last and are written on success only.
+ * - Counts are elements, never bytes. Zero is legal. Buffers are owned by the caller and must stay valid, and
+ *   (for inputs) unchanged, until the call or its request has completed.
+ * - Collectives are called by every rank of the communicator, in the same order on every rank. Operations on one
+ *   communicator match in call order and may overlap in time.
+ * - `request`: NULL means that the call blocks until the operation is complete on this rank (inside a group: until
+ *   c4_group_end). With a request the call returns at once and publishes a handle that c4_test or c4_wait
+ *   complete and free.
+ * - One thread at a time per communicator; different communicators may be used by different threads. A violation
+ *   is detected and returns C4_ERR_CONCURRENT_USE.
+ * - Structs that may grow start with `struct_size`: set it to sizeof of the struct, zero the rest.
+ */
+#ifndef C4_C4_H
+#define C4_C4_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define C4_VERSION_MAJOR 0
+#define C4_VERSION_MINOR 1
+#define C4_VERSION_PATCH 0
+
+/* name, value, text, advice. The hundreds tell what the caller must rebuild:
+ * -1xx the argument, -2xx a local resource, -3xx the link, -4xx the peer, -5xx the communicator, -6xx nothing: a bug. */
+#define C4_STATUS_MAP(X)                                                                                               \
+    X(OK, 0, "success", "nothing to do")                                                                               \
+    X(IN_PROGRESS, 1, "operation in progress", "call c4_test or c4_wait again")                                        \
+    X(ERR_ARGUMENT, -100, "invalid argument", "correct the argument that c4_last_error names")                         \
+    X(ERR_NULL, -101, "null pointer where one is needed", "pass a valid pointer")                                      \
+    X(ERR_COUNT, -102, "count, offset or size out of range", "check counts, displacements and their overflow")         \
+    X(ERR_DTYPE, -103, "unknown dtype", "use one of enum c4_dtype")                                                    \
+    X(ERR_OP, -104, "unknown operation, or one that this dtype does not have", "bitwise operations need integers")     \
+    X(ERR_ROOT, -105, "rank or root out of range", "ranks are 0 .. nranks-1")                                          \
+    X(ERR_OVERLAP, -106, "buffers overlap without being in place", "use disjoint buffers or the documented in-place form") \
+    X(ERR_ALIGNMENT, -107, "buffer is not aligned to its element size", "align the buffer to the dtype's size")        \
+    X(ERR_CONCURRENT_USE, -108, "two threads use one communicator at once", "give each thread its own communicator")   \
+    X(ERR_GROUP, -109, "call not allowed inside this group", "end the group first")                                    \
+    X(ERR_OPTION, -110, "invalid option value", "see `c4info options` for the accepted values")                        \
+    X(ERR_UNSUPPORTED, -111, "not supported by this build or machine", "see `c4info transports` and configure's summary") \
+    X(ERR_MEMORY, -200, "out of memory", "free memory or lower the C4_*_BYTES options")                                \
+    X(ERR_SHM, -201, "shared memory exhausted or not permitted", "raise /dev/shm (docker: --shm-size) or set C4_TRANSPORTS=tcp") \
+    X(ERR_FILES, -202, "out of file descriptors", "raise `ulimit -n`")                                                 \
+    X(ERR_PORTS, -203, "no free port", "widen C4_PORT_RANGE or the system's ip_local_port_range")                      \
+    X(ERR_SYSTEM, -204, "system call failed", "see the errno text in c4_last_error")                                   \
+    X(ERR_INTERFACE, -205, "no usable network interface", "set C4_SOCKET_IFNAME to an interface, address or CIDR")     \
+    X(ERR_LINK, -300, "connection failed", "check the network between the two hosts that c4_last_error names")         \
+    X(ERR_UNREACHABLE, -301, "no transport reaches the peer", "see `c4info transports`; check C4_TRANSPORTS on both hosts") \
+    X(ERR_AUTH, -302, "peer has the wrong key or does not belong to this job", "give all ranks the same C4_KEY_FILE or unique id") \
+    X(ERR_PROTOCOL, -303, "malformed or unexpected bytes from the peer", "check that all ranks run the same C4 version") \
+    X(ERR_TIMEOUT, -304, "deadline passed", "raise the timeout that c4_last_error names, or find the late rank with c4diag") \
+    X(ERR_PEER_DEAD, -400, "a peer process died", "see its log; rebuild the communicator with the survivors")          \
+    X(ERR_PEER_SILENT, -401, "a peer is silent", "the process is stopped or its host unreachable")                     \
+    X(ERR_PEER_ERROR, -402, "a peer reported an error", "see c4_last_error for the peer's own message")                \
+    X(ERR_ABORTED, -500, "communicator was aborted", "destroy it and create a new one")                                \
+    X(ERR_MISMATCH, -501, "ranks called different operations", "make every rank call the same operations in one order") \
+    X(ERR_DESTROYED, -502, "communicator is not usable any more", "do not use a handle after destroy or fork")         \
+    X(ERR_INTERNAL, -600, "internal error", "a bug in C4: please report it with the log")
+
+typedef enum c4_status {
+#define C4_STATUS_ENUM(name, value, text, advice) C4_##name = value,
+    C4_STATUS_MAP(C4_STATUS_ENUM)
+#undef C4_STATUS_ENUM
+} c4_status;
+
+typedef enum c4_dtype {
+    C4_INT8 = 0,
+    C4_UINT8 = 1,
+    C4_INT32 = 2,
+    C4_UINT32 = 3,
+    C4_INT64 = 4,
+    C4_UINT64 = 5,
+    C4_FLOAT16 = 6,
+    C4_FLOAT32 = 7,
+    C4_FLOAT64 = 8,
+    C4_BFLOAT16 = 9,
+    C4_FLOAT8_E4M3 = 10,
+    C4_FLOAT8_E5M2 = 11,
+    C4_NDTYPES = 12
+} c4_dtype;
+
+/* Built-in operations. Values from C4_OP_USER up are made by c4_op_create_premul. */
+typedef enum c4_op {
+    C4_SUM = 0,
+    C4_PROD = 1,
+    C4_MAX = 2,
+    C4_MIN = 3,
+    C4_AVG = 4,
+    C4_BAND = 5,
+    C4_BOR = 6,
+    C4_BXOR = 7,
+    C4_NOPS = 8,
+    C4_OP_USER = 0x10000,
+    C4_OP_LAST = 0x7fffffff
+} c4_op;
+
+typedef struct c4_comm c4_comm;
+typedef struct c4_request c4_request;
+
+#define C4_UNIQUE_ID_BYTES 128
+/* Address of the creating process and 256 secret bits. Any private channel may carry it. */
+typedef struct c4_unique_id {
+    unsigned char bytes[C4_UNIQUE_ID_BYTES];
+} c4_unique_id;
+
+typedef struct c4_comm_config {
+    size_t struct_size;
+    const char *name;    /* shown in errors and records; NULL: "world", or the parent's name with a suffix */
+    const char *options; /* "C4_TRANSPORTS=tcp C4_ALGO=ring": overrides environment and file; NULL: none */
+    int timeout_ms;      /* set-up deadline; 0: C4_SETUP_TIMEOUT_MS (60 s) */
+} c4_comm_config;
+
+/* ---- life cycle ---- */
+
+/* Creates the id of a new job on the rank that will be rank 0 of it, which must be this process. Blocks briefly. */
+c4_status c4_unique_id_create(c4_unique_id *id);
+
+/* Collective over `nranks` processes (or threads) that hold the same id. Blocks up to the set-up deadline when
+ * `request` is NULL; else `*comm` is published at once and usable only for c4_comm_abort until the request is done. */
+c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, const c4_comm_config *config,
+                         c4_request **request, c4_comm **comm);
+
+/* The same from the launcher's environment (c4run: C4_RANK, C4_NRANKS, C4_RENDEZVOUS, C4_KEY). */
+c4_status c4_comm_create_from_env(const c4_comm_config *config, c4_request **request, c4_comm **comm);
+
+/* Collective over `comm`. Ranks with the same color (>= 0) form a new communicator, ordered by key, then by rank.
+ * A negative color takes part and receives NULL. */
+c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config *config, c4_request **request,
+                        c4_comm **new_comm);
+
+/* Ends every operation of `comm` on this rank with C4_ERR_ABORTED and tells the peers. Returns within 1 s; any
+ * thread, any time. The handle must still be destroyed. */
+c4_status c4_comm_abort(c4_comm *comm);
+
+/* Frees the communicator; blocks until this rank's operations have ended. NULL is allowed. */
+c4_status c4_comm_destroy(c4_comm *comm);
+
+c4_status c4_comm_rank(const c4_comm *comm, int *rank);
+c4_status c4_comm_size(const c4_comm *comm, int *nranks);
+c4_status c4_comm_name(const c4_comm *comm, const char **name);
+/* C4_OK while the communicator works, else the error that ended it. Never blocks. */
+c4_status c4_comm_status(const c4_comm *comm);
+
+/* ---- errors ---- */
+
+const char *c4_status_name(c4_status status);   /* "C4_ERR_LINK"; static */
+const char *c4_status_text(c4_status status);   /* one line; static */
+const char *c4_status_advice(c4_status status); /* what to do; static */
+/* Text of the last error: operation, sequence number, peer, host, system error, advice. comm may be NULL: the last
+ * error of the calling thread. Valid until the next call on `comm` (NULL: of this thread). Never NULL. */
+const char *c4_last_error(const c4_comm *comm);
+
+/* ---- collectives: n = number of ranks ---- */
+
+/* recv[count] = op over ranks of send[count]. In place: send == recv. */
+c4_status c4_all_reduce(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, c4_comm *comm,
+                        c4_request **request);
+/* recv[count] of rank r = op over ranks of send[r*count ..]; send has n*count. In place: recv == send + r*count. */
+c4_status c4_reduce_scatter(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, c4_comm *comm,
+                            c4_request **request);
+/* recv[n*count]; rank r's send[count] lands at recv + r*count. In place: send == recv + rank*count. */
+c4_status c4_all_gather(const void *send, void *recv, size_t count, c4_dtype dtype, c4_comm *comm,
+                        c4_request **request);
+/* recv[count] on every rank = root's send[count]. send is read on the root only. In place: send == recv. */
+c4_status c4_broadcast(const void *send, void *recv, size_t count, c4_dtype dtype, int root, c4_comm *comm,
+                       c4_request **request);
+/* recv[count] on the root only. In place: send == recv. */
+c4_status c4_reduce(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, int root, c4_comm *comm,
+                    c4_request **request);
+/* Root's recv[n*count]. In place on the root: send == recv + root*count. */
+c4_status c4_gather(const void *send, void *recv, size_t count, c4_dtype dtype, int root, c4_comm *comm,
+                    c4_request **request);
+/* Root's send[n*count]; recv[count]. In place on the root: recv == send + root*count. */
+c4_status c4_scatter(const void *send, void *recv, size_t count, c4_dtype dtype, int root, c4_comm *comm,
+                     c4_request **request);
+/* Block p of send[n*count] goes to rank p; block p of recv[n*count] comes from rank p. In place: send == recv. */
+c4_status c4_all_to_all(const void *send, void *recv, size_t count, c4_dtype dtype, c4_comm *comm,
+                        c4_request **request);
+
+/* v-variants: counts[n] and displs[n] in elements. displs may be NULL: blocks are packed in rank order. Arrays are
+ * read before the call returns. What one rank sends to another must equal what the other expects from it. */
+c4_status c4_all_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,
+                          const size_t *recv_displs, c4_dtype dtype, c4_comm *comm, c4_request **request);
+c4_status c4_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,
+                      const size_t *recv_displs, c4_dtype dtype, int root, c4_comm *comm, c4_request **request);
+c4_status c4_scatter_v(const void *send, const size_t *send_counts, const size_t *send_displs, void *recv,
+                       size_t recv_count, c4_dtype dtype, int root, c4_comm *comm, c4_request **request);
+c4_status c4_all_to_all_v(const void *send, const size_t *send_counts, const size_t *send_displs, void *recv,
+                          const size_t *recv_counts, const size_t *recv_displs, c4_dtype dtype, c4_comm *comm,
+                          c4_request **request);
+/* send holds the blocks of all ranks packed in rank order; recv[recv_counts[rank]]. */
+c4_status c4_reduce_scatter_v(const void *send, void *recv, const size_t *recv_counts, c4_dtype dtype, c4_op op,
+                              c4_comm *comm, c4_request **request);
+
+c4_status c4_barrier(c4_comm *comm, c4_request **request);
+
+/* ---- point to point: matched per pair of ranks in call order ---- */
+c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
+c4_status c4_recv(void *recv, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
+
+/* Calls between start and end of this thread are started together at the outermost end, which blocks until those
+ * without a request are complete. Groups nest. */
+c4_status c4_group_start(void);
+c4_status c4_group_end(void);
+
+/* ---- requests ---- */
+
+/* C4_IN_PROGRESS, or the operation's status: then the request is freed and *request set to NULL. Never blocks. */
+c4_status c4_test(c4_request **request);
+/* Blocks until complete; frees the request and sets *request to NULL. */
+c4_status c4_wait(c4_request **request);
+
+/* ---- memory ---- */
+
+/* Page-aligned zeroed memory that peers on this host can map, so that collectives read and write it directly. */
+c4_status c4_mem_alloc(size_t bytes, void **memory);
+c4_status c4_mem_free(void *memory);
+/* Declares a buffer that will be used often. A hint: never needed for correctness. */
+c4_status c4_mem_register(c4_comm *comm, void *memory, size_t bytes, void **handle);
+c4_status c4_mem_deregister(c4_comm *comm, void *handle);
+
+/* ---- operations ---- */
+
+/* op = sum over ranks of scalar * x. `scalar` points to one element of `dtype` and is copied; ranks may differ. */
+c4_status c4_op_create_premul(const void *scalar, c4_dtype dtype, c4_comm *comm, c4_op *op);
+c4_status c4_op_destroy(c4_op op, c4_comm *comm);
+
+/* Element size in bytes; 0 for an unknown dtype. */
+size_t c4_dtype_size(c4_dtype dtype);
+const char *c4_dtype_name(c4_dtype dtype); /* "float32"; NULL when unknown */
+const char *c4_op_name(c4_op op);          /* "sum"; NULL when unknown */
+
+/* ---- introspection, read-only: what `c4info` prints ---- */
+
+typedef struct c4_info_option {
+    size_t struct_size;
+    const char *name;        /* "C4_SHM_RING_BYTES" */
+    const char *type;        /* "bytes", "ms", "int", "bool", "enum", "string", "list" */
+    const char *value;       /* as it applies now */
+    const char *value_source;/* "default", "file FILE", "environment", "call" */
+    const char *default_value;
+    const char *help;
+} c4_info_option;
+
+typedef struct c4_info_transport {
+    size_t struct_size;
+    const char *name;
+    int available;      /* 0: `reason` says why not and what to do */
+    const char *reason;
+    double latency_us;  /* as assumed by the cost model */
+    double bandwidth_gbs;
+    const char *capabilities; /* "windows publish map zero-copy" */
+} c4_info_transport;
+
+typedef struct c4_info_choice {
+    size_t struct_size;
+    const char *collective;  /* "all_reduce" */
+    size_t min_bytes;        /* range of message sizes this row serves, inclusive */
+    size_t max_bytes;        /* SIZE_MAX: no upper end */
+    const char *algorithm;
+    size_t chunk_bytes;
+    int lanes;
+    double predicted_us;     /* at min_bytes */
+    const char *reason;      /* "cost model", "tuning file FILE", "C4_ALGO" */
+} c4_info_choice;
+
+/* Item `index` of each list; C4_ERR_COUNT past the end. Strings live until the next call from this thread. */
+c4_status c4_info_get_option(size_t index, c4_info_option *option);
+c4_status c4_info_get_transport(size_t index, c4_info_transport *transport);
+/* For `nranks` ranks with `ranks_per_host` on each host, without creating a communicator. */
+c4_status c4_info_get_choice(int nranks, int ranks_per_host, size_t index, c4_info_choice *choice);
+/* The algorithm that `comm` would use for this call; static string. */
+c4_status c4_info_comm_algorithm(c4_comm *comm, const char *collective, size_t bytes, const char **algorithm);
+const char *c4_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

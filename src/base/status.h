@@ -1,0 +1,39 @@
+/* The two error macros, and the place where a fact becomes a status.
+ *
+ * The first function that turns a fact (an errno, a bad frame, a dead peer) into a status describes it with c4_fail,
+ * which logs it once and keeps the text for c4_last_error. Callers pass the status on in silence. */
+#ifndef C4_BASE_STATUS_H
+#define C4_BASE_STATUS_H
+
+#include <c4/c4.h>
+
+#define C4_TRY(x)                                                                                                      \
+    do {                                                                                                               \
+        c4_status c4_try_status = (x);                                                                                 \
+        if (__builtin_expect(c4_try_status < 0, 0))                                                                    \
+            return c4_try_status;                                                                                      \
+    } while (0)
+
+/* Needs a `c4_status status` in scope. */
+#define C4_TRY_GOTO(x, label)                                                                                          \
+    do {                                                                                                               \
+        status = (x);                                                                                                  \
+        if (__builtin_expect(status < 0, 0))                                                                           \
+            goto label;                                                                                                \
+    } while (0)
+
+#define C4_ERROR_TEXT_BYTES 512
+
+/* Logs "<text>: <status text>" as an error (warning for argument errors) and keeps it as this thread's last error.
+ * Returns `status`. Never blocks, never allocates. */
+c4_status c4_fail(c4_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, with strerror(error) appended. */
+c4_status c4_fail_errno(c4_status status, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* errno of a failed resource call -> status: EMFILE -> ERR_FILES, ENOMEM -> ERR_MEMORY, EADDRINUSE -> ERR_PORTS... */
+c4_status c4_status_from_errno(int error);
+/* Text of this thread's last c4_fail; "" when none. */
+const char *c4_fail_text(void);
+/* Makes `text` this thread's last error without logging it (an error carried over from another thread). */
+void c4_fail_keep(const char *text);
+
+#endif
