@@ -1,0 +1,1 @@
+pkginclude_HEADERS += include/c4/c4.h

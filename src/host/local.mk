@@ -1,0 +1,3 @@
+noinst_LTLIBRARIES += src/host/libc4_host.la
+src_host_libc4_host_la_LIBADD =
+src_host_libc4_host_la_SOURCES =

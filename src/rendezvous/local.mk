@@ -1,0 +1,3 @@
+noinst_LTLIBRARIES += src/rendezvous/libc4_rendezvous.la
+src_rendezvous_libc4_rendezvous_la_LIBADD =
+src_rendezvous_libc4_rendezvous_la_SOURCES =

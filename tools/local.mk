@@ -1,0 +1,1 @@
+# The commands have folders of their own.

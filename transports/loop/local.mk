@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += transports/loop/libc4_transport_loop.la
+transports_loop_libc4_transport_loop_la_SOURCES =
