@@ -1,0 +1,2 @@
+check_PROGRAMS += tests/base/test_options
+C4_SMOKE += tests/base/test_options
