@@ -1,0 +1,148 @@
+"""From points to cells, and the three ways to print them."""
+
+import json
+import statistics
+
+from bench_peers import CONDITIONS, MIB, ucc_reference_us
+
+SCHEMA_VERSION = 1
+STREAM_BOUND_FROM = 16 * MIB  # below, results stay in cache and the bound of memory traffic does not apply
+TCP_BOUND_FROM = 256 * 1024
+# Bytes that cross each direction of the wire, per byte of size, with 2 ranks; and whether both directions are used.
+TCP_SHARE = {"all_reduce": (1.0, "tcp2"), "reduce_scatter": (0.5, "tcp2"), "all_gather": (0.5, "tcp2"),
+             "all_to_all": (0.5, "tcp2"), "broadcast": (1.0, "tcp1")}
+
+
+class Point:
+    """One block of iterations of one library in one cell."""
+
+    def __init__(self, condition, collective, size, name, flags_ns, state, times_ns, wrong):
+        self.condition = condition
+        self.collective = collective
+        self.size = size
+        self.name = name
+        self.flags_ns = flags_ns
+        self.state = state
+        self.median_us = statistics.median(times_ns) / 1e3
+        self.p99_us = sorted(times_ns)[min(len(times_ns) - 1, int(len(times_ns) * 0.99))] / 1e3
+        self.iterations = len(times_ns)
+        self.wrong = wrong
+
+
+def size_text(size):
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} B"
+
+
+def time_text(us):
+    if us is None:
+        return "-"
+    return f"{us:.2f}" if us < 10 else f"{us:.1f}" if us < 100 else f"{us:.0f}"
+
+
+def summary(points):
+    """{median_us, low_us, high_us, trials, wrong} of the blocks of one library in one cell and state."""
+    medians = sorted(point.median_us for point in points)
+    return {"median_us": statistics.median(medians), "low_us": medians[0], "high_us": medians[-1],
+            "trials": len(points), "wrong": sum(point.wrong for point in points)}
+
+
+def bound_us(cell, limits):
+    """The machine's own limit for this cell, measured in the same run and state, or None where none applies."""
+    nranks, wire, _ = CONDITIONS[cell["condition"]]
+    size, state, collective = cell["bytes"], cell["state"], cell["collective"]
+    if nranks != 2:
+        return None
+    if wire == "shm":
+        if collective != "all_reduce" or size < STREAM_BOUND_FROM:
+            return None
+        return limits.get(("stream", size, state))
+    share, kind = TCP_SHARE.get(collective, (0.0, ""))
+    if size < TCP_BOUND_FROM or share == 0.0:
+        return None
+    return limits.get((kind, int(size * share), state))
+
+
+def cells_make(points, limits, with_ucc):
+    """One row per condition, collective, size and state that was seen."""
+    groups = {}
+    for point in points:
+        if point.state is not None:
+            key = (point.condition, point.collective, point.size, point.state)
+            groups.setdefault(key, {}).setdefault(point.name, []).append(point)
+    cells = []
+    for (condition, collective, size, state), names in groups.items():
+        libraries = {name: summary(found) for name, found in names.items()}
+        peers = {name: values for name, values in libraries.items() if name != "c4"}
+        best = min(peers, key=lambda name: peers[name]["median_us"]) if peers else None
+        c4 = libraries.get("c4")
+        cell = {"condition": condition, "collective": collective, "bytes": size, "state": state, "c4": c4,
+                "best_peer": best, "best_peer_us": peers[best]["median_us"] if best else None,
+                "ratio": peers[best]["median_us"] / c4["median_us"] if best and c4 else None,
+                "ucc_reference_us": None if with_ucc else ucc_reference_us(condition, collective, state, size),
+                "libraries": libraries}
+        limit = bound_us(cell, limits)
+        cell["bound_us"] = limit
+        cell["bound_percent"] = 100.0 * limit / c4["median_us"] if limit and c4 else None
+        cells.append(cell)
+    return cells
+
+
+def cell_columns(cell):
+    c4, best = cell["c4"], cell["best_peer"]
+    spread = f"{time_text(c4['low_us'])}-{time_text(c4['high_us'])}" if c4 else "-"
+    peer_trials = cell["libraries"][best]["trials"] if best else 0
+    wrong = sum(values["wrong"] for values in cell["libraries"].values())
+    mark = f" [UCC {time_text(cell['ucc_reference_us'])}]" if cell["ucc_reference_us"] else ""
+    return [size_text(cell["bytes"]), cell["state"], time_text(c4["median_us"] if c4 else None), spread,
+            time_text(cell["best_peer_us"]), (best or "-") + mark,
+            f"{cell['ratio']:.2f}" if cell["ratio"] else "-",
+            f"{cell['bound_percent']:.0f} %" if cell["bound_percent"] else "",
+            f"{c4['trials'] if c4 else 0}/{peer_trials}", str(wrong)]
+
+
+HEADINGS = ["size", "state", "C4 us", "C4 spread", "best us", "best peer", "peer/C4", "of bound", "trials", "wrong"]
+
+
+def sections(cells):
+    """Cells by (condition, collective), in the order in which they were measured, sizes ascending."""
+    found = {}
+    for cell in cells:
+        found.setdefault((cell["condition"], cell["collective"]), []).append(cell)
+    for rows in found.values():
+        rows.sort(key=lambda cell: (cell["state"] != "near", cell["bytes"]))
+    return found
+
+
+def text_table(cells):
+    lines = []
+    for (condition, collective), rows in sections(cells).items():
+        table = [HEADINGS] + [cell_columns(cell) for cell in rows]
+        widths = [max(len(row[i]) for row in table) for i in range(len(HEADINGS))]
+        lines.append(f"\n{condition}  {collective}")
+        lines += ["  " + "  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in table]
+    return "\n".join(lines)
+
+
+def markdown_table(cells, machine, notes):
+    lines = [f"Machine: {machine}.", ""] + [f"{note}" for note in notes] + [""]
+    for condition in dict.fromkeys(cell["condition"] for cell in cells):
+        nranks, wire, buffers = CONDITIONS[condition]
+        lines += [f"**{nranks} ranks, {wire}, {buffers} buffers**", "",
+                  "| collective | " + " | ".join(HEADINGS) + " |", "|---" * (len(HEADINGS) + 1) + "|"]
+        for (row_condition, collective), rows in sections(cells).items():
+            if row_condition == condition:
+                lines += [f"| {collective} | " + " | ".join(cell_columns(cell)) + " |" for cell in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def json_write(path, cells, points, limits, machine, notes):
+    with open(path, "w") as file:
+        json.dump({"schema_version": SCHEMA_VERSION, "machine": machine, "notes": notes, "cells": cells,
+                   "limits": [{"kind": kind, "bytes": size, "state": state, "time_us": us}
+                              for (kind, size, state), us in limits.items()],
+                   "points": [vars(point) for point in points]}, file, indent=1)
+        file.write("\n")
