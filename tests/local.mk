@@ -7,3 +7,6 @@ check_PROGRAMS += tests/harness/test_harness
 EXTRA_PROGRAMS += tests/harness/sample_cases
 check_DATA += tests/harness/sample_cases$(EXEEXT)
 C4_SMOKE += tests/harness/test_harness
+dist_check_SCRIPTS += tests/harness/test_check_layers.sh
+EXTRA_DIST += tests/check-layers.sh
+C4_SMOKE += tests/harness/test_check_layers.sh

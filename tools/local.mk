@@ -1,1 +1,1 @@
-# The commands have folders of their own.
+EXTRA_DIST += tools/demo.sh
