@@ -40,7 +40,7 @@ typedef struct c4_frame {
     uint16_t lane;
     uint16_t step;
     uint32_t bytes;     /* payload */
-    uint64_t offset;    /* payload bytes of this operation already sent on this channel */
+    uint64_t offset;    /* of the payload within its step, equal on both ends */
 } c4_frame;
 
 enum {
@@ -69,6 +69,8 @@ typedef struct c4_xfer {
     int handed_over;
     struct c4_xfer *next;       /* transport's */
     uint64_t scratch[6];        /* transport's */
+    struct c4_xfer *owner_next; /* the caller's */
+    void *owner;                /* the caller's */
 } c4_xfer;
 
 /* A piece of transport memory. */

@@ -1,0 +1,93 @@
+/* Channels, opened on first use and kept: schedules name them by writer, tag and readers. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "engine/internal.h"
+
+static uint64_t edge_hash(int writer, const int *readers, int nreaders, uint32_t tag)
+{
+    uint64_t hash = c4_hash_bytes(C4_HASH_INIT, &writer, sizeof writer);
+    hash = c4_hash_bytes(hash, &tag, sizeof tag);
+    return c4_hash_bytes(hash, readers, sizeof *readers * (size_t)nreaders);
+}
+
+/* The rail that serves all other ends: a channel with several readers needs one transport that reaches them all. */
+static c4_status edge_rail(const c4_engine *engine, int writer, const int *readers, int nreaders, const c4_rail **rail)
+{
+    int self = engine->spec.rank;
+    int other = writer == self ? readers[0] : writer;
+    if (other == self && nreaders > 1)
+        other = readers[1];
+    uint8_t index = engine->rail_of[other];
+    for (int i = 0; i < nreaders; i++)
+        if (writer == self && engine->rail_of[readers[i]] != index)
+            return c4_fail(C4_ERR_INTERNAL, "channel of rank %d spans transports", writer);
+    *rail = &engine->rails[index];
+    if ((unsigned)nreaders > (*rail)->caps.max_readers)
+        return c4_fail(C4_ERR_INTERNAL, "channel of rank %d has %d readers, transport %s takes %u", writer, nreaders,
+                       (*rail)->ops->name, (*rail)->caps.max_readers);
+    return C4_OK;
+}
+
+static c4_status edge_open(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag,
+                           c4_edge **out)
+{
+    const c4_rail *rail = NULL;
+    C4_TRY(edge_rail(engine, writer, readers, nreaders, &rail));
+    c4_edge *edge = calloc(1, sizeof *edge);
+    if (!edge)
+        return c4_fail(C4_ERR_MEMORY, "channel to rank %d", writer);
+    c4_channel_spec spec = {.struct_size = sizeof spec,
+                            .comm = engine->spec.comm_id,
+                            .tag = tag,
+                            .writer = writer,
+                            .readers = readers,
+                            .nreaders = nreaders,
+                            .depth_bytes = tag == C4_TAG_VOTE ? 4096 : 0};
+    c4_status status = rail->ops->channel_open(rail->module, &spec, &edge->channel);
+    if (status < 0) {
+        free(edge);
+        return status;
+    }
+    edge->ops = rail->ops;
+    edge->windows = (rail->caps.flags & C4_CAP_WINDOWS) != 0;
+    edge->fused_reduce = (rail->caps.flags & C4_CAP_FUSED_REDUCE) != 0;
+    edge->writer = writer == engine->spec.rank;
+    edge->writer_rank = writer;
+    edge->peer = edge->writer ? readers[0] : writer;
+    edge->nreaders = nreaders;
+    edge->tag = tag;
+    *out = edge;
+    return C4_OK;
+}
+
+c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, c4_edge **edge)
+{
+    uint64_t hash = edge_hash(writer, readers, nreaders, tag);
+    c4_edge **bucket = &engine->edges.buckets[hash % C4_EDGE_BUCKETS];
+    for (c4_edge *e = *bucket; e; e = e->hash_next) {
+        /* 64 bits of hash stand for the reader list; the rest is compared. */
+        if (e->hash == hash && e->writer_rank == writer && e->tag == tag && e->nreaders == nreaders) {
+            *edge = e;
+            return C4_OK;
+        }
+    }
+    C4_TRY(edge_open(engine, writer, readers, nreaders, tag, edge));
+    (*edge)->hash = hash;
+    (*edge)->hash_next = *bucket;
+    *bucket = *edge;
+    return C4_OK;
+}
+
+void c4_edge_close_all(c4_engine *engine)
+{
+    for (unsigned i = 0; i < C4_EDGE_BUCKETS; i++) {
+        c4_edge *next;
+        for (c4_edge *e = engine->edges.buckets[i]; e; e = next) {
+            next = e->hash_next;
+            e->ops->channel_close(e->channel);
+            free(e);
+        }
+        engine->edges.buckets[i] = NULL;
+    }
+}

@@ -1,0 +1,153 @@
+/* An engine: its rails, its active operations, its end. */
+#include "engine/engine.h"
+
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/internal.h"
+
+c4_xfer *c4_xfer_get(c4_engine *engine)
+{
+    c4_xfer *xfer = engine->idle_xfers;
+    if (!xfer)
+        return malloc(sizeof *xfer);
+    engine->idle_xfers = xfer->owner_next;
+    return xfer;
+}
+
+void c4_xfer_put(c4_engine *engine, c4_xfer *xfer)
+{
+    xfer->owner_next = engine->idle_xfers;
+    engine->idle_xfers = xfer;
+}
+
+c4_status c4_engine_create(const c4_engine_spec *spec, c4_engine **out)
+{
+    c4_engine *engine = calloc(1, sizeof *engine);
+    uint8_t *rail_of = calloc((size_t)spec->nranks, 1);
+    if (!engine || !rail_of || spec->nrails > C4_ENGINE_MAX_RAILS) {
+        free(engine);
+        free(rail_of);
+        return c4_fail(C4_ERR_MEMORY, "engine for %d ranks", spec->nranks);
+    }
+    engine->spec = *spec;
+    engine->rail_of = rail_of;
+    engine->fault_peer = -1;
+    memcpy(rail_of, spec->rail_of, (size_t)spec->nranks);
+    for (int i = 0; i < spec->nrails; i++) {
+        engine->rails[i] = spec->rails[i];
+        engine->has_posted_rails |= !(spec->rails[i].caps.flags & C4_CAP_WINDOWS);
+    }
+    pthread_mutex_init(&engine->fault_lock, NULL);
+    *out = engine;
+    return C4_OK;
+}
+
+/* A rail's error names a peer: every operation of the communicator ends with it. */
+static bool rails_progress(c4_engine *engine)
+{
+    bool moved = false;
+    for (int i = 0; i < engine->spec.nrails; i++) {
+        const c4_rail *rail = &engine->rails[i];
+        if (rail->caps.flags & C4_CAP_WINDOWS)
+            continue;
+        int peer = -1;
+        c4_status status = rail->ops->progress(rail->module, &peer);
+        moved |= status == C4_OK;
+        if (status < 0)
+            c4_engine_fault(engine, status, peer, c4_fail_text());
+    }
+    return moved;
+}
+
+static void fail_all(c4_engine *engine, c4_status status)
+{
+    while (engine->first)
+        c4_operation_fail(engine, engine->first, status);
+}
+
+bool c4_engine_progress(c4_engine *engine)
+{
+    c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
+    if (__builtin_expect(fault != 0, 0)) {
+        fail_all(engine, fault);
+        return true;
+    }
+    bool moved = engine->has_posted_rails && rails_progress(engine);
+    c4_operation *next;
+    for (c4_operation *op = engine->first; op; op = next) {
+        next = op->next;
+        moved |= c4_operation_progress(engine, op);
+    }
+    return moved;
+}
+
+void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text)
+{
+    pthread_mutex_lock(&engine->fault_lock);
+    if (atomic_load(&engine->fault) == 0) {
+        strncpy(engine->fault_text, text, sizeof engine->fault_text - 1);
+        engine->fault_peer = peer;
+        atomic_store_explicit(&engine->fault, status, memory_order_release);
+    }
+    pthread_mutex_unlock(&engine->fault_lock);
+    if (engine->spec.doorbell) {
+        __atomic_add_fetch(engine->spec.doorbell, 1, __ATOMIC_RELEASE);
+        syscall(SYS_futex, engine->spec.doorbell, FUTEX_WAKE, 1, NULL, NULL, 0);
+    }
+}
+
+c4_status c4_engine_status(const c4_engine *engine, const char **text)
+{
+    c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
+    if (text)
+        *text = fault ? engine->fault_text : "";
+    return fault;
+}
+
+c4_status c4_engine_algorithm(c4_engine *engine, const c4_call *call, const char **name)
+{
+    c4_query query;
+    const char *reason;
+    C4_TRY(c4_program_query(engine, call, &query, &reason));
+    *name = c4_algorithms[query.algorithm].name;
+    return C4_OK;
+}
+
+static void operations_free(c4_engine *engine)
+{
+    c4_operation *next;
+    for (c4_operation *op = engine->idle; op; op = next) {
+        next = op->next;
+        free(op->lanes);
+        free(op->slots);
+        free(op->tickets);
+        free(op->remote);
+        free(op->scratch);
+        free(op);
+    }
+}
+
+void c4_engine_destroy(c4_engine *engine)
+{
+    if (!engine)
+        return;
+    fail_all(engine, C4_ERR_DESTROYED);
+    c4_edge_close_all(engine);
+    for (int i = 0; i < engine->spec.nrails; i++)
+        engine->rails[i].ops->close(engine->rails[i].module);
+    c4_program_cache_fini(engine);
+    operations_free(engine);
+    c4_xfer *later;
+    for (c4_xfer *xfer = engine->idle_xfers; xfer; xfer = later) {
+        later = xfer->owner_next;
+        free(xfer);
+    }
+    pthread_mutex_destroy(&engine->fault_lock);
+    free(engine->votes);
+    free(engine->rail_of);
+    free(engine);
+}

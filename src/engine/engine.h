@@ -1,0 +1,92 @@
+/* The engine runs schedules: calls in, frames on transports, completed operations out.
+ *
+ *     call -> program (schedule bound to channels, cached) -> op (lanes with positions) -> steps -> transport
+ *
+ * One engine serves one communicator and is used by one thread at a time (or under `lock` when a progress thread
+ * helps). Only c4_engine_fault may be called from any thread. */
+#ifndef C4_ENGINE_ENGINE_H
+#define C4_ENGINE_ENGINE_H
+
+#include <c4/transport.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/status.h"
+#include "engine/call.h"
+#include "numeric/numeric.h"
+#include "schedule/algorithms.h"
+
+#define C4_ENGINE_MAX_RAILS 4
+
+typedef struct c4_edge c4_edge;
+typedef struct c4_program c4_program;
+typedef struct c4_operation c4_operation;
+typedef struct c4_recorder c4_recorder;
+
+/* A transport in use. */
+typedef struct c4_rail {
+    const c4_transport_ops *ops;
+    c4_module *module;
+    c4_transport_caps caps;
+} c4_rail;
+
+/* How to wait: see wait.c. */
+typedef struct c4_wait_policy {
+    unsigned spin_polls;    /* polls before the first yield */
+    uint64_t yield_ns;      /* how long to yield before sleeping */
+    bool pause;             /* `pause` between polls: off when ranks share cores */
+} c4_wait_policy;
+
+typedef struct c4_engine_spec {
+    int rank, nranks;
+    uint32_t comm_id;
+    uint16_t epoch;
+    const c4_layout *layout;    /* outlives the engine */
+    const c4_cost_params *cost; /* outlives the engine */
+    const c4_rail *rails;       /* copied; the modules are closed by the engine */
+    int nrails;
+    const uint8_t *rail_of;     /* [nranks], copied: index into rails; own entry unused */
+    const c4_tuning *tuning;    /* outlives the engine; may be NULL */
+    c4_recorder *recorder;      /* outlives the engine; may be NULL */
+    c4_cpu_level cpu_level;
+    c4_wait_policy wait;
+    uint32_t *doorbell;         /* futex word that wakes this engine; NULL: sleep on file descriptors alone */
+    /* Rings the doorbell once when fd becomes readable (control thread); NULL without doorbell. */
+    c4_status (*watch_fd)(void *context, int fd);
+    void *watch_context;
+    int forced_algorithm;       /* C4_ALGO; -1: choose */
+    uint32_t forced_kinds;      /* kinds that C4_ALGO applies to */
+    size_t chunk_bytes;         /* C4_CHUNK_BYTES; 0: builder's own */
+    bool deterministic;
+    bool map;                   /* consider mapped buffers */
+    int timeout_ms;             /* per operation; 0: none */
+} c4_engine_spec;
+
+typedef struct c4_engine c4_engine;
+
+c4_status c4_engine_create(const c4_engine_spec *spec, c4_engine **engine);
+/* Cancels what is pending (C4_ERR_DESTROYED), closes channels and modules. */
+void c4_engine_destroy(c4_engine *engine);
+
+/* Checks nothing that the caller could have checked. Builds or finds the program and makes an op of it, not yet started. */
+c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **op);
+/* Starts the op; it may be complete on return (c4_operation_done). Never blocks. */
+void c4_engine_start(c4_engine *engine, c4_operation *op);
+/* Moves all active operations. true when anything moved. */
+bool c4_engine_progress(c4_engine *engine);
+/* Blocks until the op is complete or failed. */
+void c4_engine_wait(c4_engine *engine, c4_operation *op);
+/* Returns the op's final status and recycles it. */
+c4_status c4_engine_finish(c4_engine *engine, c4_operation *op);
+
+bool c4_operation_done(const c4_operation *op);
+c4_status c4_operation_status(const c4_operation *op);
+
+/* From any thread: every operation, present and future, ends with `status`. The first fault wins. `text` is copied. */
+void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text);
+c4_status c4_engine_status(const c4_engine *engine, const char **text);
+
+/* Which algorithm a call would use; static name. */
+c4_status c4_engine_algorithm(c4_engine *engine, const c4_call *call, const char **name);
+
+#endif

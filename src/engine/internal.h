@@ -1,0 +1,197 @@
+/* The engine's own types. Included by src/engine/ only. */
+#ifndef C4_ENGINE_INTERNAL_H
+#define C4_ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+
+/* One end of a channel. Operations use an edge one after the other, in call order: a ticket is taken when the
+ * operation starts and served when those before it have released the edge. So frames of two operations never
+ * interleave on a channel, and overlapping operations cannot block one another for good. */
+struct c4_edge {
+    const c4_transport_ops *ops;
+    c4_channel *channel;
+    bool windows;
+    bool fused_reduce;     /* posted receives may reduce */
+    bool writer;           /* this rank writes */
+    int peer;              /* the writer, or the first reader: named in errors */
+    uint32_t next_ticket;
+    uint32_t served;
+    uint64_t hash;
+    uint32_t tag;
+    int nreaders;
+    int writer_rank;
+    struct c4_edge *hash_next;
+};
+
+#define C4_EDGE_BUCKETS 256
+
+typedef struct c4_edge_table {
+    c4_edge *buckets[C4_EDGE_BUCKETS];
+} c4_edge_table;
+
+/* Tags: builders use those below 2^16. */
+enum {
+    C4_TAG_P2P = 0x10000, /* c4_send and c4_recv */
+    C4_TAG_VOTE = 0x10001
+};
+
+/* Finds or opens this rank's end of the channel. */
+c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, c4_edge **edge);
+void c4_edge_close_all(c4_engine *engine);
+
+/* ---- programs ---- */
+
+typedef struct c4_program_key {
+    uint64_t count;
+    uint32_t what; /* kind, dtype, in place */
+    uint32_t op;   /* reduction class: what decides the schedule */
+    int32_t root;
+    uint32_t tuning_epoch;
+} c4_program_key;
+
+/* How a step is run, decided once when the schedule is bound. */
+enum { EXEC_GENERAL, EXEC_SEND, EXEC_RECV, EXEC_RECV_REDUCE };
+
+struct c4_program {
+    c4_program_key key;
+    c4_schedule *schedule;
+    c4_edge **edges;       /* of schedule->channels, then the vote's: 2 per peer */
+    uint32_t nedges;       /* with the vote's */
+    uint32_t first_vote_edge;
+    uint8_t *exec;         /* [nsteps] EXEC_* */
+    uint32_t max_terms;    /* of any step */
+    size_t bounce_bytes;   /* per lane: staging for steps whose channels have no windows */
+    c4_program *fallback;  /* of a schedule with remote terms */
+    bool posted;           /* has edges without windows */
+    uint32_t running;      /* operations that use it: not evictable */
+    bool cached;
+    c4_program *hash_next;
+    c4_program *older, *newer; /* least recently used order */
+};
+
+#define C4_PROGRAM_BUCKETS 512
+#define C4_PROGRAM_LIMIT 256
+
+typedef struct c4_program_cache {
+    c4_program *buckets[C4_PROGRAM_BUCKETS];
+    c4_program *oldest, *newest;
+    c4_program *last; /* of the previous call: most calls repeat */
+    unsigned count;
+} c4_program_cache;
+
+c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **program);
+void c4_program_release(c4_engine *engine, c4_program *program);
+void c4_program_cache_fini(c4_engine *engine);
+/* Fills a query for the call and chooses the algorithm. */
+c4_status c4_program_query(c4_engine *engine, const c4_call *call, c4_query *query, const char **reason);
+/* Turns a schedule into a program (takes ownership of it, also on failure). */
+c4_status c4_program_bind(c4_engine *engine, c4_schedule *schedule, c4_program **program);
+void c4_program_destroy(c4_program *program);
+
+/* ---- operations ---- */
+
+typedef struct c4_lane_state {
+    uint32_t loop;       /* index within the lane */
+    uint32_t step;       /* index within the loop */
+    uint32_t iteration;
+    uint32_t completed;  /* steps done, for gates */
+    bool entered;        /* the current step has posted its receives */
+    bool computed;       /* the current step has produced its results and posted its sends */
+    bool done;
+} c4_lane_state;
+
+typedef enum c4_operation_state {
+    OPERATION_PREPARED,
+    OPERATION_QUEUED,  /* waits for its edges */
+    OPERATION_VOTING,  /* waits for the peers' buffers */
+    OPERATION_RUNNING,
+    OPERATION_FLUSHING, /* lanes are done; sent spans not yet acknowledged */
+    OPERATION_DONE
+} c4_operation_state;
+
+struct c4_operation {
+    c4_operation_state state;
+    c4_status status;
+    c4_program *program;
+    const c4_schedule *schedule; /* of program, or of its fallback */
+    c4_program *active;          /* program or its fallback */
+    c4_call call;
+    const c4_reducer *reducer;
+    c4_reduction reduction;      /* the same for transports that reduce while receiving */
+    char *buffers[3];            /* by c4_buffer_id */
+    char **remote;               /* [2 * nranks] peers' SEND and RECV when the vote said yes */
+    uint32_t sequence;
+    uint32_t signature;
+    uint32_t lanes_left;
+    uint32_t voted;              /* ballots sent */
+    uint32_t votes_heard;        /* ballots read */
+    bool vote_yes;               /* this rank's own vote */
+    c4_lane_state *lanes;
+    uint32_t lanes_capacity;
+    c4_xfer **slots;             /* [nlanes][max_terms]: posted transfers of the current step of each lane */
+    uint32_t slots_capacity;
+    uint32_t *tickets;           /* [program->nedges] */
+    uint32_t tickets_capacity;
+    c4_xfer *pending;            /* handed over, not yet acknowledged */
+    char *scratch;               /* schedule's scratch, then bounce buffers, then the premultiplied input */
+    size_t scratch_capacity;
+    uint64_t start_ns;           /* for deadlines; 0: not yet waited */
+    uint64_t record;             /* recorder's handle */
+    c4_operation *next, *previous; /* active list, in call order */
+};
+
+struct c4_engine {
+    c4_engine_spec spec;
+    c4_rail rails[C4_ENGINE_MAX_RAILS];
+    uint8_t *rail_of;
+    c4_edge_table edges;
+    c4_program_cache programs;
+    c4_operation *first, *last;  /* active */
+    c4_operation *idle;          /* recycled, linked by next */
+    c4_xfer *idle_xfers;
+    uint32_t sequence;           /* of collectives */
+    bool has_posted_rails;
+    struct c4_vote_memory *votes; /* back-off of the mapping vote, see vote.c */
+    _Atomic int fault;
+    pthread_mutex_t fault_lock;
+    char fault_text[C4_ERROR_TEXT_BYTES];
+    int fault_peer;
+};
+
+/* The bytes step `step` handles in iteration `iteration`; false: nothing (skip). */
+static inline bool c4_step_range(const c4_step *step, uint32_t iteration, uint64_t *offset, uint64_t *bytes)
+{
+    *offset = (uint64_t)iteration * step->chunk;
+    if (step->total == 0) {
+        *bytes = 0;
+        return true;
+    }
+    if (*offset >= step->total)
+        return false;
+    uint64_t left = step->total - *offset;
+    *bytes = left < step->chunk ? left : step->chunk;
+    return true;
+}
+
+/* Runs one step of a lane. C4_OK: done. C4_IN_PROGRESS: call again. */
+c4_status c4_step_run(c4_engine *engine, c4_operation *op, uint32_t lane, const c4_step *step, uint64_t offset,
+                      uint64_t bytes);
+/* Runs the op's lanes as far as they go. true when anything moved. Sets state and status. */
+bool c4_lanes_run(c4_engine *engine, c4_operation *op);
+
+c4_status c4_vote_start(c4_engine *engine, c4_operation *op);
+/* C4_OK: decided; op->active and op->remote are set. */
+c4_status c4_vote_progress(c4_engine *engine, c4_operation *op);
+/* Should this call vote at all? Equal on all ranks; counts down the back-off. */
+bool c4_vote_wanted(c4_engine *engine, const c4_program *program);
+void c4_vote_learn(c4_engine *engine, const c4_program *program, bool yes);
+
+bool c4_operation_progress(c4_engine *engine, c4_operation *op);
+
+c4_xfer *c4_xfer_get(c4_engine *engine);
+void c4_xfer_put(c4_engine *engine, c4_xfer *xfer);
+
+/* Ends the op with an error and releases what it holds. */
+void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status);
+
+#endif

@@ -1,0 +1,319 @@
+/* The life of an operation: prepared (program and memory), queued behind earlier users of its channels, voting,
+ * running, flushing, done; then recycled. In the steady state nothing is allocated. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "engine/internal.h"
+
+static c4_status grow(void *array, uint32_t *capacity, size_t needed, size_t element)
+{
+    void **memory = array;
+    if (needed <= *capacity)
+        return C4_OK;
+    void *bigger = realloc(*memory, needed * element);
+    if (!bigger)
+        return c4_fail(C4_ERR_MEMORY, "operation of %zu parts", needed);
+    *memory = bigger;
+    *capacity = (uint32_t)needed;
+    return C4_OK;
+}
+
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Bytes of scratch and bounce that `program` needs, without its fallback. */
+static size_t program_scratch(const c4_program *program)
+{
+    size_t bounce = (program->bounce_bytes + 63) / 64 * 64;
+    return (program->schedule->scratch_bytes + 63) / 64 * 64 + bounce * program->schedule->nlanes;
+}
+
+static c4_status reserve_scratch(c4_operation *op, size_t bytes)
+{
+    if (bytes <= op->scratch_capacity)
+        return C4_OK;
+    free(op->scratch);
+    op->scratch_capacity = 0;
+    op->scratch = aligned_alloc(64, (bytes + 4095) / 4096 * 4096);
+    if (!op->scratch)
+        return c4_fail(C4_ERR_MEMORY, "%zu bytes of scratch", bytes);
+    op->scratch_capacity = (bytes + 4095) / 4096 * 4096;
+    return C4_OK;
+}
+
+static c4_status reserve_parts(c4_operation *op)
+{
+    const c4_program *p = op->program, *f = p->fallback ? p->fallback : p;
+    uint32_t nlanes = max_u32(p->schedule->nlanes, f->schedule->nlanes);
+    size_t nslots = (size_t)nlanes * max_u32(p->max_terms, f->max_terms);
+    uint32_t before = op->slots_capacity;
+    C4_TRY(grow(&op->lanes, &op->lanes_capacity, nlanes, sizeof *op->lanes));
+    C4_TRY(grow(&op->tickets, &op->tickets_capacity, p->nedges, sizeof *op->tickets));
+    C4_TRY(grow(&op->slots, &op->slots_capacity, nslots, sizeof *op->slots));
+    if (op->slots_capacity > before)
+        memset(op->slots + before, 0, (op->slots_capacity - before) * sizeof *op->slots);
+    if (p->fallback && !op->remote) {
+        op->remote = calloc(2 * (size_t)p->schedule->nranks, sizeof *op->remote);
+        if (!op->remote)
+            return c4_fail(C4_ERR_MEMORY, "operation");
+    }
+    return C4_OK;
+}
+
+/* premul-sum: the input is multiplied once, into scratch, and the sum reads it there. */
+static c4_status premultiply(c4_operation *op, size_t offset)
+{
+    c4_call *call = &op->call;
+    char *copy = op->scratch + offset;
+    op->reducer->premul(copy, call->send, call->premul, call->send_bytes / op->reducer->element_bytes);
+    op->buffers[C4_BUFFER_SEND] = copy;
+    return C4_OK;
+}
+
+static c4_status operation_init(c4_engine *engine, c4_operation *op, const c4_call *call)
+{
+    op->call = *call;
+    op->active = op->program;
+    op->schedule = op->program->schedule;
+    C4_TRY(reserve_parts(op));
+    size_t scratch = program_scratch(op->program);
+    if (op->program->fallback && program_scratch(op->program->fallback) > scratch)
+        scratch = program_scratch(op->program->fallback);
+    size_t premul = call->premul ? call->send_bytes : 0;
+    if (scratch + premul)
+        C4_TRY(reserve_scratch(op, scratch + premul));
+    op->reducer = c4_reducer_get(call->dtype, call->op, engine->spec.cpu_level);
+    op->reduction = (c4_reduction){op->reducer->reduce2, op->reducer->element_bytes};
+    op->buffers[C4_BUFFER_SEND] = (char *)call->send;
+    op->buffers[C4_BUFFER_RECV] = call->recv;
+    op->buffers[C4_BUFFER_SCRATCH] = op->scratch;
+    if (call->premul)
+        C4_TRY(premultiply(op, scratch));
+    op->status = C4_IN_PROGRESS;
+    op->state = OPERATION_PREPARED;
+    op->start_ns = 0;
+    return C4_OK;
+}
+
+static void operation_recycle(c4_engine *engine, c4_operation *op)
+{
+    if (op->program)
+        c4_program_release(engine, op->program);
+    op->program = NULL;
+    op->next = engine->idle;
+    engine->idle = op;
+}
+
+c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **out)
+{
+    c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
+    if (fault)
+        return fault;
+    c4_operation *op = engine->idle;
+    if (op)
+        engine->idle = op->next;
+    else
+        op = calloc(1, sizeof *op);
+    if (!op)
+        return c4_fail(C4_ERR_MEMORY, "operation");
+    c4_status status = c4_program_get(engine, call, &op->program);
+    if (status == C4_OK)
+        status = operation_init(engine, op, call);
+    if (status < 0) {
+        operation_recycle(engine, op);
+        return status;
+    }
+    *out = op;
+    return C4_OK;
+}
+
+/* ---- start ---- */
+
+/* What must be equal on all ranks of the call; hashed into every frame. */
+static uint32_t call_signature(const c4_call *call)
+{
+    bool p2p = call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV;
+    uint32_t kind = p2p ? C4_KIND_SEND : call->kind;
+    uint32_t op = call->op >= C4_OP_USER ? C4_OP_USER : call->op;
+    uint32_t root = p2p ? 0 : (uint32_t)call->root;
+    uint64_t h = (uint64_t)kind << 56 ^ (uint64_t)call->dtype << 48 ^ (uint64_t)op << 24 ^ root;
+    if (call->kind < C4_KIND_ALL_GATHER_V || call->kind > C4_KIND_REDUCE_SCATTER_V)
+        h ^= call->count * 0x9e3779b97f4a7c15u;
+    h *= 0xff51afd7ed558ccdu;
+    return (uint32_t)(h ^ h >> 32);
+}
+
+static void list_append(c4_engine *engine, c4_operation *op)
+{
+    op->next = NULL;
+    op->previous = engine->last;
+    *(engine->last ? &engine->last->next : &engine->first) = op;
+    engine->last = op;
+}
+
+static void list_remove(c4_engine *engine, c4_operation *op)
+{
+    *(op->previous ? &op->previous->next : &engine->first) = op->next;
+    *(op->next ? &op->next->previous : &engine->last) = op->previous;
+}
+
+static void edges_release(c4_operation *op)
+{
+    for (uint32_t i = 0; i < op->program->nedges; i++)
+        op->program->edges[i]->served++;
+}
+
+static void operation_end(c4_engine *engine, c4_operation *op, c4_status status)
+{
+    op->status = status;
+    op->state = OPERATION_DONE;
+    list_remove(engine, op);
+}
+
+static void lanes_begin(c4_operation *op)
+{
+    memset(op->lanes, 0, op->schedule->nlanes * sizeof *op->lanes);
+    op->lanes_left = op->schedule->nlanes;
+    op->state = OPERATION_RUNNING;
+}
+
+static void pending_reap(c4_engine *engine, c4_operation *op)
+{
+    c4_xfer **link = &op->pending;
+    while (*link) {
+        c4_xfer *xfer = *link;
+        if (xfer->state < 0) {
+            c4_operation_fail(engine, op, xfer->state);
+            return;
+        }
+        if (xfer->state == C4_OK) {
+            *link = xfer->owner_next;
+            c4_xfer_put(engine, xfer);
+        } else {
+            link = &xfer->owner_next;
+        }
+    }
+    if (!op->pending && op->state == OPERATION_FLUSHING)
+        operation_end(engine, op, C4_OK);
+}
+
+static bool queue_leave(c4_engine *engine, c4_operation *op)
+{
+    for (uint32_t i = 0; i < op->program->nedges; i++)
+        if (op->program->edges[i]->served != op->tickets[i])
+            return false;
+    if (!op->program->fallback) {
+        lanes_begin(op);
+        return true;
+    }
+    if (!c4_vote_wanted(engine, op->program)) {
+        op->active = op->program->fallback;
+        op->schedule = op->active->schedule;
+        lanes_begin(op);
+        return true;
+    }
+    c4_status status = c4_vote_start(engine, op);
+    op->state = OPERATION_VOTING;
+    if (status < 0)
+        c4_operation_fail(engine, op, status);
+    else if (status == C4_OK)
+        lanes_begin(op);
+    return true;
+}
+
+bool c4_operation_progress(c4_engine *engine, c4_operation *op)
+{
+    bool moved = false;
+    if (op->state == OPERATION_QUEUED)
+        moved = queue_leave(engine, op);
+    else if (op->state == OPERATION_VOTING) {
+        c4_status status = c4_vote_progress(engine, op);
+        moved = status != C4_IN_PROGRESS;
+        if (status < 0)
+            c4_operation_fail(engine, op, status);
+        else if (status == C4_OK)
+            lanes_begin(op);
+    }
+    if (op->state == OPERATION_RUNNING) {
+        moved |= op->lanes_left && c4_lanes_run(engine, op);
+        if (op->state == OPERATION_RUNNING && op->lanes_left == 0) {
+            edges_release(op);
+            op->state = OPERATION_FLUSHING;
+            moved = true;
+        }
+    }
+    if (op->state == OPERATION_FLUSHING) {
+        if (op->pending)
+            pending_reap(engine, op);
+        else
+            operation_end(engine, op, C4_OK);
+    }
+    return moved;
+}
+
+void c4_engine_start(c4_engine *engine, c4_operation *op)
+{
+    bool p2p = op->call.kind == C4_KIND_SEND || op->call.kind == C4_KIND_RECV;
+    for (uint32_t i = 0; i < op->program->nedges; i++)
+        op->tickets[i] = op->program->edges[i]->next_ticket++;
+    /* Point-to-point calls are numbered per channel: other ranks do not see them. */
+    op->sequence = p2p && op->program->nedges ? op->tickets[0] : p2p ? 0 : ++engine->sequence;
+    op->signature = call_signature(&op->call);
+    op->state = OPERATION_QUEUED;
+    list_append(engine, op);
+    c4_operation_progress(engine, op);
+}
+
+/* ---- end ---- */
+
+bool c4_operation_done(const c4_operation *op)
+{
+    return op->state == OPERATION_DONE;
+}
+
+c4_status c4_operation_status(const c4_operation *op)
+{
+    return op->status;
+}
+
+static void xfer_drop(c4_engine *engine, c4_xfer *xfer)
+{
+    const c4_edge *edge = xfer->owner;
+    if (xfer->state == C4_IN_PROGRESS)
+        edge->ops->cancel(edge->channel, xfer);
+    c4_xfer_put(engine, xfer);
+}
+
+/* Takes everything posted back from the transports: after an error the caller may free its buffers. */
+static void xfers_cancel(c4_engine *engine, c4_operation *op)
+{
+    for (uint32_t i = 0; i < op->slots_capacity; i++) {
+        if (op->slots[i])
+            xfer_drop(engine, op->slots[i]);
+        op->slots[i] = NULL;
+    }
+    while (op->pending) {
+        c4_xfer *xfer = op->pending;
+        op->pending = xfer->owner_next;
+        xfer_drop(engine, xfer);
+    }
+}
+
+/* A channel that lost a frame cannot serve later calls: the communicator ends with its first failed operation. */
+void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status)
+{
+    xfers_cancel(engine, op);
+    operation_end(engine, op, status);
+    c4_engine_fault(engine, status, -1, c4_fail_text());
+}
+
+c4_status c4_engine_finish(c4_engine *engine, c4_operation *op)
+{
+    c4_status status = op->status;
+    operation_recycle(engine, op);
+    return status;
+}
