@@ -1,5 +1,7 @@
 # Runs schedules: lanes, requests, progress, waiting.
-src_engine_libc4_engine_la_SOURCES += \
+noinst_LTLIBRARIES += src/engine/libc4_engine.la
+src_engine_libc4_engine_la_LIBADD =
+src_engine_libc4_engine_la_SOURCES = \
     src/engine/call.h \
     src/engine/edge.c \
     src/engine/engine.c src/engine/engine.h \
