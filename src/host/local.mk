@@ -1,3 +1,4 @@
 noinst_LTLIBRARIES += src/host/libc4_host.la
 src_host_libc4_host_la_LIBADD =
 src_host_libc4_host_la_SOURCES =
+src_host_libc4_host_la_SOURCES += src/host/cpu.c src/host/cpu.h
