@@ -10,3 +10,5 @@ C4_SMOKE += tests/harness/test_harness
 dist_check_SCRIPTS += tests/harness/test_check_layers.sh
 EXTRA_DIST += tests/check-layers.sh
 C4_SMOKE += tests/harness/test_check_layers.sh
+dist_check_SCRIPTS += tests/harness/test_install_packages.sh tests/harness/test_exports.sh
+C4_SMOKE += tests/harness/test_install_packages.sh
