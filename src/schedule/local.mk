@@ -1,3 +1,22 @@
 noinst_LTLIBRARIES += src/schedule/libc4_schedule.la
 src_schedule_libc4_schedule_la_LIBADD =
-src_schedule_libc4_schedule_la_SOURCES =
+src_schedule_libc4_schedule_la_SOURCES = \
+    src/schedule/algorithms.c \
+    src/schedule/algorithms.h \
+    src/schedule/blocks.h \
+    src/schedule/builder.c \
+    src/schedule/builder.h \
+    src/schedule/builders.h \
+    src/schedule/choose.c \
+    src/schedule/cost.c \
+    src/schedule/cost.h \
+    src/schedule/direct.c \
+    src/schedule/duplex.c \
+    src/schedule/flows.c \
+    src/schedule/kinds.c \
+    src/schedule/kinds.h \
+    src/schedule/pack.c \
+    src/schedule/rsag.c \
+    src/schedule/schedule.c \
+    src/schedule/schedule.h \
+    src/schedule/tuning.c

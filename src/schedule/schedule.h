@@ -16,9 +16,19 @@
  *
  * A *lane* is a list of loops; a loop runs its steps `iterations` times. In iteration i a step handles the bytes
  * [i*chunk, min((i+1)*chunk, total)) of each of its terms; when that range is empty the step is skipped (both ends of a channel see
- * the same total and chunk, so both skip), except that steps with total 0 run in every iteration. Lanes run concurrently; a step may wait for another lane.
+ * the same total and chunk, so both skip), except that steps with total 0 run in every iteration. Lanes run concurrently; a step
+ * may wait for another lane.
  *
- * Buffers are symbolic, so that a schedule can be cached and used with any addresses. */
+ * Buffers are symbolic, so that a schedule can be cached and used with any addresses.
+ *
+ * What a schedule may rely on (and what prove.c holds it to):
+ * - A step folds once all its sources are there. Its lane goes on once its frames were taken: a frame of up to
+ *   C4_SCHEDULE_EAGER_BYTES is taken by every channel that has no other frame waiting, a larger one perhaps not before the reader's
+ *   step has begun. So rendezvous transports, and rings with room for one frame, are enough.
+ * - That a frame was taken says nothing about its receipt. The span it came from stays unchanged until a frame that could only be sent
+ *   after the receipt has arrived here; the span is the step's first LOCAL destination, else its LOCAL source.
+ * - In place, SEND and RECV overlap exactly as c4.h says. Input is read through RECV where RECV holds all of it, and through SEND
+ *   in the kinds whose output lies inside the input (reduce_scatter, scatter and their v-forms). */
 #ifndef C4_SCHEDULE_SCHEDULE_H
 #define C4_SCHEDULE_SCHEDULE_H
 
@@ -45,10 +55,12 @@ typedef enum c4_kind {
     C4_NKINDS
 } c4_kind;
 
+#define C4_SCHEDULE_EAGER_BYTES 4096u
+
 const char *c4_kind_name(c4_kind kind); /* "all_reduce"; NULL when unknown */
 
 typedef enum c4_buffer_id {
-    C4_BUFFER_SEND,   /* the caller's input; read only. In place: the builder is told and uses RECV alone */
+    C4_BUFFER_SEND,   /* the caller's input; read only. In place: see above */
     C4_BUFFER_RECV,   /* the caller's output */
     C4_BUFFER_SCRATCH /* schedule->scratch_bytes, uninitialised */
 } c4_buffer_id;
