@@ -1,11 +1,11 @@
-/* Layout in pixels of a 880 x 500 canvas. The running mean is exponential and corrected for its start, so that it
- * begins on the curve; its memory is a twentieth of the run. */
+/* Layout in pixels of a 880 x 500 canvas. The mean is taken over a window centred on each step, a twentieth of the run
+ * wide, so that it does not lag behind; long curves are thinned to what the width can show. */
 #include "tools/c4train/chart.h"
 
 #include <math.h>
 #include <stdbool.h>
 
-enum { WIDTH = 880, HEIGHT = 500, LEFT = 76, RIGHT = 34, TOP = 84, BOTTOM = 62 };
+enum { WIDTH = 880, HEIGHT = 500, LEFT = 76, RIGHT = 34, TOP = 84, BOTTOM = 62, MOST_POINTS = 2000 };
 
 #define BLUE "#2563eb"
 #define ORANGE "#ea580c"
@@ -110,21 +110,46 @@ static void put_grid(const frame *f)
     }
 }
 
-/* One polyline; a value that is not finite breaks it. */
-static void put_curve(const frame *f, const c4_chart *chart, double memory, const char *style)
+/* Sum and number of the finite values in a window that only moves up. */
+typedef struct window {
+    const double *values;
+    size_t low, high; /* values[low .. high) are in */
+    double sum;
+    size_t finite;
+} window;
+
+static void window_take(window *w, size_t index, int sign)
 {
-    double mean = 0, weight = 0;
+    if (!isfinite(w->values[index]))
+        return;
+    w->sum += sign * w->values[index];
+    w->finite += (size_t)sign;
+}
+
+static void window_move(window *w, size_t low, size_t high)
+{
+    while (w->high < high)
+        window_take(w, w->high++, 1);
+    while (w->low < low)
+        window_take(w, w->low++, -1);
+}
+
+/* One polyline of means over 2 * reach + 1 values, fewer near the ends, so that it meets the curve there. A value
+ * that is not finite breaks it. */
+static void put_curve(const frame *f, const c4_chart *chart, size_t reach, const char *style)
+{
+    window w = {.values = chart->values};
+    size_t stride = chart->count / MOST_POINTS + 1;
     bool open = false;
     fprintf(f->out, "<path fill='none' stroke-linejoin='round' stroke-linecap='round' %s d='", style);
     for (size_t i = 0; i < chart->count; i++) {
-        if (!isfinite(chart->values[i])) {
-            open = false;
-            continue;
-        }
-        mean = memory * mean + (1 - memory) * chart->values[i];
-        weight = memory * weight + (1 - memory);
-        fprintf(f->out, "%c%.1f %.1f", open ? 'L' : 'M', x_at(f, (double)i + 1), y_at(f, mean / weight));
-        open = true;
+        bool drawn = i % stride == 0 || i + 1 == chart->count;
+        size_t left = chart->count - 1 - i, nearer = i < left ? i : left, side = nearer < reach ? nearer : reach;
+        window_move(&w, i - side, i + side + 1);
+        if (drawn && isfinite(chart->values[i]))
+            fprintf(f->out, "%c%.1f %.1f", open ? 'L' : 'M', x_at(f, (double)i + 1), y_at(f, w.sum / (double)w.finite));
+        if (drawn)
+            open = isfinite(chart->values[i]);
     }
     fputs("'/>\n", f->out);
 }
@@ -146,7 +171,7 @@ static void put_legend(FILE *out, const c4_chart *chart)
     fprintf(out, "<path d='M%.1f %.1fh26' stroke='" BLUE "' stroke-opacity='0.35' stroke-width='1.5'/>\n", x + 12, y);
     put_text(out, x + 48, y + 4.5, "", chart->curve_label);
     fprintf(out, "<path d='M%.1f %.1fh26' stroke='" BLUE "' stroke-width='2.5'/>\n", x + 12, y + 21);
-    put_text(out, x + 48, y + 25.5, "", "running mean");
+    put_text(out, x + 48, y + 25.5, "", "moving mean");
     if (!chart->npoints)
         return;
     fprintf(out, "<circle cx='%.1f' cy='%.1f' r='4.5' fill='" ORANGE "'/>\n", x + 25, y + 42);
@@ -174,7 +199,7 @@ void c4_chart_write(const c4_chart *chart, FILE *out)
     put_labels(out, chart);
     put_grid(&f);
     put_curve(&f, chart, 0, "stroke='" BLUE "' stroke-opacity='0.35' stroke-width='1.5'");
-    put_curve(&f, chart, 1 - 1 / fmax(1, (double)chart->count / 20), "stroke='" BLUE "' stroke-width='2.5'");
+    put_curve(&f, chart, chart->count / 40 + 1, "stroke='" BLUE "' stroke-width='2.5'");
     put_points(&f, chart);
     put_legend(out, chart);
     fputs("</svg>\n", out);

@@ -16,7 +16,7 @@ typedef struct c4_chart {
     const char *x_label;
     const char *y_label;
     const char *curve_label;
-    const double *values; /* at x = 1, 2, ...; the curve, drawn thin, and over it a running mean */
+    const double *values; /* at x = 1, 2, ...; the curve, drawn thin, and over it a moving mean */
     size_t count;
     const char *points_label;
     const c4_chart_point *points; /* drawn as dots; may be none */

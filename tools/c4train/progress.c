@@ -69,8 +69,13 @@ void c4_progress_format(const c4_progress *progress, const c4_progress_state *st
         snprintf(part, sizeof part, " loss %6.4f ", state->loss);
         append(line, bytes, part);
     }
-    snprintf(part, sizeof part, " %7.0f tok/s  comm %4.1f%%  %ld:%02ld left", state->tokens_per_s,
-             100 * state->comm_share, (long)eta / 60, (long)eta % 60);
+    if (isnan(state->tokens_per_s))
+        snprintf(part, sizeof part, " %7.2f ms/step ", state->step_ms);
+    else
+        snprintf(part, sizeof part, " %7.0f tok/s ", state->tokens_per_s);
+    append(line, bytes, part);
+    snprintf(part, sizeof part, " comm %4.1f%%  %ld:%02ld left", 100 * state->comm_share, (long)eta / 60,
+             (long)eta % 60);
     append(line, bytes, part);
 }
 

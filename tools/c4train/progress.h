@@ -20,7 +20,8 @@ typedef struct c4_progress {
 typedef struct c4_progress_state {
     long step;          /* steps done, those before this run included */
     double loss;        /* NaN: none to show */
-    double tokens_per_s;
+    double tokens_per_s; /* NaN: none */
+    double step_ms;     /* mean; shown when there are no tokens */
     double comm_share;  /* 0 .. 1 */
 } c4_progress_state;
 

@@ -16,11 +16,11 @@ void c4_report_start(const c4_trainer *t)
     double params = (double)c4_layout_params(&t->config);
     if (t->job->rank != 0 || o->quiet)
         return;
-    fprintf(stderr, "c4train: %.2f M parameters (%lld layers x %lld), %d rank%s, batch %lld x %lld bytes, ", params / 1e6,
-            (long long)o->layers, (long long)o->dim, t->job->nranks, t->job->nranks == 1 ? "" : "s",
-            (long long)o->batch, (long long)o->seq);
+    fprintf(stderr, "c4train: %.2f M parameters (%lld layers x %lld), %d rank%s, ", params / 1e6, (long long)o->layers,
+            (long long)o->dim, t->job->nranks, t->job->nranks == 1 ? "" : "s");
     if (t->model)
-        fprintf(stderr, "%.1f MB of text", (double)t->corpus.size / 1e6);
+        fprintf(stderr, "batch %lld x %lld bytes, %.1f MB of text", (long long)o->batch, (long long)o->seq,
+                (double)t->corpus.size / 1e6);
     else
         fprintf(stderr, "synthetic compute of %g ms a step", o->step_ms);
     fprintf(stderr, ", %zu gradient bucket%s%s\n", t->buckets.nbuckets, t->buckets.nbuckets == 1 ? "" : "s",
@@ -34,14 +34,16 @@ c4_status c4_report_collect(const c4_trainer *t, c4_train_summary *summary)
     double times[3] = {(double)t->times.step_ns, (double)t->times.comm_ns, (double)t->times.exposed_ns};
     c4_status status = c4_all_reduce(times, times, 3, C4_FLOAT64, C4_SUM, t->job->comm, NULL);
     C4_TRY(c4_train_job_check(t->job, status, "all_reduce of the times"));
-    double tokens = (double)t->options->batch * (double)t->options->seq * (double)(t->step - t->start);
+    double steps = (double)(t->step - t->start), seconds = (double)t->times.step_ns * 1e-9;
+    double tokens = steps * (double)(t->options->batch * t->options->seq);
     bool stepped = times[0] > 0, trained = t->model && t->step > 0;
     *summary = (c4_train_summary){
         .loss_first = trained ? t->curve[0] : (double)NAN,
         .loss_last = trained ? t->curve[t->step - 1] : (double)NAN,
         .eval_last = t->nevals ? t->evals[t->nevals - 1].y : (double)NAN,
-        .seconds = (double)t->times.step_ns * 1e-9,
-        .tokens_per_s = stepped ? tokens / ((double)t->times.step_ns * 1e-9) : 0,
+        .seconds = seconds,
+        .tokens_per_s = stepped && t->model ? tokens / seconds : (double)NAN,
+        .step_ms = stepped ? 1e3 * seconds / steps : (double)NAN,
         .comm_share = stepped ? times[1] / times[0] : 0,
         .exposed_share = stepped ? times[2] / times[0] : 0,
         .weights_hash = c4_trainer_weights_hash(t),
@@ -56,8 +58,12 @@ static void print_closing(const c4_trainer *t, const c4_train_summary *s)
         fprintf(stderr, ", loss %.3f -> %.3f", s->loss_first, s->loss_last);
     if (!isnan(s->eval_last))
         fprintf(stderr, " (held-out %.3f)", s->eval_last);
-    fprintf(stderr, ", %.0f tokens/s, communication %.1f%% of step time (%.1f%% after the backward pass)\n",
-            s->tokens_per_s, 100 * s->comm_share, 100 * s->exposed_share);
+    if (!isnan(s->tokens_per_s))
+        fprintf(stderr, ", %.0f tokens/s", s->tokens_per_s);
+    else if (!isnan(s->step_ms))
+        fprintf(stderr, ", %.2f ms a step", s->step_ms);
+    fprintf(stderr, ", communication %.1f%% of step time (%.1f%% after the backward pass)\n", 100 * s->comm_share,
+            100 * s->exposed_share);
 }
 
 /* ---- JSON ---- */
@@ -78,6 +84,7 @@ static bool fill_json(cJSON *root, const c4_trainer *t, const c4_train_summary *
         {"comm_share", s->comm_share},
         {"exposed_comm_share", s->exposed_share},
         {"seconds", s->seconds},
+        {"step_ms_mean", s->step_ms},
         {"nranks", t->job->nranks},
         {"params", (double)c4_layout_params(&t->config)},
         {"steps", (double)t->step},
@@ -96,7 +103,7 @@ static bool fill_json(cJSON *root, const c4_trainer *t, const c4_train_summary *
     char hash[32];
     snprintf(hash, sizeof hash, "%016" PRIx64, s->weights_hash);
     bool good = cJSON_AddBoolToObject(root, "overlap", !o->no_overlap) != NULL;
-    good = good && cJSON_AddStringToObject(root, "weights_fnv1a", hash) != NULL;
+    good = good && cJSON_AddItemToObject(root, "weights_fnv1a", t->model ? cJSON_CreateString(hash) : cJSON_CreateNull());
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         good = good && cJSON_AddNumberToObject(root, numbers[i].name, numbers[i].value) != NULL;
     cJSON *curve = good ? cJSON_CreateDoubleArray(t->curve, (int)t->step) : NULL;
@@ -130,14 +137,25 @@ static c4_status write_json(const c4_trainer *t, const c4_train_summary *s)
 
 /* ---- chart ---- */
 
+static void print_subtitle(const c4_trainer *t, const c4_train_summary *s, char *text, size_t bytes)
+{
+    const c4_train_options *o = t->options;
+    char rate[96];
+    if (t->model)
+        snprintf(rate, sizeof rate, "batch %lld x %lld bytes, %.0f tokens/s", (long long)o->batch, (long long)o->seq,
+                 s->tokens_per_s);
+    else
+        snprintf(rate, sizeof rate, "%g ms of compute a step%s", o->step_ms, o->no_overlap ? ", no overlap" : "");
+    snprintf(text, bytes, "%.2f M parameters, %d rank%s, %s, %.1f%% of the time in communication",
+             (double)c4_layout_params(&t->config) / 1e6, t->job->nranks, t->job->nranks == 1 ? "" : "s", rate,
+             100 * s->comm_share);
+}
+
 static c4_status write_svg(const c4_trainer *t, const c4_train_summary *s)
 {
     const c4_train_options *o = t->options;
     char subtitle[256];
-    snprintf(subtitle, sizeof subtitle, "%.2f M parameters, %d rank%s, batch %lld x %lld bytes, %.0f tokens/s, %.1f%% of "
-             "the time in communication", (double)c4_layout_params(&t->config) / 1e6, t->job->nranks,
-             t->job->nranks == 1 ? "" : "s", (long long)o->batch, (long long)o->seq, s->tokens_per_s,
-             100 * s->comm_share);
+    print_subtitle(t, s, subtitle, sizeof subtitle);
     c4_chart chart = {
         .title = t->model ? "c4train: training loss" : "c4train: step time with synthetic compute",
         .subtitle = subtitle,

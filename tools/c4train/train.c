@@ -66,11 +66,12 @@ static c4_status evaluate(c4_trainer *t)
 static void show(const c4_trainer *t, c4_progress *progress)
 {
     double seconds = (double)t->times.step_ns * 1e-9;
-    double tokens = (double)t->options->batch * (double)t->options->seq * (double)(t->step - t->start);
+    double steps = (double)(t->step - t->start), tokens = steps * (double)(t->options->batch * t->options->seq);
     c4_progress_state state = {
         .step = t->step,
         .loss = t->model ? t->curve[t->step - 1] : (double)NAN,
-        .tokens_per_s = tokens / seconds,
+        .tokens_per_s = t->model ? tokens / seconds : (double)NAN,
+        .step_ms = 1e3 * seconds / steps,
         .comm_share = (double)t->times.comm_ns / (double)t->times.step_ns,
     };
     c4_progress_update(progress, &state);
