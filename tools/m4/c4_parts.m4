@@ -1,4 +1,4 @@
-# C4_PART(NAME, WHAT, DEBIAN-PACKAGE, CHECK): one optional part, --with-NAME=yes|no|auto|DIR.
+# C4_PART(NAME, WHAT, HOW-TO-GET-IT, CHECK): one optional part, --with-NAME=yes|no|auto|DIR.
 #
 # CHECK is shell and m4 code that sets c4_found=yes when the part is usable; $c4_dir is the DIR of --with-NAME=DIR, or
 # empty. It sets C4_<NAME>_CFLAGS and C4_<NAME>_LIBS. Asking for a part that is missing is an error.
@@ -16,7 +16,7 @@ AS_CASE([$c4_found:$with_$1],
         AC_DEFINE([C4_HAVE_]c4_upper, [1], [Define to 1 to use: $2.])],
     [no:no], [c4_with_$1="no (--without-$1)"],
     [no:auto], [c4_with_$1="no (missing: $3)"],
-    [no:*], [AC_MSG_ERROR([--with-$1=$with_$1: not found. Install it (Debian: apt-get install $3), give --with-$1=DIR, or leave it out with --with-$1=no])])
+    [no:*], [AC_MSG_ERROR([--with-$1=$with_$1: not found. To get it: $3. Or give --with-$1=DIR, or leave it out with --with-$1=no])])
 AS_IF([test "$c4_found" != yes], [C4_[]c4_upper[]_CFLAGS= C4_[]c4_upper[]_LIBS=])
 AC_SUBST([C4_]c4_upper[_CFLAGS])
 AC_SUBST([C4_]c4_upper[_LIBS])
@@ -67,23 +67,23 @@ m4_toupper([C4_$1])_LIBS=
 
 AC_DEFUN([C4_PARTS], [
 # libc4 opens hwloc and libcrypto when it needs them: only their headers are used here.
-C4_PART([hwloc], [topology: binding, NUMA, distances (opened at run time)], [libhwloc-dev],
+C4_PART([hwloc], [topology: binding, NUMA, distances (opened at run time)], [apt-get install libhwloc-dev],
     [C4_CHECK_PKG([hwloc], [hwloc])])
-C4_PART([openssl], [HMAC and TLS by libcrypto (opened at run time)], [libssl-dev],
+C4_PART([openssl], [HMAC and TLS by libcrypto (opened at run time)], [apt-get install libssl-dev],
     [C4_CHECK_PKG([openssl], [libcrypto])])
-C4_PART([openblas], [matrix products of c4train], [libopenblas-dev],
+C4_PART([openblas], [matrix products of c4train], [apt-get install libopenblas-dev],
     [C4_CHECK_PKG([openblas], [openblas])])
-C4_PART([cjson], [JSON of the tools], [libcjson-dev],
+C4_PART([cjson], [JSON of the tools], [apt-get install libcjson-dev],
     [C4_CHECK_PKG([cjson], [libcjson])])
-C4_PART([cunit], [the tests], [libcunit1-dev],
+C4_PART([cunit], [the tests], [apt-get install libcunit1-dev],
     [C4_CHECK_PKG([cunit], [cunit])])
-C4_PART([mpi], [Open MPI, to compare with in make bench], [libopenmpi-dev openmpi-bin],
+C4_PART([mpi], [Open MPI, to compare with in make bench], [apt-get install libopenmpi-dev openmpi-bin],
     [C4_CHECK_MPI([mpi], [mpicc.openmpi mpicc], [mpirun.openmpi mpirun])])
-C4_PART([mpich], [MPICH, to compare with in make bench], [libmpich-dev mpich],
+C4_PART([mpich], [MPICH, to compare with in make bench], [apt-get install libmpich-dev mpich],
     [C4_CHECK_MPI([mpich], [mpicc.mpich mpicc], [mpirun.mpich mpiexec.hydra mpirun])])
-C4_PART([gloo], [gloo, to compare with in make bench], [libgloo-dev],
+C4_PART([gloo], [gloo, to compare with in make bench], [apt-get install libgloo-dev],
     [C4_CHECK_DIR([gloo], [gloo/algorithm.h], [gloo], [gloo::ReductionType type = gloo::SUM; (void)type;], [C++], [])])
-C4_PART([ucc], [UCC, to compare with in make bench], [libucc-dev],
+C4_PART([ucc], [UCC, to compare with in make bench], [build https://github.com/openucx/ucc],
     [C4_CHECK_DIR([ucc], [ucc/api/ucc.h], [ucc], [ucc_lib_config_h config; (void)ucc_lib_config_read("C4", 0, &config);], [C], [-lucp -lucs])])
 AC_SUBST([c4_mpi_cc])
 AC_SUBST([c4_mpi_run])
