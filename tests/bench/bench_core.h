@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* These collectives reduce inside the send buffer: the core passes send == recv. */
-#define BENCH_ALL_REDUCE_IN_PLACE 1
+#define BENCH_ALL_REDUCE_IN_PLACE     1
 #define BENCH_REDUCE_SCATTER_IN_PLACE 2
 
 struct bench_peer {

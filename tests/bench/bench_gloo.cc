@@ -74,9 +74,8 @@ void all_reduce_ring(const float *send, float *recv, size_t count)
     options.setAlgorithm(gloo::AllreduceOptions::Algorithm::RING);
     options.setInput(const_cast<float *>(send), count);
     options.setOutput(recv, count);
-    options.setReduceFunction([](void *out, const void *a, const void *b, size_t n) {
-        gloo::sum<float>(out, a, b, n);
-    });
+    options.setReduceFunction(
+        [](void *out, const void *a, const void *b, size_t n) { gloo::sum<float>(out, a, b, n); });
     gloo::allreduce(options);
 }
 
@@ -111,9 +110,8 @@ int gloo_all_reduce(const float *send, float *recv, size_t count)
 
 int gloo_reduce_scatter(const float *, float *recv, size_t count)
 {
-    return guarded("reduce_scatter", [&] {
-        algorithm_find(recv, count * static_cast<size_t>(state->context->size), true).run();
-    });
+    return guarded("reduce_scatter",
+                   [&] { algorithm_find(recv, count * static_cast<size_t>(state->context->size), true).run(); });
 }
 
 int gloo_all_gather(const float *send, float *recv, size_t count)
@@ -165,7 +163,7 @@ void gloo_fini()
 
 /* The flags stand for both variants: the ring is measured in place too, which costs it no extra copy. */
 const struct bench_peer bench_peer = {
-    "gloo",         gloo_init,    gloo_all_reduce, gloo_reduce_scatter,
+    "gloo",          gloo_init,      gloo_all_reduce, gloo_reduce_scatter,
     gloo_all_gather, gloo_broadcast, gloo_all_to_all, gloo_barrier,
-    nullptr,        nullptr,      gloo_fini,       BENCH_ALL_REDUCE_IN_PLACE | BENCH_REDUCE_SCATTER_IN_PLACE,
+    nullptr,         nullptr,        gloo_fini,       BENCH_ALL_REDUCE_IN_PLACE | BENCH_REDUCE_SCATTER_IN_PLACE,
 };

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define FLAG_BATCHES 15
-#define FLAG_ROUNDS 60
+#define FLAG_ROUNDS  60
 
 struct flag_pair {
     _Alignas(128) _Atomic uint32_t ping;
@@ -86,8 +86,7 @@ int main(void)
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (strncmp(line, "flag", 4) == 0) {
             printf("%.1f\n", flag_measure(ns_per_tick));
-        } else if (sscanf(line, "stream %zu", &bytes) == 1 &&
-                   limits_stream(bytes, ns_per_tick, &first, &second) == 0) {
+        } else if (sscanf(line, "stream %zu", &bytes) == 1 && limits_stream(bytes, ns_per_tick, &first, &second) == 0) {
             printf("%.0f %.0f\n", first, second);
         } else if (sscanf(line, "tcp2 %zu", &bytes) == 1 && limits_tcp(bytes, 1, ns_per_tick, &first) == 0) {
             printf("%.0f\n", first);

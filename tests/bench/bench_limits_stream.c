@@ -16,7 +16,7 @@
 #include <immintrin.h>
 #endif
 
-#define REPETITIONS 9
+#define REPETITIONS   9
 #define VECTOR_FLOATS 16
 
 struct stream_side {

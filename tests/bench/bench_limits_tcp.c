@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REPETITIONS 7
+#define REPETITIONS     7
 #define CONNECTIONS_MAX 4
 
 struct tcp_side {

@@ -13,7 +13,7 @@
 #endif
 
 /* Farther away than the slowest flag (250 ns) with room for the second line. */
-#define START_MARGIN_NS 1500.0
+#define START_MARGIN_NS    1500.0
 #define POLLS_BEFORE_YIELD 100
 
 struct bench_sync_page {

@@ -8,7 +8,7 @@
 #include <ucc/api/ucc.h>
 #include <unistd.h>
 
-#define PATH_BYTES 512
+#define PATH_BYTES         512
 #define POLLS_BEFORE_YIELD 100
 
 struct exchange {
@@ -113,11 +113,11 @@ static int context_create(void)
 
 static int team_create(void)
 {
-    ucc_team_params_t params = {
-        .mask = UCC_TEAM_PARAM_FIELD_EP | UCC_TEAM_PARAM_FIELD_EP_RANGE | UCC_TEAM_PARAM_FIELD_OOB,
-        .ep = (uint64_t)world.rank,
-        .ep_range = UCC_COLLECTIVE_EP_RANGE_CONTIG,
-        .oob = exchange_table()};
+    ucc_team_params_t params = {.mask =
+                                    UCC_TEAM_PARAM_FIELD_EP | UCC_TEAM_PARAM_FIELD_EP_RANGE | UCC_TEAM_PARAM_FIELD_OOB,
+                                .ep = (uint64_t)world.rank,
+                                .ep_range = UCC_COLLECTIVE_EP_RANGE_CONTIG,
+                                .oob = exchange_table()};
     ucc_status_t status;
     if (ucc_check(ucc_team_create_post(&world.context, 1, &params, &world.team), "ucc_team_create_post") != 0) {
         return -1;
@@ -173,10 +173,8 @@ static int collective_run(ucc_coll_args_t *arguments, const char *name)
 
 static ucc_coll_buffer_info_t buffer_info(const float *buffer, size_t count)
 {
-    return (ucc_coll_buffer_info_t){.buffer = (void *)buffer,
-                                    .count = count,
-                                    .datatype = UCC_DT_FLOAT32,
-                                    .mem_type = UCC_MEMORY_TYPE_HOST};
+    return (ucc_coll_buffer_info_t){
+        .buffer = (void *)buffer, .count = count, .datatype = UCC_DT_FLOAT32, .mem_type = UCC_MEMORY_TYPE_HOST};
 }
 
 static int transfer(ucc_coll_type_t type, const char *name, const float *send, size_t send_count, float *recv,
