@@ -1,6 +1,7 @@
 #include "host/cpu.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,60 +35,65 @@ static void detect_features(c4_cpu *cpu)
 }
 #endif
 
+/* One word of a file of cpu0's cache `index`, "" when there is none. */
+static void read_cache_word(int index, const char *name, char word[16])
+{
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
+    word[0] = '\0';
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return;
+    }
+    if (fscanf(file, "%15s", word) != 1) {
+        word[0] = '\0';
+    }
+    fclose(file);
+}
+
 /* Bytes of cpu0's data or unified cache of one level as sysfs has it ("32768K"); 0 when it does not say. */
 static size_t sysfs_cache_bytes(int level)
 {
-    for (int index = 0; index < 8; index++) {
-        char path[96];
-        char type[16] = "";
-        int found = 0;
-        size_t kib = 0;
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/level", index);
-        FILE *file = fopen(path, "re");
-        if (file == NULL) {
+    enum { MAX_CACHES = 8 };
+    for (int index = 0; index < MAX_CACHES; index++) {
+        char word[16];
+        read_cache_word(index, "level", word);
+        if (word[0] == '\0') {
             return 0;
         }
-        int fields = fscanf(file, "%d", &found);
-        fclose(file);
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/type", index);
-        file = fields == 1 && found == level ? fopen(path, "re") : NULL;
-        if (file == NULL) {
+        if (atoi(word) != level) {
             continue;
         }
-        fields = fscanf(file, "%15s", type);
-        fclose(file);
-        if (fields != 1 || strcmp(type, "Instruction") == 0) {
+        read_cache_word(index, "type", word);
+        if (strcmp(word, "Instruction") == 0) {
             continue;
         }
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
-        file = fopen(path, "re");
-        if (file == NULL) {
-            continue;
-        }
-        fields = fscanf(file, "%zuK", &kib);
-        fclose(file);
-        return fields == 1 ? kib * 1024 : 0;
+        read_cache_word(index, "size", word);
+        char *unit;
+        size_t size = strtoul(word, &unit, 10);
+        return size << (*unit == 'K' ? 10 : *unit == 'M' ? 20 : 0);
     }
     return 0;
 }
 
-static size_t cache_bytes(int name, int level, size_t fallback)
+/* sysfs first: on AMD, sysconf gives the L3 of the whole package (320 MiB on a machine whose cores share 32 MiB). */
+static size_t cache_bytes(int level, int name, size_t fallback)
 {
-    long bytes = sysconf(name);
-    if (bytes > 0) {
-        return (size_t)bytes;
-    }
     size_t found = sysfs_cache_bytes(level);
-    return found > 0 ? found : fallback;
+    if (found > 0) {
+        return found;
+    }
+    long bytes = sysconf(name);
+    return bytes > 0 ? (size_t)bytes : fallback;
 }
 
 void c4_cpu_detect(c4_cpu *cpu)
 {
     *cpu = (c4_cpu){.level = C4_CPU_SCALAR};
     detect_features(cpu);
-    cpu->l1d_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 1, (size_t)32 << 10);
-    cpu->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 2, (size_t)512 << 10);
-    cpu->l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, 3, cpu->l2_bytes);
+    cpu->l1d_bytes = cache_bytes(1, _SC_LEVEL1_DCACHE_SIZE, (size_t)32 << 10);
+    cpu->l2_bytes = cache_bytes(2, _SC_LEVEL2_CACHE_SIZE, (size_t)512 << 10);
+    cpu->l3_bytes = cache_bytes(3, _SC_LEVEL3_CACHE_SIZE, cpu->l2_bytes);
 }
 
 static const char *const level_names[C4_CPU_NLEVELS] = {"scalar", "avx2", "avx512"};

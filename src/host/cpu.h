@@ -29,7 +29,7 @@ typedef struct c4_cpu {
     size_t l3_bytes;    /* shared by the cores of one cache domain; equals l2_bytes where there is no L3 */
 } c4_cpu;
 
-/* Fills *cpu. Does not allocate; reads cpuid, sysconf and, where that says nothing, sysfs. Cannot fail. */
+/* Fills *cpu. Does not allocate; reads cpuid, sysfs and, where that says nothing, sysconf. Cannot fail. */
 void c4_cpu_detect(c4_cpu *cpu);
 
 /* "scalar", "avx2", "avx512"; NULL for an unknown level. Static string. */

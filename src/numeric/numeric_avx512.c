@@ -46,14 +46,34 @@ INLINE __mmask64 edge_mask(size_t bytes)
     return _bzhi_u64(~UINT64_C(0), (unsigned)bytes);
 }
 
+/* The smallest messages go without masks: a masked load cannot take its data from a store that is still under way, and
+ * a later load not from a masked store (9.2 against 5 ns on Zen 4 when each step reads what the last one wrote). */
 INLINE raw edge_load(const char *p, size_t bytes)
 {
+    if (bytes == 8) {
+        return _mm512_zextsi128_si512(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    }
+    if (bytes == 4) {
+        return _mm512_zextsi128_si512(_mm_loadu_si32(p));
+    }
+    if (bytes == 16) {
+        return _mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)p));
+    }
     return _mm512_maskz_loadu_epi8(edge_mask(bytes), p);
 }
 
 INLINE void edge_store(char *p, size_t bytes, raw v)
 {
-    _mm512_mask_storeu_epi8(p, edge_mask(bytes), v);
+    __m128i low = _mm512_castsi512_si128(v);
+    if (bytes == 8) {
+        _mm_storel_epi64((__m128i *)(void *)p, low);
+    } else if (bytes == 4) {
+        _mm_storeu_si32(p, low);
+    } else if (bytes == 16) {
+        _mm_storeu_si128((__m128i *)(void *)p, low);
+    } else {
+        _mm512_mask_storeu_epi8(p, edge_mask(bytes), v);
+    }
 }
 
 INLINE raw raw_broadcast(const void *element, size_t bytes)
