@@ -1,0 +1,391 @@
+#include "transports/tcp/attempt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "transports/tcp/link.h"
+
+#define MAX_EVENTS 32
+
+/* ---- life ---- */
+
+static void listen_again(c4_module *module, bool on)
+{
+    struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = NULL};
+    if (module->listening == on)
+        return;
+    epoll_ctl(module->setup_fd, EPOLL_CTL_MOD, module->listen_fd, &event);
+    module->listening = on;
+}
+
+static c4_tcp_attempt *attempt_create(c4_module *module, c4_tcp_link *link, int fd)
+{
+    c4_tcp_attempt *attempt = calloc(1, sizeof *attempt);
+    struct epoll_event event = {.events = link != NULL ? EPOLLOUT : EPOLLIN, .data.ptr = attempt};
+    if (attempt == NULL || epoll_ctl(module->setup_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        free(attempt);
+        close(fd);
+        return NULL;
+    }
+    attempt->module = module;
+    attempt->link = link;
+    attempt->fd = fd;
+    attempt->deadline_ns = c4_now_ns() + C4_TCP_STRANGER_NS;
+    attempt->next = module->attempts;
+    module->attempts = attempt;
+    if (link == NULL && ++module->nstrangers >= C4_TCP_MAX_STRANGERS)
+        listen_again(module, false);
+    return attempt;
+}
+
+/* Takes it out of the list; returns its socket, which is out of the epoll set. */
+static int attempt_release(c4_tcp_attempt *attempt)
+{
+    c4_module *module = attempt->module;
+    c4_tcp_attempt **at = &module->attempts;
+    int fd = attempt->fd;
+    while (*at != attempt)
+        at = &(*at)->next;
+    *at = attempt->next;
+    epoll_ctl(module->setup_fd, EPOLL_CTL_DEL, fd, NULL);
+    if (attempt->link == NULL) {
+        module->nstrangers--;
+        listen_again(module, true);
+    }
+    free(attempt);
+    return fd;
+}
+
+void c4_tcp_attempt_drop(c4_tcp_attempt *attempt)
+{
+    close(attempt_release(attempt));
+}
+
+/* A connection that came in is turned away. The first is logged as a warning: strangers must not fill the log. */
+static void refuse(c4_tcp_attempt *attempt, const char *why)
+{
+    c4_module *module = attempt->module;
+    int level = module->refused++ == 0 ? C4_TLOG_WARN : C4_TLOG_DEBUG;
+    C4_TCP_LOG(module, level, "tcp: refused a connection: %s%s", why,
+               level == C4_TLOG_WARN ? " (further ones are logged at level debug)" : "");
+    c4_tcp_attempt_drop(attempt);
+}
+
+static void attempt_failed(c4_tcp_attempt *attempt, int error, const char *why)
+{
+    c4_tcp_link *link = attempt->link;
+    if (link == NULL) {
+        refuse(attempt, why);
+        return;
+    }
+    c4_tcp_attempt_drop(attempt);
+    c4_tcp_link_attempt_failed(link, error);
+}
+
+void c4_tcp_attempt_connect(c4_tcp_link *link)
+{
+    c4_module *module = link->module;
+    int fd = c4_tcp_connect(&module->peers[link->peer].address, &module->address);
+    if (fd < 0) {
+        c4_tcp_link_attempt_failed(link, errno);
+        return;
+    }
+    link->attempt = attempt_create(module, link, fd);
+    if (link->attempt == NULL)
+        c4_tcp_link_attempt_failed(link, ENOMEM);
+}
+
+/* ---- the greeting ---- */
+
+static bool send_hello(int fd, c4_tcp_hello_code code, uint32_t index, uint64_t generation, uint64_t received)
+{
+    const c4_tcp_hello hello = {(uint16_t)code, index, generation, received};
+    unsigned char wire[C4_TCP_HELLO_BYTES];
+    c4_tcp_hello_pack(&hello, wire);
+    return send(fd, wire, sizeof wire, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof wire;
+}
+
+/* What the server's side answers; exactly one of two crossing connections survives: the lower rank's. */
+static c4_tcp_hello_code judge(const c4_tcp_link *link, const c4_tcp_hello *hello)
+{
+    if (link->state == C4_TCP_FAILED || link->state == C4_TCP_ENDED || link->module->closing)
+        return C4_TCP_CLOSED;
+    bool crossing = link->attempt != NULL && link->attempt->stage > C4_TCP_CONNECTING;
+    if (crossing && link->module->host.rank < link->peer)
+        return C4_TCP_BUSY;
+    if (link->state == C4_TCP_UP && hello->generation < link->generation)
+        return C4_TCP_STALE;
+    return C4_TCP_WELCOME;
+}
+
+static void welcome(c4_tcp_link *link, int fd, const c4_tcp_hello *hello)
+{
+    uint64_t newest = hello->generation > link->generation ? hello->generation : link->generation;
+    if (link->attempt != NULL)
+        c4_tcp_attempt_drop(link->attempt);
+    link->attempt = NULL;
+    if (link->state == C4_TCP_UP)
+        c4_tcp_link_lost(link, ECONNRESET); /* the peer has noticed before us */
+    if (!send_hello(fd, C4_TCP_WELCOME, link->index, newest + 1, link->rx.received)) {
+        close(fd);
+        return;
+    }
+    c4_tcp_link_up(link, fd, newest + 1, hello->received);
+}
+
+static void serve_hello(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
+{
+    c4_module *module = attempt->module;
+    int peer = (int)attempt->handshake.peer_rank;
+    if (hello->code != C4_TCP_HELLO || hello->index >= module->nsockets || peer == module->host.rank ||
+        c4_tcp_links_create(module, peer) < 0) {
+        refuse(attempt, "bad greeting (has every rank the same C4_TCP_SOCKETS?)");
+        return;
+    }
+    c4_tcp_link *link = &module->peers[peer].links[hello->index];
+    c4_tcp_hello_code answer = judge(link, hello);
+    int fd = attempt_release(attempt);
+    if (answer == C4_TCP_WELCOME) {
+        welcome(link, fd, hello);
+        return;
+    }
+    send_hello(fd, answer, hello->index, link->generation, 0);
+    close(fd);
+}
+
+static void client_answer(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
+{
+    c4_tcp_link *link = attempt->link;
+    int fd = attempt_release(attempt);
+    link->attempt = NULL;
+    if (hello->code == C4_TCP_WELCOME) {
+        c4_tcp_link_up(link, fd, hello->generation, hello->received);
+        return;
+    }
+    close(fd);
+    if (hello->code == C4_TCP_CLOSED) {
+        c4_tcp_link_fail(link, c4_fail(C4_ERR_LINK, "tcp: rank %d has closed its end", link->peer));
+        return;
+    }
+    if (hello->code == C4_TCP_STALE)
+        link->generation = hello->generation;
+    c4_tcp_link_attempt_failed(link, 0);
+}
+
+/* Reads the greeting and not a byte more: frames follow. */
+static void read_hello(c4_tcp_attempt *attempt)
+{
+    ssize_t got = recv(attempt->fd, attempt->in + attempt->in_bytes, sizeof attempt->in - attempt->in_bytes, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (got <= 0) {
+        attempt_failed(attempt, got == 0 ? ECONNRESET : errno, "closed before its greeting");
+        return;
+    }
+    attempt->in_bytes += (size_t)got;
+    if (attempt->in_bytes < sizeof attempt->in)
+        return;
+    c4_tcp_hello hello;
+    if (!c4_tcp_hello_unpack(attempt->in, &hello))
+        attempt_failed(attempt, EPROTO, "malformed greeting");
+    else if (attempt->link != NULL)
+        client_answer(attempt, &hello);
+    else
+        serve_hello(attempt, &hello);
+}
+
+/* ---- the handshake ---- */
+
+static c4_status handshake_start(c4_tcp_attempt *attempt)
+{
+    const c4_module *module = attempt->module;
+    const c4_tcp_link *link = attempt->link;
+    const c4_handshake_identity identity = {
+        .key = module->host.key,
+        .job_id = module->host.job_id,
+        .rank = (uint32_t)module->host.rank,
+        .peer_rank = link != NULL ? (uint32_t)link->peer : C4_HANDSHAKE_ANY_RANK,
+        .nranks = (uint32_t)module->host.nranks,
+        .stream = link != NULL ? link->index : 0,
+        .epoch = module->host.epoch,
+        .role = C4_HANDSHAKE_DATA,
+        .transport = "tcp",
+    };
+    attempt->stage = C4_TCP_HANDSHAKING;
+    return c4_handshake_init(&attempt->handshake, &identity, link != NULL);
+}
+
+/* False when the socket did not take it: a new one has room, so the peer is gone. */
+static bool handshake_send(c4_tcp_attempt *attempt)
+{
+    const unsigned char *bytes;
+    size_t pending = c4_handshake_output(&attempt->handshake, &bytes);
+    if (pending == 0)
+        return true;
+    ssize_t sent = send(attempt->fd, bytes, pending, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent != (ssize_t)pending)
+        return false;
+    c4_handshake_sent(&attempt->handshake, pending);
+    return true;
+}
+
+static void handshake_refused(c4_tcp_attempt *attempt, c4_status status)
+{
+    c4_tcp_link *link = attempt->link;
+    handshake_send(attempt); /* the refusal */
+    if (link == NULL) {
+        refuse(attempt, attempt->handshake.reason);
+        return;
+    }
+    char text[C4_TCP_ADDRESS_TEXT];
+    c4_fail(status, "tcp: rank %d at %s: %s", link->peer,
+            c4_tcp_address_text(&attempt->module->peers[link->peer].address, text), attempt->handshake.reason);
+    c4_tcp_attempt_drop(attempt);
+    link->attempt = NULL;
+    c4_tcp_link_fail(link, status);
+}
+
+static void handshake_finished(c4_tcp_attempt *attempt)
+{
+    c4_tcp_link *link = attempt->link;
+    attempt->stage = C4_TCP_GREETING;
+    if (link != NULL && !send_hello(attempt->fd, C4_TCP_HELLO, link->index, link->generation, link->rx.received))
+        attempt_failed(attempt, ECONNRESET, NULL);
+}
+
+static void handshake_read(c4_tcp_attempt *attempt)
+{
+    unsigned char bytes[C4_HANDSHAKE_MESSAGE_BYTES];
+    ssize_t got = recv(attempt->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (got <= 0) {
+        attempt_failed(attempt, got == 0 ? ECONNRESET : errno, "closed during the handshake");
+        return;
+    }
+    size_t used = 0;
+    c4_handshake_input(&attempt->handshake, bytes, (size_t)got, &used);
+    c4_status status = c4_handshake_status(&attempt->handshake);
+    if (status < 0) {
+        handshake_refused(attempt, status);
+        return;
+    }
+    /* A peer waits for the last message before it greets: there is nothing behind it. */
+    if (used != (size_t)got) {
+        attempt_failed(attempt, EPROTO, "bytes behind the handshake");
+        return;
+    }
+    if (!handshake_send(attempt))
+        attempt_failed(attempt, ECONNRESET, "closed during the handshake");
+    else if (c4_handshake_status(&attempt->handshake) == C4_OK)
+        handshake_finished(attempt);
+}
+
+static void connected(c4_tcp_attempt *attempt)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = attempt};
+    getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error != 0) {
+        attempt_failed(attempt, error, NULL);
+        return;
+    }
+    epoll_ctl(attempt->module->setup_fd, EPOLL_CTL_MOD, attempt->fd, &event);
+    c4_status status = handshake_start(attempt);
+    if (status < 0) {
+        c4_tcp_link *link = attempt->link;
+        c4_tcp_attempt_drop(attempt);
+        link->attempt = NULL;
+        c4_tcp_link_fail(link, status);
+        return;
+    }
+    if (!handshake_send(attempt))
+        attempt_failed(attempt, ECONNRESET, NULL);
+}
+
+/* ---- polling ---- */
+
+static void attempt_step(c4_tcp_attempt *attempt)
+{
+    switch (attempt->stage) {
+    case C4_TCP_CONNECTING:
+        connected(attempt);
+        break;
+    case C4_TCP_HANDSHAKING:
+        handshake_read(attempt);
+        break;
+    case C4_TCP_GREETING:
+        read_hello(attempt);
+        break;
+    }
+}
+
+static void accept_all(c4_module *module)
+{
+    while (module->nstrangers < C4_TCP_MAX_STRANGERS) {
+        int fd = accept4(module->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+            continue;
+        if (fd < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK && module->refused++ == 0)
+                c4_fail_errno(c4_status_from_errno(errno), errno, "tcp: accepting connections");
+            return;
+        }
+        c4_tcp_attempt *attempt = attempt_create(module, NULL, fd);
+        if (attempt == NULL)
+            continue;
+        c4_tcp_tune(fd, 0);
+        if (handshake_start(attempt) < 0)
+            refuse(attempt, "no handshake possible");
+    }
+}
+
+static void expire(c4_module *module)
+{
+    uint64_t now = c4_now_ns();
+    for (c4_tcp_attempt *attempt = module->attempts; attempt != NULL;) {
+        if (now < attempt->deadline_ns) {
+            attempt = attempt->next;
+            continue;
+        }
+        attempt_failed(attempt, ETIMEDOUT, "did not authenticate in time");
+        attempt = module->attempts; /* others may have gone with it */
+    }
+}
+
+static bool attempt_lives(const c4_module *module, const c4_tcp_attempt *wanted)
+{
+    const c4_tcp_attempt *attempt = module->attempts;
+    while (attempt != NULL && attempt != wanted)
+        attempt = attempt->next;
+    return attempt != NULL;
+}
+
+bool c4_tcp_attempts_poll(c4_module *module)
+{
+    struct epoll_event events[MAX_EVENTS];
+    int n = epoll_wait(module->setup_fd, events, MAX_EVENTS, 0);
+    for (int i = 0; i < n; i++) {
+        c4_tcp_attempt *attempt = events[i].data.ptr;
+        if (attempt == NULL)
+            accept_all(module);
+        else if (attempt_lives(module, attempt)) /* an earlier event may have dropped it */
+            attempt_step(attempt);
+    }
+    expire(module);
+    return n > 0;
+}
+
+uint64_t c4_tcp_attempts_deadline(const c4_module *module)
+{
+    uint64_t earliest = 0;
+    for (const c4_tcp_attempt *attempt = module->attempts; attempt != NULL; attempt = attempt->next)
+        if (earliest == 0 || attempt->deadline_ns < earliest)
+            earliest = attempt->deadline_ns;
+    return earliest;
+}

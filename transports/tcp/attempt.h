@@ -1,0 +1,31 @@
+/* Connections that are being made: ours to a peer (client), and those that a listener accepted (strangers until they
+ * have authenticated). Connect, handshake, greeting; then the socket becomes a link's. */
+#ifndef C4_TRANSPORTS_TCP_ATTEMPT_H
+#define C4_TRANSPORTS_TCP_ATTEMPT_H
+
+#include "transports/tcp/internal.h"
+
+typedef enum c4_tcp_stage { C4_TCP_CONNECTING, C4_TCP_HANDSHAKING, C4_TCP_GREETING } c4_tcp_stage;
+
+struct c4_tcp_attempt {
+    c4_tcp_attempt *next;
+    c4_module *module;
+    c4_tcp_link *link; /* client: whose it is; server: NULL */
+    int fd;
+    c4_tcp_stage stage;
+    uint64_t deadline_ns;
+    c4_handshake handshake;
+    unsigned char in[C4_TCP_HELLO_BYTES]; /* the greeting so far */
+    size_t in_bytes;
+};
+
+/* Starts one. On failure the link hears of it. */
+void c4_tcp_attempt_connect(c4_tcp_link *link);
+/* Closes without telling anybody. */
+void c4_tcp_attempt_drop(c4_tcp_attempt *attempt);
+/* Moves all attempts and accepts. True when anything happened. */
+bool c4_tcp_attempts_poll(c4_module *module);
+/* Earliest deadline; 0: none. */
+uint64_t c4_tcp_attempts_deadline(const c4_module *module);
+
+#endif

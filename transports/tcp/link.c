@@ -1,0 +1,214 @@
+#include "transports/tcp/link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "transports/tcp/attempt.h"
+#include "transports/tcp/channel.h"
+#include "transports/tcp/rx.h"
+#include "transports/tcp/tx.h"
+
+#define MS                   1000000u
+#define FIRST_RETRY_NS       (1u * MS)
+#define LONGEST_RETRY_NS     (200u * MS)
+/* After a loss the lower rank connects at once; the higher one gives it this long. */
+#define HIGHER_RANK_GRACE_NS (20u * MS)
+
+c4_status c4_tcp_links_create(c4_module *module, int peer)
+{
+    if (module->peers[peer].links != NULL)
+        return C4_OK;
+    c4_tcp_link *links = calloc(module->nsockets, sizeof *links);
+    if (links == NULL)
+        return c4_fail(C4_ERR_MEMORY, "tcp: links to rank %d", peer);
+    for (unsigned i = 0; i < module->nsockets; i++) {
+        links[i].module = module;
+        links[i].peer = peer;
+        links[i].index = i;
+        links[i].fd = -1;
+    }
+    module->peers[peer].links = links;
+    return C4_OK;
+}
+
+static void close_socket(c4_tcp_link *link)
+{
+    if (link->fd >= 0)
+        close(link->fd); /* epoll forgets it by itself */
+    link->fd = -1;
+    link->registered = false;
+    link->watched = 0;
+}
+
+void c4_tcp_links_free(c4_module *module, int peer)
+{
+    c4_tcp_link *links = module->peers[peer].links;
+    for (unsigned i = 0; links != NULL && i < module->nsockets; i++) {
+        close_socket(&links[i]);
+        c4_tcp_rx_fini(&links[i], C4_ERR_DESTROYED);
+        c4_tcp_tx_fini(&links[i], C4_ERR_DESTROYED);
+        c4_tcp_channels_free(&links[i]);
+    }
+    free(links);
+    module->peers[peer].links = NULL;
+}
+
+void c4_tcp_link_activate(c4_tcp_link *link)
+{
+    c4_module *module = link->module;
+    if (link->active)
+        return;
+    if (module->nactive == module->active_capacity) {
+        size_t capacity = module->active_capacity != 0 ? 2 * module->active_capacity : 16;
+        c4_tcp_link **grown = realloc(module->active, capacity * sizeof(*grown));
+        if (grown == NULL) {
+            c4_tcp_link_fail(link, c4_fail(C4_ERR_MEMORY, "tcp: list of links"));
+            return;
+        }
+        module->active = grown;
+        module->active_capacity = capacity;
+    }
+    module->active[module->nactive++] = link;
+    link->active = true;
+}
+
+bool c4_tcp_link_busy(const c4_tcp_link *link)
+{
+    if (link->state == C4_TCP_FAILED || link->state == C4_TCP_ENDED)
+        return false;
+    return c4_tcp_tx_pending(link) || c4_tcp_link_wants_read(link) || link->rx.ack_owed || link->attempt != NULL;
+}
+
+/* ---- down and up ---- */
+
+void c4_tcp_link_lost(c4_tcp_link *link, int error)
+{
+    c4_module *module = link->module;
+    uint64_t now = c4_now_ns();
+    char text[C4_TCP_ADDRESS_TEXT], reason[96];
+    close_socket(link);
+    link->state = C4_TCP_DOWN;
+    link->tx.blocked = false;
+    link->last_errno = error;
+    link->tries = 0;
+    link->down_since_ns = now;
+    link->retry_at_ns = now;
+    if (module->host.rank > link->peer)
+        link->retry_at_ns += HIGHER_RANK_GRACE_NS + c4_rng_below(&module->rng, HIGHER_RANK_GRACE_NS);
+    if (!module->closing)
+        C4_TCP_LOG(module, C4_TLOG_INFO, "tcp: connection %u to rank %d at %s lost (%s); connecting again", link->index,
+                   link->peer, c4_tcp_address_text(&module->peers[link->peer].address, text),
+                   strerror_r(error, reason, sizeof reason));
+}
+
+void c4_tcp_link_up(c4_tcp_link *link, int fd, uint64_t generation, uint64_t received)
+{
+    c4_module *module = link->module;
+    close_socket(link);
+    link->fd = fd;
+    link->generation = generation;
+    c4_tcp_tune(fd, module->buffer_bytes);
+    if (c4_tcp_rx_init(link) < 0) {
+        c4_tcp_link_fail(link, C4_ERR_MEMORY);
+        return;
+    }
+    if (!c4_tcp_tx_rewind(link, received)) {
+        c4_tcp_link_fail(link, c4_fail(C4_ERR_PROTOCOL, "tcp: rank %d asks for bytes that are gone or were never sent",
+                                       link->peer));
+        return;
+    }
+    link->rx.told = link->rx.received;
+    link->state = C4_TCP_UP;
+    link->retry_at_ns = 0;
+    link->tries = 0;
+    C4_TCP_LOG(module, C4_TLOG_DEBUG, "tcp: connection %u to rank %d is up (number %llu)", link->index, link->peer,
+               (unsigned long long)generation);
+    c4_tcp_tx_flush(link);
+    if (c4_tcp_link_busy(link))
+        c4_tcp_link_activate(link);
+}
+
+static c4_status give_up(const c4_tcp_link *link, uint64_t now)
+{
+    char text[C4_TCP_ADDRESS_TEXT];
+    return c4_fail_errno(C4_ERR_LINK, link->last_errno, "tcp: no connection to rank %d at %s after %u tries in %.1f s",
+                         link->peer, c4_tcp_address_text(&link->module->peers[link->peer].address, text), link->tries,
+                         (double)(now - link->down_since_ns) * 1e-9);
+}
+
+void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
+{
+    c4_module *module = link->module;
+    uint64_t now = c4_now_ns();
+    link->attempt = NULL;
+    if (link->state != C4_TCP_DOWN)
+        return;
+    if (error == EMFILE || error == ENFILE) {
+        c4_tcp_link_fail(link, c4_fail_errno(C4_ERR_FILES, error, "tcp: socket for rank %d", link->peer));
+        return;
+    }
+    uint64_t pause = FIRST_RETRY_NS;
+    if (error != 0) {
+        link->last_errno = error;
+        link->tries++;
+        if (now - link->down_since_ns >= module->retry_ns) {
+            c4_tcp_link_fail(link, give_up(link, now));
+            return;
+        }
+        pause = link->tries < 8 ? (uint64_t)FIRST_RETRY_NS << link->tries : LONGEST_RETRY_NS;
+    }
+    link->retry_at_ns = now + pause / 2 + c4_rng_below(&module->rng, pause);
+    c4_tcp_link_activate(link);
+}
+
+void c4_tcp_link_service(c4_tcp_link *link, uint64_t now)
+{
+    if (link->attempt != NULL)
+        return;
+    if (link->retry_at_ns == 0) {
+        /* Never connected: the side that has something to send does it. */
+        if (!c4_tcp_tx_pending(link))
+            return;
+        link->down_since_ns = link->retry_at_ns = now;
+    }
+    if (now >= link->retry_at_ns)
+        c4_tcp_attempt_connect(link);
+}
+
+/* ---- the end ---- */
+
+static void drop_everything(c4_tcp_link *link, c4_status status)
+{
+    link->status = status;
+    close_socket(link);
+    if (link->attempt != NULL)
+        c4_tcp_attempt_drop(link->attempt);
+    link->attempt = NULL;
+    c4_tcp_channels_fail(link, status);
+    c4_tcp_rx_fini(link, status);
+    c4_tcp_tx_fini(link, status);
+}
+
+void c4_tcp_link_fail(c4_tcp_link *link, c4_status status)
+{
+    c4_module *module = link->module;
+    if (link->state == C4_TCP_FAILED)
+        return;
+    link->state = C4_TCP_FAILED;
+    drop_everything(link, status);
+    link->next_failed = module->failed;
+    module->failed = link;
+}
+
+void c4_tcp_link_ended(c4_tcp_link *link)
+{
+    bool missed = link->nposted > 0 || link->tx.nspans > 0 || link->npaused > 0;
+    if (missed && !link->module->closing) {
+        c4_tcp_link_fail(link, c4_fail(C4_ERR_LINK, "tcp: rank %d closed its end while data was expected", link->peer));
+        return;
+    }
+    link->state = C4_TCP_ENDED;
+    drop_everything(link, C4_ERR_LINK);
+}

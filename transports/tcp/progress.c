@@ -1,0 +1,191 @@
+#include "transports/tcp/progress.h"
+
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/timerfd.h>
+
+#include "transports/tcp/attempt.h"
+#include "transports/tcp/link.h"
+#include "transports/tcp/rx.h"
+#include "transports/tcp/tx.h"
+
+#define FLUSH_NS 1000000000u
+
+/* Tells the peer what has arrived, unless a frame that is about to start does. */
+static void send_owed_ack(c4_tcp_link *link)
+{
+    const c4_tcp_out *last = link->tx.last_started;
+    const c4_tcp_out *unstarted = last != NULL ? last->next : link->tx.head;
+    if (unstarted == NULL && c4_tcp_tx_control(link, C4_TCP_ACK, 0, 0) < 0)
+        return;
+    if (!link->tx.blocked)
+        c4_tcp_tx_flush(link);
+}
+
+static bool link_progress(c4_tcp_link *link)
+{
+    bool moved = c4_tcp_rx_poll(link);
+    if (c4_tcp_tx_pending(link))
+        moved |= c4_tcp_tx_flush(link);
+    if (link->rx.ack_owed && link->state == C4_TCP_UP)
+        send_owed_ack(link);
+    return moved;
+}
+
+static bool links_progress(c4_module *module, bool *down)
+{
+    bool moved = false;
+    uint64_t now = 0;
+    for (size_t i = 0; i < module->nactive;) {
+        c4_tcp_link *link = module->active[i];
+        if (link->state == C4_TCP_UP)
+            moved |= link_progress(link);
+        if (link->state == C4_TCP_DOWN) {
+            now = now != 0 ? now : c4_now_ns();
+            *down = true;
+            c4_tcp_link_service(link, now);
+        }
+        if (c4_tcp_link_busy(link)) {
+            i++;
+            continue;
+        }
+        link->active = false;
+        module->active[i] = module->active[--module->nactive];
+    }
+    return moved;
+}
+
+/* Accepting and connecting cost a system call even when there is nothing to do: often only while a link is down. */
+static bool setup_progress(c4_module *module, bool down)
+{
+    uint64_t now = c4_tsc();
+    uint64_t period = down ? module->setup_period_tsc / 16 : module->setup_period_tsc;
+    if (now - module->setup_poll_tsc < period)
+        return false;
+    module->setup_poll_tsc = now;
+    return c4_tcp_attempts_poll(module);
+}
+
+c4_status c4_tcp_progress(c4_module *module, int *peer)
+{
+    bool down = false;
+    *peer = -1;
+    if (module->nactive == 0 && module->failed == NULL)
+        return C4_IN_PROGRESS;
+    bool moved = links_progress(module, &down);
+    moved |= setup_progress(module, down);
+    if (module->failed != NULL) {
+        c4_tcp_link *link = module->failed;
+        module->failed = link->next_failed;
+        *peer = link->peer;
+        return link->status;
+    }
+    return moved ? C4_OK : C4_IN_PROGRESS;
+}
+
+/* ---- idle waiting ---- */
+
+static bool watch(c4_module *module, c4_tcp_link *link)
+{
+    struct epoll_event event = {.events = 0, .data.ptr = link};
+    if (link->state != C4_TCP_UP)
+        return true;
+    if (c4_tcp_link_wants_read(link))
+        event.events |= EPOLLIN;
+    if (link->tx.blocked)
+        event.events |= EPOLLOUT;
+    if (event.events == link->watched)
+        return true;
+    int operation = link->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(module->idle_fd, operation, link->fd, &event) != 0)
+        return false;
+    link->registered = true;
+    link->watched = event.events;
+    return true;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void set_timer(c4_module *module, uint64_t at_ns)
+{
+    struct itimerspec when = {{0, 0}, {(time_t)(at_ns / 1000000000u), (long)(at_ns % 1000000000u)}};
+    timerfd_settime(module->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+c4_status c4_tcp_arm(c4_module *module, int *fd)
+{
+    uint64_t wake_ns = c4_tcp_attempts_deadline(module);
+    *fd = module->idle_fd;
+    if (module->failed != NULL)
+        return C4_OK;
+    for (int peer = 0; peer < module->host.nranks; peer++) {
+        c4_tcp_link *links = module->peers[peer].links;
+        for (unsigned i = 0; links != NULL && i < module->nsockets; i++) {
+            if (!watch(module, &links[i]))
+                return C4_OK; /* no memory to sleep with: keep polling */
+            if (links[i].rx.held_since_ns != 0)
+                return C4_OK; /* soon put aside */
+            if (links[i].active && links[i].state == C4_TCP_DOWN)
+                wake_ns = earlier(wake_ns, links[i].retry_at_ns);
+        }
+    }
+    set_timer(module, wake_ns);
+    return C4_IN_PROGRESS;
+}
+
+void c4_tcp_disarm(c4_module *module)
+{
+    /* What was watched stays so: it costs nothing while nobody waits, and the next arm only tells the kernel changes. */
+    module->setup_poll_tsc = 0;
+}
+
+/* ---- closing ---- */
+
+static bool link_flushed(const c4_tcp_link *link)
+{
+    int queued = 0;
+    if (link->state == C4_TCP_FAILED || link->state == C4_TCP_ENDED)
+        return true;
+    if (c4_tcp_tx_pending(link))
+        return false;
+    return link->state != C4_TCP_UP || ioctl(link->fd, SIOCOUTQ, &queued) != 0 || queued == 0;
+}
+
+static bool all_flushed(const c4_module *module)
+{
+    for (int peer = 0; peer < module->host.nranks; peer++) {
+        const c4_tcp_link *links = module->peers[peer].links;
+        for (unsigned i = 0; links != NULL && i < module->nsockets; i++)
+            if (!link_flushed(&links[i]))
+                return false;
+    }
+    return true;
+}
+
+static void say_bye(c4_module *module)
+{
+    for (int peer = 0; peer < module->host.nranks; peer++) {
+        c4_tcp_link *links = module->peers[peer].links;
+        for (unsigned i = 0; links != NULL && i < module->nsockets; i++) {
+            if (links[i].state == C4_TCP_UP || (links[i].state == C4_TCP_DOWN && c4_tcp_tx_pending(&links[i])))
+                c4_tcp_tx_control(&links[i], C4_TCP_BYE, 0, 0);
+        }
+    }
+}
+
+void c4_tcp_flush_all(c4_module *module)
+{
+    uint64_t deadline = c4_now_ns() + FLUSH_NS;
+    int peer;
+    say_bye(module);
+    while (c4_tcp_progress(module, &peer), !all_flushed(module) && c4_now_ns() < deadline) {
+        struct pollfd waiter = {.fd = -1, .events = POLLIN};
+        if (c4_tcp_arm(module, &waiter.fd) == C4_IN_PROGRESS)
+            poll(&waiter, 1, 1);
+    }
+}

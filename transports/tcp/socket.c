@@ -1,0 +1,204 @@
+#include "transports/tcp/socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/status.h"
+#include "transports/tcp/netif.h"
+
+/* Enough for every rank of a large job to connect at once; the kernel lowers it to somaxconn. */
+#define LISTEN_BACKLOG 4096
+
+static socklen_t address_to_sockaddr(const c4_tcp_address *address, uint16_t port, struct sockaddr_storage *out)
+{
+    memset(out, 0, sizeof *out);
+    if (address->family == 6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(port);
+        in6->sin6_scope_id = address->scope;
+        memcpy(&in6->sin6_addr, address->ip, 16);
+        return sizeof *in6;
+    }
+    struct sockaddr_in *in = (struct sockaddr_in *)out;
+    in->sin_family = AF_INET;
+    in->sin_port = htons(port);
+    memcpy(&in->sin_addr, address->ip, 4);
+    return sizeof *in;
+}
+
+const char *c4_tcp_address_text(const c4_tcp_address *address, char text[C4_TCP_ADDRESS_TEXT])
+{
+    char ip[INET6_ADDRSTRLEN];
+    c4_netif_ip_text(address->family, address->ip, ip, sizeof ip);
+    snprintf(text, C4_TCP_ADDRESS_TEXT, address->family == 6 ? "[%s]:%u" : "%s:%u", ip, address->port);
+    return text;
+}
+
+c4_status c4_port_range_parse(const char *text, c4_port_range *range)
+{
+    unsigned long lo = 0, hi = 0;
+    char *end = NULL;
+    *range = (c4_port_range){0, 0};
+    if (text == NULL || *text == '\0')
+        return C4_OK;
+    lo = hi = strtoul(text, &end, 10);
+    if (end != text && *end == '-') {
+        const char *second = end + 1;
+        hi = strtoul(second, &end, 10);
+        if (end == second)
+            hi = 0;
+    }
+    if (end == text || *end != '\0' || lo == 0 || hi < lo || hi > 65535)
+        return c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", text);
+    *range = (c4_port_range){(uint16_t)lo, (uint16_t)hi};
+    return C4_OK;
+}
+
+static c4_status out_of_files(int error)
+{
+    struct rlimit limit = {0, 0};
+    if (error != EMFILE && error != ENFILE)
+        return c4_fail_errno(c4_status_from_errno(error), error, "tcp: socket");
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return c4_fail_errno(C4_ERR_FILES, error, "tcp: socket (limit of this process: %llu)",
+                         (unsigned long long)limit.rlim_cur);
+}
+
+static c4_status open_socket(const c4_tcp_address *address, int *fd)
+{
+    int made = socket(address->family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (made < 0)
+        return out_of_files(errno);
+    *fd = made;
+    return C4_OK;
+}
+
+/* 0 or errno. A port that another socket is bound to shows at bind or, with SO_REUSEADDR, at listen. */
+static int bind_and_listen(int fd, const c4_tcp_address *address, uint16_t port)
+{
+    struct sockaddr_storage name;
+    socklen_t length = address_to_sockaddr(address, port, &name);
+    if (bind(fd, (struct sockaddr *)&name, length) != 0 || listen(fd, LISTEN_BACKLOG) != 0)
+        return errno;
+    return 0;
+}
+
+static c4_status listen_in_range(c4_tcp_address *address, c4_port_range range, c4_rng *rng, int *fd)
+{
+    unsigned nports = (unsigned)(range.hi - range.lo) + 1;
+    /* Ranks of one host that start together would all fight for the first port. */
+    unsigned start = (unsigned)c4_rng_below(rng, nports);
+    int error = 0;
+    for (unsigned i = 0; i < nports; i++) {
+        uint16_t port = (uint16_t)(range.lo + (start + i) % nports);
+        int one = 1;
+        C4_TRY(open_socket(address, fd));
+        setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        error = bind_and_listen(*fd, address, port);
+        if (error == 0)
+            return C4_OK;
+        close(*fd);
+        if (error != EADDRINUSE && error != EACCES)
+            break;
+    }
+    char ip[INET6_ADDRSTRLEN];
+    c4_netif_ip_text(address->family, address->ip, ip, sizeof ip);
+    return c4_fail_errno(c4_status_from_errno(error == EACCES ? EADDRINUSE : error), error,
+                         "tcp: no port of C4_PORT_RANGE=%u-%u is free on %s (%u tried)", range.lo, range.hi, ip, nports);
+}
+
+static c4_status listen_anywhere(c4_tcp_address *address, int *fd)
+{
+    C4_TRY(open_socket(address, fd));
+    int error = bind_and_listen(*fd, address, 0);
+    if (error == 0)
+        return C4_OK;
+    close(*fd);
+    char ip[INET6_ADDRSTRLEN];
+    return c4_fail_errno(c4_status_from_errno(error), error, "tcp: cannot listen on %s",
+                         c4_netif_ip_text(address->family, address->ip, ip, sizeof ip));
+}
+
+c4_status c4_tcp_listen(c4_tcp_address *address, c4_port_range range, c4_rng *rng, int *out)
+{
+    int fd = -1;
+    if (range.lo != 0)
+        C4_TRY(listen_in_range(address, range, rng, &fd));
+    else
+        C4_TRY(listen_anywhere(address, &fd));
+    struct sockaddr_storage name;
+    socklen_t length = sizeof name;
+    if (getsockname(fd, (struct sockaddr *)&name, &length) != 0) {
+        int error = errno;
+        close(fd);
+        return c4_fail_errno(C4_ERR_SYSTEM, error, "tcp: getsockname");
+    }
+    address->port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
+                                                     : ((struct sockaddr_in *)&name)->sin_port);
+    *out = fd;
+    return C4_OK;
+}
+
+int c4_tcp_connect(const c4_tcp_address *peer, const c4_tcp_address *local)
+{
+    struct sockaddr_storage name;
+    c4_tcp_address target = *peer;
+    int one = 1;
+    int fd = socket(peer->family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    /* A link-local address is reached through the interface that this process uses, whatever its number at the peer. */
+    if (target.scope != 0)
+        target.scope = local->scope;
+    socklen_t length;
+    if (local->family == peer->family && local->loopback == peer->loopback) {
+        /* The port is chosen at connect, so that many connections may share it. */
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+        length = address_to_sockaddr(local, 0, &name);
+        (void)!bind(fd, (struct sockaddr *)&name, length);
+    }
+    length = address_to_sockaddr(&target, target.port, &name);
+    if (connect(fd, (struct sockaddr *)&name, length) != 0 && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+void c4_tcp_tune(int fd, size_t buffer_bytes)
+{
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (buffer_bytes == 0)
+        return;
+    int bytes = buffer_bytes > 1 << 30 ? 1 << 30 : (int)buffer_bytes;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
+uint64_t c4_tcp_host_number(void)
+{
+    char boot[64] = "";
+    struct stat namespace;
+    uint64_t hash = C4_HASH_INIT;
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file != NULL) {
+        size_t got = fread(boot, 1, sizeof boot, file);
+        hash = c4_hash_bytes(hash, boot, got);
+        fclose(file);
+    }
+    if (stat("/proc/self/ns/net", &namespace) == 0)
+        hash = c4_hash_bytes(hash, &namespace.st_ino, sizeof namespace.st_ino);
+    return hash;
+}
