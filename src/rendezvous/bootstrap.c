@@ -1,0 +1,265 @@
+#include "rendezvous/bootstrap.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "rendezvous/bootstrap_internal.h"
+#include "rendezvous/listener.h"
+#include "rendezvous/process.h"
+
+/* ---- time ---- */
+
+void c4_bootstrap_start_clock(c4_bootstrap *bootstrap, int extra_ms)
+{
+    bootstrap->deadline_ns = c4_now_ns() + (uint64_t)(bootstrap->spec.timeout_ms + extra_ms) * 1000000u;
+}
+
+c4_status c4_bootstrap_check(const c4_bootstrap *bootstrap)
+{
+    const atomic_int *flag = bootstrap->spec.abort_flag;
+    if (flag && atomic_load_explicit(flag, memory_order_acquire))
+        return C4_ERR_ABORTED;
+    return c4_now_ns() < bootstrap->deadline_ns ? C4_OK : C4_ERR_TIMEOUT;
+}
+
+int c4_bootstrap_tick(const c4_bootstrap *bootstrap)
+{
+    uint64_t now_ns = c4_now_ns();
+    if (now_ns >= bootstrap->deadline_ns)
+        return 0;
+    uint64_t left_ms = (bootstrap->deadline_ns - now_ns) / 1000000u + 1;
+    return left_ms < C4_BOOTSTRAP_TICK_MS ? (int)left_ms : C4_BOOTSTRAP_TICK_MS;
+}
+
+c4_status c4_bootstrap_wait(const c4_bootstrap *bootstrap, int fd, short events)
+{
+    struct pollfd watch = {.fd = fd, .events = events};
+    for (;;) {
+        int ready = poll(&watch, 1, c4_bootstrap_tick(bootstrap));
+        if (ready > 0)
+            return C4_OK;
+        if (ready < 0 && errno != EINTR)
+            return C4_ERR_SYSTEM;
+        C4_TRY(c4_bootstrap_check(bootstrap));
+    }
+}
+
+/* ---- failing ---- */
+
+c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(bootstrap->fault.text, sizeof bootstrap->fault.text, format, args);
+    va_end(args);
+    bootstrap->fault.status = status;
+    bootstrap->fault_rank = rank;
+    return c4_fail(status, "%s", bootstrap->fault.text);
+}
+
+/* ---- handshake over a socket ---- */
+
+static c4_status send_pending(c4_handshake *handshake, int fd)
+{
+    const unsigned char *bytes = NULL;
+    size_t pending = 0;
+    while ((pending = c4_handshake_output(handshake, &bytes)) > 0) {
+        ssize_t sent = send(fd, bytes, pending, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0)
+            c4_handshake_sent(handshake, (size_t)sent);
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return C4_IN_PROGRESS;
+        else if (errno != EINTR)
+            return C4_ERR_LINK;
+    }
+    return C4_OK;
+}
+
+c4_status c4_handshake_step(c4_handshake *handshake, int fd)
+{
+    c4_status status = C4_IN_PROGRESS;
+    while (status == C4_IN_PROGRESS) {
+        c4_status sent = send_pending(handshake, fd);
+        if (sent != C4_OK)
+            return sent;
+        status = c4_handshake_status(handshake);
+        if (status != C4_IN_PROGRESS)
+            break;
+        /* Never more than one message, so that nothing of the next protocol is taken. */
+        unsigned char buffer[C4_HANDSHAKE_MESSAGE_BYTES];
+        ssize_t got = recv(fd, buffer, sizeof buffer - handshake->in_bytes, MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return C4_IN_PROGRESS;
+        if (got <= 0)
+            return C4_ERR_LINK;
+        size_t consumed = 0;
+        c4_handshake_input(handshake, buffer, (size_t)got, &consumed);
+        status = C4_IN_PROGRESS; /* once more, to send what that has caused */
+        if (c4_handshake_status(handshake) < 0) {
+            send_pending(handshake, fd);
+            status = c4_handshake_status(handshake);
+        }
+    }
+    return status;
+}
+
+bool c4_peer_is_same_user(int fd)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.uid == geteuid();
+}
+
+c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank)
+{
+    return (c4_handshake_identity){.key = bootstrap->spec.key,
+                                   .job_id = bootstrap->spec.job_id,
+                                   .rank = (uint32_t)bootstrap->spec.rank,
+                                   .peer_rank = peer_rank,
+                                   .nranks = (uint32_t)bootstrap->spec.nranks,
+                                   .epoch = bootstrap->spec.epoch,
+                                   .role = C4_HANDSHAKE_CONTROL,
+                                   .transport = "control"};
+}
+
+/* ---- life cycle ---- */
+
+static c4_status check_spec(const c4_bootstrap_spec *spec)
+{
+    if (spec->nranks < 1 || spec->nranks > (int)C4_CONTROL_MAX_RANKS)
+        return c4_fail(C4_ERR_ARGUMENT, "nranks is %d; it must be 1 .. %u", spec->nranks, C4_CONTROL_MAX_RANKS);
+    if (spec->rank < 0 || spec->rank >= spec->nranks)
+        return c4_fail(C4_ERR_ROOT, "rank is %d of %d; ranks are 0 .. nranks-1", spec->rank, spec->nranks);
+    if (spec->nranks > 1 && (spec->naddresses < 1 || spec->naddresses > C4_UNIQUE_ID_ADDRESSES))
+        return c4_fail(C4_ERR_INTERNAL, "bootstrap with %zu addresses", spec->naddresses);
+    return C4_OK;
+}
+
+static c4_status allocate(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
+{
+    size_t nlinks = spec->rank == 0 ? (size_t)spec->nranks : 1;
+    c4_bootstrap *made = calloc(1, sizeof *made);
+    if (made) {
+        made->links = calloc(nlinks, sizeof *made->links);
+        made->processes = calloc(nlinks, sizeof *made->processes);
+    }
+    if (!made || !made->links || !made->processes) {
+        c4_bootstrap_close(made);
+        return c4_fail(C4_ERR_MEMORY, "bootstrap of %d ranks", spec->nranks);
+    }
+    for (size_t i = 0; i < nlinks; i++)
+        c4_link_init(&made->links[i], -1);
+    made->spec = *spec;
+    for (size_t i = 0; i < spec->naddresses; i++)
+        made->addresses[i] = spec->addresses[i];
+    made->spec.addresses = made->addresses;
+    made->has_key = spec->key != NULL;
+    if (spec->key)
+        memcpy(made->key, spec->key, C4_KEY_BYTES);
+    made->spec.key = spec->key ? made->key : NULL;
+    made->fault_rank = -1;
+    *bootstrap = made;
+    return C4_OK;
+}
+
+/* A job without a key gets one here, so that data connections are protected against everybody but those who were let
+ * in. Without libcrypto there is no use for it. */
+static c4_status make_key(c4_bootstrap *bootstrap)
+{
+    if (bootstrap->has_key || !c4_hmac_available())
+        return C4_OK;
+    C4_TRY(c4_random_bytes(bootstrap->key, sizeof bootstrap->key));
+    bootstrap->has_key = true;
+    return C4_OK;
+}
+
+static c4_status open_as_root(c4_bootstrap *bootstrap)
+{
+    C4_TRY(make_key(bootstrap));
+    if (bootstrap->spec.nranks == 1)
+        return C4_OK;
+    return c4_bootstrap_admit_all(bootstrap);
+}
+
+c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
+{
+    c4_bootstrap *made = NULL;
+    c4_status status = check_spec(spec);
+    if (status == C4_OK)
+        status = allocate(spec, &made);
+    if (status < 0) {
+        if (spec->listen_fd >= 0)
+            close(spec->listen_fd);
+        return status;
+    }
+    c4_process_self(&made->self);
+    c4_bootstrap_start_clock(made, 0);
+    status = c4_bootstrap_is_root(made) ? open_as_root(made) : c4_bootstrap_connect(made);
+    if (made->spec.listen_fd >= 0)
+        close(made->spec.listen_fd); /* everybody is in */
+    made->spec.listen_fd = -1;
+    if (status < 0) {
+        c4_bootstrap_close(made);
+        return status;
+    }
+    *bootstrap = made;
+    return C4_OK;
+}
+
+void c4_bootstrap_close(c4_bootstrap *bootstrap)
+{
+    if (!bootstrap)
+        return;
+    int nlinks = c4_bootstrap_is_root(bootstrap) ? bootstrap->spec.nranks : 1;
+    for (int i = 0; bootstrap->links && i < nlinks; i++)
+        c4_link_close(&bootstrap->links[i]);
+    explicit_bzero(bootstrap->key, sizeof bootstrap->key);
+    free(bootstrap->links);
+    free(bootstrap->processes);
+    free(bootstrap);
+}
+
+/* ---- asking ---- */
+
+const unsigned char *c4_bootstrap_key(const c4_bootstrap *bootstrap)
+{
+    return bootstrap->has_key ? bootstrap->key : NULL;
+}
+
+int c4_bootstrap_rank(const c4_bootstrap *bootstrap)
+{
+    return bootstrap->spec.rank;
+}
+
+int c4_bootstrap_size(const c4_bootstrap *bootstrap)
+{
+    return bootstrap->spec.nranks;
+}
+
+uint64_t c4_bootstrap_job_id(const c4_bootstrap *bootstrap)
+{
+    return bootstrap->spec.job_id;
+}
+
+void c4_bootstrap_take_connections(c4_bootstrap *bootstrap, int *fds)
+{
+    bool root = c4_bootstrap_is_root(bootstrap);
+    for (int i = 0; i < bootstrap->spec.nranks; i++) {
+        fds[i] = -1;
+        if (!root && i > 0)
+            continue;
+        fds[i] = bootstrap->links[i].fd;
+        bootstrap->links[i].fd = -1;
+    }
+}

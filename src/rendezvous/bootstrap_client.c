@@ -1,0 +1,219 @@
+/* The way in, for every rank but 0: connect (again and again, rank 0 may not listen yet), prove, join. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "rendezvous/bootstrap_internal.h"
+#include "rendezvous/listener.h"
+
+enum { FIRST_PAUSE_MS = 5, LONGEST_PAUSE_MS = 250, CONNECT_MS = 5000 };
+
+/* What the last attempt met, for the error at the deadline. */
+typedef struct try_state {
+    const c4_net_address *address;
+    int error; /* errno of the connection, 0: it was closed during the handshake */
+} try_state;
+
+static int make_socket(const c4_bootstrap *bootstrap, const c4_net_address *address, struct sockaddr_storage *name,
+                       socklen_t *bytes)
+{
+    bool local = c4_bootstrap_is_local(bootstrap);
+    *bytes = local ? c4_local_name(bootstrap->spec.job_id, address->port, name)
+                   : c4_net_address_to_sockaddr(address, name);
+    int fd = socket(name->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    if (fd >= 0 && !local)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a loss costs time only */
+    return fd;
+}
+
+/* Waits for a connection in progress, at most CONNECT_MS: the address may be a black hole, and there may be others. */
+static c4_status await_connection(const c4_bootstrap *bootstrap, int fd, int *error)
+{
+    uint64_t give_up_ns = c4_now_ns() + CONNECT_MS * 1000000ull;
+    struct pollfd watch = {.fd = fd, .events = POLLOUT};
+    int ready = 0;
+    while (ready <= 0) {
+        ready = poll(&watch, 1, c4_bootstrap_tick(bootstrap));
+        if (ready > 0)
+            break;
+        C4_TRY(c4_bootstrap_check(bootstrap));
+        if (c4_now_ns() > give_up_ns) {
+            *error = ETIMEDOUT;
+            return C4_ERR_LINK;
+        }
+    }
+    socklen_t bytes = sizeof *error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, error, &bytes) < 0)
+        *error = errno;
+    return *error ? C4_ERR_LINK : C4_OK;
+}
+
+static c4_status connect_once(c4_bootstrap *bootstrap, try_state *attempt, int *out)
+{
+    struct sockaddr_storage name;
+    socklen_t bytes = 0;
+    int fd = make_socket(bootstrap, attempt->address, &name, &bytes);
+    if (fd < 0)
+        return c4_bootstrap_fail(bootstrap, c4_status_from_errno(errno), -1, "rank %d: socket for the rendezvous: %s",
+                                 bootstrap->spec.rank, strerror(errno));
+    attempt->error = 0;
+    c4_status status = C4_OK;
+    if (connect(fd, (struct sockaddr *)&name, bytes) < 0) {
+        attempt->error = errno;
+        /* EAGAIN: the backlog of an AF_UNIX listener is full for now */
+        status = errno == EINPROGRESS ? await_connection(bootstrap, fd, &attempt->error) : C4_ERR_LINK;
+    }
+    if (status < 0) {
+        close(fd);
+        return status;
+    }
+    *out = fd;
+    return C4_OK;
+}
+
+static c4_status shake(c4_bootstrap *bootstrap, const try_state *attempt, int fd)
+{
+    char text[C4_NET_ADDRESS_TEXT_BYTES];
+    c4_handshake handshake;
+    c4_handshake_identity identity = c4_bootstrap_identity(bootstrap, 0);
+    c4_net_address_format(attempt->address, text);
+    if (c4_bootstrap_is_local(bootstrap) && !c4_peer_is_same_user(fd))
+        return c4_bootstrap_fail(bootstrap, C4_ERR_AUTH, 0,
+                                 "rank %d: the rendezvous of port %u on this host is held by another user; give all "
+                                 "ranks the same C4_KEY_FILE", bootstrap->spec.rank, attempt->address->port);
+    C4_TRY(c4_handshake_init(&handshake, &identity, true));
+    c4_status status = C4_IN_PROGRESS;
+    while ((status = c4_handshake_step(&handshake, fd)) == C4_IN_PROGRESS) {
+        const unsigned char *bytes = NULL;
+        short events = c4_handshake_output(&handshake, &bytes) ? POLLIN | POLLOUT : POLLIN;
+        C4_TRY(c4_bootstrap_wait(bootstrap, fd, events));
+    }
+    if (status == C4_ERR_AUTH || status == C4_ERR_PROTOCOL)
+        return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rendezvous with rank 0 at %s: %s",
+                                 bootstrap->spec.rank, text, handshake.reason);
+    return status;
+}
+
+static c4_status send_join(c4_bootstrap *bootstrap, c4_link *link)
+{
+    unsigned char payload[C4_PROCESS_BYTES];
+    c4_control_header header = {C4_CONTROL_JOIN, sizeof payload, (uint32_t)bootstrap->spec.rank,
+                                (uint32_t)bootstrap->spec.nranks};
+    c4_process_pack(&bootstrap->self, payload);
+    c4_status status = C4_OK;
+    while ((status = c4_link_send(link, &header, payload)) == C4_IN_PROGRESS)
+        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLOUT));
+    return status;
+}
+
+static c4_status await_welcome(c4_bootstrap *bootstrap, c4_link *link)
+{
+    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
+    c4_control_welcome welcome;
+    c4_control_fault fault;
+    c4_status status = C4_OK;
+    while ((status = c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks)) == C4_IN_PROGRESS)
+        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
+    C4_TRY(status);
+    c4_control_kind kind = link->header.kind;
+    if (kind != C4_CONTROL_WELCOME && kind != C4_CONTROL_FAULT)
+        return C4_ERR_PROTOCOL;
+    while ((status = c4_link_receive_payload(link, payload)) == C4_IN_PROGRESS)
+        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
+    C4_TRY(status);
+    if (kind == C4_CONTROL_FAULT) {
+        C4_TRY(c4_control_fault_unpack(payload, link->header.bytes, &fault));
+        return c4_bootstrap_fail(bootstrap, fault.status, (int)link->header.rank, "rank 0 reports: %s", fault.text);
+    }
+    C4_TRY(c4_control_welcome_unpack(payload, link->header.bytes, &welcome));
+    if (!bootstrap->has_key && welcome.has_key) {
+        memcpy(bootstrap->key, welcome.key, C4_KEY_BYTES);
+        bootstrap->has_key = true;
+    }
+    explicit_bzero(&welcome, sizeof welcome);
+    return C4_OK;
+}
+
+/* C4_ERR_LINK: worth another attempt. Other errors are final; those without a text yet get one from the caller. */
+static c4_status enter_once(c4_bootstrap *bootstrap, try_state *attempt)
+{
+    int fd = -1;
+    c4_link *link = &bootstrap->links[0];
+    C4_TRY(connect_once(bootstrap, attempt, &fd));
+    c4_link_init(link, fd);
+    c4_status status = shake(bootstrap, attempt, fd);
+    if (status == C4_OK)
+        status = send_join(bootstrap, link);
+    if (status == C4_OK)
+        status = await_welcome(bootstrap, link);
+    if (status < 0)
+        c4_link_close(link);
+    return status;
+}
+
+/* Ranks that start together must not knock together: each pause is drawn from half to the whole of its step. */
+static c4_status pause_before_retry(const c4_bootstrap *bootstrap, c4_rng *rng, int *pause_ms)
+{
+    int wait_ms = *pause_ms / 2 + (int)c4_rng_below(rng, (uint64_t)*pause_ms / 2 + 1);
+    *pause_ms = *pause_ms * 2 < LONGEST_PAUSE_MS ? *pause_ms * 2 : LONGEST_PAUSE_MS;
+    uint64_t until_ns = c4_now_ns() + (uint64_t)wait_ms * 1000000u;
+    while (c4_now_ns() < until_ns) {
+        C4_TRY(c4_bootstrap_check(bootstrap));
+        int left_ms = (int)((until_ns - c4_now_ns()) / 1000000u) + 1;
+        poll(NULL, 0, left_ms < C4_BOOTSTRAP_TICK_MS ? left_ms : C4_BOOTSTRAP_TICK_MS);
+    }
+    return c4_bootstrap_check(bootstrap);
+}
+
+static c4_status explain(c4_bootstrap *bootstrap, c4_status status, const try_state *attempt)
+{
+    char address[C4_NET_ADDRESS_TEXT_BYTES];
+    int rank = bootstrap->spec.rank;
+    c4_net_address_format(attempt->address, address);
+    if (bootstrap->fault.status < 0)
+        return status; /* said where it was found */
+    if (status == C4_ERR_ABORTED)
+        return c4_bootstrap_fail(bootstrap, status, -1, "rank %d: aborted while joining the job at %s", rank, address);
+    if (status == C4_ERR_PROTOCOL)
+        return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rank 0 at %s answered with bytes that make no sense",
+                                 rank, address);
+    if (status != C4_ERR_TIMEOUT)
+        return status;
+    const char *local = c4_bootstrap_is_local(bootstrap)
+                            ? "; this rank has no key and so looks only for a rank 0 without key, of the same user on "
+                              "this host: set C4_KEY_FILE on all ranks for anything else"
+                            : "";
+    return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rank 0 at %s did not let this rank in within %d ms "
+                                                   "(C4_SETUP_TIMEOUT_MS): %s%s", rank, address,
+                             bootstrap->spec.timeout_ms, attempt->error ? strerror(attempt->error) : "no answer", local);
+}
+
+c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)
+{
+    c4_rng rng;
+    int pause_ms = FIRST_PAUSE_MS;
+    try_state attempt = {.address = &bootstrap->addresses[0]};
+    C4_TRY(c4_random_bytes(&rng, sizeof rng));
+    if (bootstrap->spec.key)
+        c4_hmac_available(); /* opens libcrypto (5 ms) before the root's time is taken; a failure shows in the handshake */
+    c4_bootstrap_start_clock(bootstrap, C4_BOOTSTRAP_GRACE_MS);
+    for (size_t i = 0;; i++) {
+        attempt.address = &bootstrap->addresses[i % bootstrap->spec.naddresses];
+        c4_status status = enter_once(bootstrap, &attempt);
+        if (status == C4_ERR_LINK)
+            status = pause_before_retry(bootstrap, &rng, &pause_ms);
+        else if (status == C4_OK)
+            return C4_OK;
+        if (status < 0)
+            return explain(bootstrap, status, &attempt);
+    }
+}

@@ -1,0 +1,67 @@
+/* Shared by bootstrap*.c only. */
+#ifndef C4_RENDEZVOUS_BOOTSTRAP_INTERNAL_H
+#define C4_RENDEZVOUS_BOOTSTRAP_INTERNAL_H
+
+#include "rendezvous/bootstrap.h"
+#include "rendezvous/link.h"
+#include "wire/handshake.h"
+#include "wire/unique_id.h"
+
+enum {
+    C4_BOOTSTRAP_TICK_MS = 50,    /* how often a waiting rank looks at its abort flag */
+    C4_BOOTSTRAP_GRACE_MS = 2000, /* others wait this much longer than the root, which knows who is missing */
+    C4_BOOTSTRAP_LINGER_MS = 500  /* how long a failed root tells latecomers why */
+};
+
+struct c4_bootstrap {
+    c4_bootstrap_spec spec; /* its pointers lead to the two fields below */
+    c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
+    unsigned char key[C4_KEY_BYTES]; /* of the job: given, made by the root or received */
+    bool has_key;
+    c4_process self;
+    c4_link *links;          /* root: one per rank; else links[0] leads to the root */
+    c4_process *processes;   /* root: who the ranks are */
+    uint32_t round;          /* all-gathers so far */
+    uint64_t deadline_ns;
+    c4_control_fault fault;  /* status < 0 once failed */
+    int fault_rank;          /* -1: none in particular */
+};
+
+static inline bool c4_bootstrap_is_root(const c4_bootstrap *bootstrap)
+{
+    return bootstrap->spec.rank == 0;
+}
+
+/* Only same-user processes of this host are let in. */
+static inline bool c4_bootstrap_is_local(const c4_bootstrap *bootstrap)
+{
+    return !bootstrap->spec.key && !bootstrap->spec.insecure;
+}
+
+void c4_bootstrap_start_clock(c4_bootstrap *bootstrap, int extra_ms);
+/* C4_OK while there is time; C4_ERR_ABORTED; C4_ERR_TIMEOUT. Not logged. */
+c4_status c4_bootstrap_check(const c4_bootstrap *bootstrap);
+/* Milliseconds for the next poll. */
+int c4_bootstrap_tick(const c4_bootstrap *bootstrap);
+/* Waits until `fd` has one of the poll events; not logged. */
+c4_status c4_bootstrap_wait(const c4_bootstrap *bootstrap, int fd, short events);
+/* One c4_fail for what ended the set-up; the text is kept for the others. Returns `status`. */
+c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* One non-blocking step of a handshake over a socket: C4_IN_PROGRESS, C4_OK, C4_ERR_LINK (closed), or its own errors
+ * (after which the refusal has been sent as far as the socket took it). */
+c4_status c4_handshake_step(c4_handshake *handshake, int fd);
+/* Is the process behind this AF_UNIX socket this user's? */
+bool c4_peer_is_same_user(int fd);
+
+c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank);
+
+/* Root: lets all others in. */
+c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap);
+/* Root: sends the fault to all who are connected. Best effort, does not wait. */
+void c4_bootstrap_spread_fault(c4_bootstrap *bootstrap);
+/* Others: gets in. */
+c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap);
+
+#endif

@@ -1,0 +1,32 @@
+/* A control connection: non-blocking, framed by control_message.h. Used by the bootstrap and by the control thread.
+ * Nothing here logs or blocks. */
+#ifndef C4_RENDEZVOUS_LINK_H
+#define C4_RENDEZVOUS_LINK_H
+
+#include <stddef.h>
+
+#include "wire/control_message.h"
+
+typedef struct c4_link {
+    int fd;                   /* -1: closed */
+    /* receiving */
+    size_t got;               /* bytes of the message so far, header included */
+    c4_control_header header; /* valid once got >= C4_CONTROL_HEADER_BYTES */
+    unsigned char head[C4_CONTROL_HEADER_BYTES];
+    /* sending */
+    size_t sent;              /* bytes of the message so far, header included */
+} c4_link;
+
+void c4_link_init(c4_link *link, int fd); /* takes the descriptor, which must be non-blocking */
+void c4_link_close(c4_link *link);
+
+/* C4_IN_PROGRESS until a header is there; then C4_OK with the same link->header until the payload was taken.
+ * C4_ERR_LINK: the peer closed or the connection broke; C4_ERR_PROTOCOL: not a header. */
+c4_status c4_link_receive_header(c4_link *link, uint32_t nranks);
+/* Receives the whole payload (link->header.bytes of it) into `payload`; to be called with the same buffer until it
+ * returns other than C4_IN_PROGRESS. C4_OK makes room for the next header. */
+c4_status c4_link_receive_payload(c4_link *link, void *payload);
+/* Sends one message; to be called with the same arguments until it returns other than C4_IN_PROGRESS. */
+c4_status c4_link_send(c4_link *link, const c4_control_header *header, const void *payload);
+
+#endif

@@ -1,0 +1,78 @@
+#include "rendezvous/process.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t got = read(fd, text, size - 1);
+    close(fd);
+    if (got <= 0)
+        return false;
+    text[got] = '\0';
+    return true;
+}
+
+/* Field 22 of /proc/PID/stat, counted after the command's closing parenthesis (which may hold anything); 0: unknown. */
+static uint64_t start_ticks(const char *path)
+{
+    char text[1024];
+    if (!read_text(path, text, sizeof text))
+        return 0;
+    char *at = strrchr(text, ')');
+    for (int field = 2; at && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at ? strtoull(at, NULL, 10) : 0;
+}
+
+static void parse_boot_id(const char *text, unsigned char out[16])
+{
+    size_t digits = 0;
+    for (; *text && digits < 32; text++) {
+        if (!isxdigit((unsigned char)*text))
+            continue;
+        int low = tolower((unsigned char)*text);
+        unsigned value = (unsigned)(low <= '9' ? low - '0' : low - 'a' + 10);
+        out[digits / 2] = (unsigned char)(out[digits / 2] << 4 | value);
+        digits++;
+    }
+}
+
+void c4_process_self(c4_process *process)
+{
+    memset(process, 0, sizeof *process);
+    process->pid = (uint32_t)getpid();
+    process->uid = (uint32_t)geteuid();
+    process->start_ticks = start_ticks("/proc/self/stat");
+    struct stat info;
+    if (stat("/proc/self/ns/pid", &info) == 0)
+        process->pid_namespace = info.st_ino;
+    char text[64];
+    if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof text))
+        parse_boot_id(text, process->boot_id);
+    gethostname(process->host, sizeof process->host - 1);
+    for (char *c = process->host; *c; c++)
+        if (*c < 0x21 || *c > 0x7e)
+            *c = '?';
+}
+
+bool c4_process_same_kernel(const c4_process *self, const c4_process *other)
+{
+    return self->pid_namespace && self->pid_namespace == other->pid_namespace && self->start_ticks &&
+           other->start_ticks && memcmp(self->boot_id, other->boot_id, sizeof self->boot_id) == 0;
+}
+
+bool c4_process_is_alive(const c4_process *process)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%u/stat", process->pid);
+    return start_ticks(path) == process->start_ticks;
+}
