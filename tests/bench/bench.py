@@ -15,8 +15,10 @@ import time
 
 import bench_report
 from bench_peers import (CONDITIONS, LAUNCHERS, TRIALS, c4_peer, collectives_for, iterations_for, peers_for, sizes_for)
-from bench_sets import Limits, RankSet, SetFailed, classify
+from bench_sets import Limits, RankSet, SetFailed, classify, undisturbed
 
+COMPLETION_ROUNDS = 3  # rounds that fill in peers which the current state lacks in a cell
+MISSING_WINDOW = 1000  # more points than one cell has
 POINT_TRIES = 3  # a point whose state was neither near nor far, or flipped, is measured again this often
 
 
@@ -32,7 +34,8 @@ def arguments_parse():
     parser.add_argument("--sizes", default="", help="comma-separated bytes; default: those of the mode")
     parser.add_argument("--peers", default="", help="only peers whose name contains one of these; default: all")
     parser.add_argument("--trials", type=int, default=0, help="rounds per cell; default: that of the mode")
-    parser.add_argument("--budget-ms", type=int, default=1500, help="longest block of iterations")
+    parser.add_argument("--budget-ms", type=int, default=0,
+                        help="longest block of iterations; default: 400 quick, 1500 full")
     parser.add_argument("--cores", default="0,1", help="the cores that ranks are pinned to in turn")
     parser.add_argument("--untouched", action="store_true", help="do not write inputs and read results (misleading)")
     parser.add_argument("--json", metavar="FILE", help="write cells and all points")
@@ -43,6 +46,7 @@ def arguments_parse():
         parser.error(f"unknown condition {unknown[0]}; there are {', '.join(CONDITIONS)}")
     LAUNCHERS.update((family, getattr(options, family)) for family in LAUNCHERS)
     options.trials = options.trials or TRIALS[options.mode]
+    options.budget_ms = options.budget_ms or {"quick": 400, "full": 1500}[options.mode]
     options.cores = [int(core) for core in options.cores.split(",")]
     return options
 
@@ -72,6 +76,7 @@ class Bench:
         self.points = []
         self.limits = {}
         self.dropped = 0
+        self.disturbed = 0
         self.notes = []
         self.sets = {}
         self.families = set()
@@ -108,6 +113,8 @@ class Bench:
             if result is None:
                 return
             times, wrong = result
+            times, calm = undisturbed(times, nranks, len(self.options.cores))
+            self.disturbed += not calm
             point = bench_report.Point(condition, collective, size, name, (before, after), classify(before, after),
                                        times, wrong)
             self.points.append(point)
@@ -139,14 +146,34 @@ class Bench:
             share, kind = bench_report.TCP_SHARE[collective]
             self.limit(kind, int(size * share), min)
 
+    def alternate(self, condition, collective, size, names):
+        """C4, A, C4, B, ..."""
+        for name in names or [None]:
+            if "c4" in self.sets:
+                self.point(condition, collective, size, "c4")
+            if name in self.sets:
+                self.point(condition, collective, size, name)
+
+    def missing(self, condition, collective, size):
+        """Peers that have points in this cell, but none in the state the machine is in now."""
+        flag = self.limits_process.flag_ns()
+        state = classify(flag, flag)
+        found = [point for point in self.points[-MISSING_WINDOW:]
+                 if (point.condition, point.collective, point.size) == (condition, collective, size)]
+        if state is None or not any(point.state == state for point in found):
+            return []
+        names = dict.fromkeys(point.name for point in found if point.name in self.sets and point.name != "c4")
+        return [name for name in names if not any(p.name == name and p.state == state for p in found)]
+
     def cell(self, condition, collective, size):
         for _ in range(self.options.trials):
             self.limits_measure(condition, collective, size)
-            for name in [name for name in self.sets if name != "c4"] or [None]:
-                if "c4" in self.sets:
-                    self.point(condition, collective, size, "c4")
-                if name in self.sets:
-                    self.point(condition, collective, size, name)
+            self.alternate(condition, collective, size, [name for name in self.sets if name != "c4"])
+        for _ in range(COMPLETION_ROUNDS):
+            names = self.missing(condition, collective, size)
+            if not names:
+                break
+            self.alternate(condition, collective, size, names)
 
     def condition(self, condition):
         options = self.options
@@ -193,9 +220,13 @@ def report(bench, options, elapsed_s):
     states = {state: sum(point.state == state for point in bench.points) for state in ("near", "far")}
     bench.notes.append(f"{states['near']} points near, {states['far']} far, {bench.dropped} dropped (state unknown or "
                        f"changed), {elapsed_s:.0f} s. Trials are blocks of C4 / of the best peer.")
+    if bench.disturbed:
+        bench.notes.append(f"{bench.disturbed} of {len(bench.points)} points were mostly preempted: by other load on the "
+                           "cores, or by the library's own threads.")
     print(f"machine: {machine}")
     print("\n".join(bench.notes))
     print(bench_report.text_table(cells))
+    print(f"\n{bench_report.score_text(cells)}")
     if options.json:
         bench_report.json_write(options.json, cells, bench.points, bench.limits, machine, bench.notes)
     if options.markdown:

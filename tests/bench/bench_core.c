@@ -2,7 +2,7 @@
  * commands, so that any number of libraries can stay launched and be measured in turn without disturbing each other.
  *
  *   driver -> rank   run COLLECTIVE BYTES WARMUP ITERATIONS BUDGET_MS TOUCH
- *   rank -> driver   hello SET RANK NRANKS; done WRONG N ns1 ns2 ...; unsupported; error
+ *   rank -> driver   hello SET RANK NRANKS; done WRONG N ns1 ns2 ... (negative: preempted); unsupported; error
  *
  * One iteration: write the whole send buffer, the library's own barrier (it drains the progress of the previous
  * operation), the common start line, the timed call, read and check the whole result. BYTES is the size of the larger
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -214,26 +215,35 @@ static int cell_shape(const struct bench_state *state, struct bench_cell *cell, 
     return -1;
 }
 
-/* One iteration; the time in ns, or a negative value when a call failed. */
-static double iteration_run(struct bench_state *state, const struct bench_cell *cell, unsigned iteration,
-                            uint64_t *wrong)
+/* Times that this thread lost its core to something else. */
+static long preemptions(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+/* One iteration; *time_ns is negative when this rank was preempted during the timed call. 0, or -1: the call failed. */
+static int iteration_run(struct bench_state *state, const struct bench_cell *cell, unsigned iteration, double *time_ns,
+                         uint64_t *wrong)
 {
     if (cell->touch) {
         input_write(state, cell, iteration);
     }
     if (bench_peer.barrier() != 0) {
-        return -1.0;
+        return -1;
     }
+    long preempted = preemptions();
     uint64_t begin = bench_sync_start(&state->sync);
     int failed = cell_call(state, cell);
     uint64_t end = bench_ticks();
     if (failed != 0) {
-        return -1.0;
+        return -1;
     }
+    *time_ns = (double)(end - begin) * state->sync.ns_per_tick * (preemptions() == preempted ? 1.0 : -1.0);
     if (cell->touch && cell->count != 0) {
         *wrong += result_check(state, cell, iteration);
     }
-    return (double)(end - begin) * state->sync.ns_per_tick;
+    return 0;
 }
 
 /* Runs warm-up and iterations until the count or rank 0's budget is used up. Number measured, or -1. */
@@ -245,8 +255,8 @@ static int cell_run(struct bench_state *state, const struct bench_cell *cell, do
     bench_sync_set_stop(&state->sync, 0);
     bench_sync_start(&state->sync);
     for (unsigned i = 0; i < cell->warmup + cell->iterations; i++) {
-        double time_ns = iteration_run(state, cell, i, wrong);
-        if (time_ns < 0.0) {
+        double time_ns;
+        if (iteration_run(state, cell, i, &time_ns, wrong) != 0) {
             return -1;
         }
         if (i >= cell->warmup) {

@@ -4,6 +4,7 @@ import json
 import statistics
 
 from bench_peers import CONDITIONS, MIB, ucc_reference_us
+from bench_targets import reached, target_bound_percent, target_ratio
 
 SCHEMA_VERSION = 1
 STREAM_BOUND_FROM = 16 * MIB  # below, results stay in cache and the bound of memory traffic does not apply
@@ -65,45 +66,71 @@ def bound_us(cell, limits):
     return limits.get((kind, int(size * share), state))
 
 
+def cell_make(key, libraries, expected, limits, with_ucc):
+    """`expected`: the peers that have this collective; a ratio needs all of them in this state."""
+    condition, collective, size, state = key
+    peers = {name: values for name, values in libraries.items() if name != "c4"}
+    best = min(peers, key=lambda name: peers[name]["median_us"]) if peers else None
+    c4 = libraries.get("c4")
+    complete = best is not None and len(peers) == len(expected)
+    cell = {"condition": condition, "collective": collective, "bytes": size, "state": state, "c4": c4,
+            "best_peer": best, "best_peer_us": peers[best]["median_us"] if best else None,
+            "peers_measured": len(peers), "peers_expected": len(expected),
+            "ratio": peers[best]["median_us"] / c4["median_us"] if complete and c4 else None,
+            "target_ratio": target_ratio(condition, collective, size, state),
+            "target_bound_percent": target_bound_percent(condition, size, state),
+            "ucc_reference_us": None if with_ucc else ucc_reference_us(condition, collective, state, size),
+            "libraries": libraries}
+    limit = bound_us(cell, limits)
+    cell["bound_us"] = limit
+    cell["bound_percent"] = 100.0 * limit / c4["median_us"] if limit and c4 else None
+    cell["reached"] = reached(cell)
+    return cell
+
+
 def cells_make(points, limits, with_ucc):
     """One row per condition, collective, size and state that was seen."""
     groups = {}
+    expected = {}
     for point in points:
+        cell = (point.condition, point.collective, point.size)
+        if point.name != "c4":
+            expected.setdefault(cell, set()).add(point.name)
         if point.state is not None:
-            key = (point.condition, point.collective, point.size, point.state)
-            groups.setdefault(key, {}).setdefault(point.name, []).append(point)
-    cells = []
-    for (condition, collective, size, state), names in groups.items():
-        libraries = {name: summary(found) for name, found in names.items()}
-        peers = {name: values for name, values in libraries.items() if name != "c4"}
-        best = min(peers, key=lambda name: peers[name]["median_us"]) if peers else None
-        c4 = libraries.get("c4")
-        cell = {"condition": condition, "collective": collective, "bytes": size, "state": state, "c4": c4,
-                "best_peer": best, "best_peer_us": peers[best]["median_us"] if best else None,
-                "ratio": peers[best]["median_us"] / c4["median_us"] if best and c4 else None,
-                "ucc_reference_us": None if with_ucc else ucc_reference_us(condition, collective, state, size),
-                "libraries": libraries}
-        limit = bound_us(cell, limits)
-        cell["bound_us"] = limit
-        cell["bound_percent"] = 100.0 * limit / c4["median_us"] if limit and c4 else None
-        cells.append(cell)
-    return cells
+            groups.setdefault((*cell, point.state), {}).setdefault(point.name, []).append(point)
+    return [cell_make(key, {name: summary(found) for name, found in names.items()}, expected.get(key[:3], set()),
+                      limits, with_ucc)
+            for key, names in groups.items()]
+
+
+def best_text(cell):
+    text = cell["best_peer"] or "-"
+    if cell["peers_measured"] < cell["peers_expected"]:
+        text += f" ({cell['peers_measured']} of {cell['peers_expected']} peers)"
+    if cell["ucc_reference_us"]:
+        text += f" [UCC {time_text(cell['ucc_reference_us'])}]"
+    return text
 
 
 def cell_columns(cell):
     c4, best = cell["c4"], cell["best_peer"]
     spread = f"{time_text(c4['low_us'])}-{time_text(c4['high_us'])}" if c4 else "-"
     peer_trials = cell["libraries"][best]["trials"] if best else 0
-    wrong = sum(values["wrong"] for values in cell["libraries"].values())
-    mark = f" [UCC {time_text(cell['ucc_reference_us'])}]" if cell["ucc_reference_us"] else ""
+    bound = ""
+    if cell["bound_percent"]:
+        bound = f"{cell['bound_percent']:.0f} %"
+        if cell["target_bound_percent"]:
+            bound += f" ({cell['target_bound_percent']:.0f})"
     return [size_text(cell["bytes"]), cell["state"], time_text(c4["median_us"] if c4 else None), spread,
-            time_text(cell["best_peer_us"]), (best or "-") + mark,
-            f"{cell['ratio']:.2f}" if cell["ratio"] else "-",
-            f"{cell['bound_percent']:.0f} %" if cell["bound_percent"] else "",
-            f"{c4['trials'] if c4 else 0}/{peer_trials}", str(wrong)]
+            time_text(cell["best_peer_us"]), best_text(cell),
+            f"{cell['ratio']:.2f}" if cell["ratio"] else "-", f"{cell['target_ratio']:.1f}", bound,
+            {True: "yes", False: "NO", None: ""}[cell["reached"]],
+            f"{c4['trials'] if c4 else 0}/{peer_trials}",
+            str(sum(values["wrong"] for values in cell["libraries"].values()))]
 
 
-HEADINGS = ["size", "state", "C4 us", "C4 spread", "best us", "best peer", "peer/C4", "of bound", "trials", "wrong"]
+HEADINGS = ["size", "state", "C4 us", "C4 spread", "best us", "best peer", "peer/C4", "target", "of bound", "reached",
+            "trials", "wrong"]
 
 
 def sections(cells):
@@ -126,17 +153,40 @@ def text_table(cells):
     return "\n".join(lines)
 
 
+def markdown_half(cell):
+    """The columns of one state."""
+    if cell is None:
+        return ["", "", "", ""]
+    ratio = f"{cell['ratio']:.2f}" if cell["ratio"] else "-"
+    bound = f"{cell['bound_percent']:.0f} %" if cell["bound_percent"] else ""
+    return [time_text(cell["c4"]["median_us"] if cell["c4"] else None),
+            f"{time_text(cell['best_peer_us'])} {best_text(cell)}",
+            f"**{ratio}**" if cell["reached"] is False else ratio, bound]
+
+
 def markdown_table(cells, machine, notes):
-    lines = [f"Machine: {machine}.", ""] + [f"{note}" for note in notes] + [""]
+    """Near and far side by side; ratios below their target in bold."""
+    lines = [f"Machine: {machine}. Times are medians in us, ratio = best peer / C4 (bold: below the target).", ""]
+    lines += [f"- {note}" for note in notes]
     for condition in dict.fromkeys(cell["condition"] for cell in cells):
         nranks, wire, buffers = CONDITIONS[condition]
-        lines += [f"**{nranks} ranks, {wire}, {buffers} buffers**", "",
-                  "| collective | " + " | ".join(HEADINGS) + " |", "|---" * (len(HEADINGS) + 1) + "|"]
-        for (row_condition, collective), rows in sections(cells).items():
-            if row_condition == condition:
-                lines += [f"| {collective} | " + " | ".join(cell_columns(cell)) + " |" for cell in rows]
-        lines.append("")
-    return "\n".join(lines)
+        lines += ["", f"**{nranks} ranks, {wire}, {buffers} buffers**", "",
+                  "| collective | size | near: C4 | best peer | ratio | of bound | far: C4 | best peer | ratio | of bound |",
+                  "|---|---|---|---|---|---|---|---|---|---|"]
+        rows = {}
+        for cell in cells:
+            if cell["condition"] == condition:
+                rows.setdefault((cell["collective"], cell["bytes"]), {})[cell["state"]] = cell
+        for (collective, size), states in rows.items():
+            columns = [collective, size_text(size)] + markdown_half(states.get("near")) + \
+                markdown_half(states.get("far"))
+            lines.append("| " + " | ".join(columns) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def score_text(cells):
+    judged = [cell for cell in cells if cell["reached"] is not None]
+    return f"{sum(cell['reached'] for cell in judged)} of {len(judged)} cells reach their target."
 
 
 def json_write(path, cells, points, limits, machine, notes):

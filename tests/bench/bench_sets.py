@@ -25,6 +25,17 @@ def classify(before_ns, after_ns):
     return None
 
 
+def undisturbed(times_ns, nranks, ncores):
+    """The times without the iterations in which other load took a rank's core, and whether enough were left.
+
+    With more ranks than cores ranks preempt each other, which is what is measured. A library with threads of its own
+    may always preempt itself: when less than a quarter is left, all count."""
+    left = [time_ns for time_ns in times_ns if time_ns >= 0]
+    if nranks > ncores or 4 * len(left) < len(times_ns):
+        return [abs(time_ns) for time_ns in times_ns], nranks > ncores
+    return left, True
+
+
 class Limits:
     """bench-limits, asleep between commands."""
 
@@ -139,7 +150,8 @@ class RankSet:
             return "(no log)"
 
     def run(self, collective, size, warmup, iterations, budget_ms, touch, timeout_s):
-        """Times of the iterations in ns (max over ranks) and the number of wrong elements; None: unsupported."""
+        """Times of the iterations in ns (max over ranks; negative: a rank was preempted) and the number of wrong
+        elements. None: unsupported."""
         for link in self.ranks.values():
             link.ask(f"run {collective} {size} {warmup} {iterations} {budget_ms} {int(touch)}")
         deadline = time.monotonic() + timeout_s
@@ -154,7 +166,8 @@ class RankSet:
         if any(answer[:1] != ["done"] for answer in answers):
             raise SetFailed(f"{self.peer.name} {collective} {size}: {answers[0][:8]} {self.log_tail()}")
         times = [[float(word) for word in answer[3:]] for answer in answers]
-        return [max(column) for column in zip(*times)], sum(int(answer[1]) for answer in answers)
+        slowest = [max(map(abs, column)) * (-1 if min(column) < 0 else 1) for column in zip(*times)]
+        return slowest, sum(int(answer[1]) for answer in answers)
 
     def close(self, force=False):
         """Lets the ranks end by themselves; what has not ended after 10 s is killed by its own process group."""

@@ -54,7 +54,9 @@ bench_programs += tests/bench/bench-mpich
 endif
 CLEANFILES += tests/bench/bench-openmpi tests/bench/bench-mpich
 
-EXTRA_DIST += tests/bench/bench.py tests/bench/bench_peers.py tests/bench/bench_report.py tests/bench/bench_sets.py
+EXTRA_DIST += tests/bench/bench.py tests/bench/bench_peers.py tests/bench/bench_report.py tests/bench/bench_sets.py \
+    tests/bench/bench_targets.py tests/bench/test_bench_report.py
+dist_check_SCRIPTS += tests/bench/test_bench_report.sh
 
 bench-programs: $(bench_programs)
 

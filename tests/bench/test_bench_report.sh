@@ -1,0 +1,4 @@
+#!/bin/bash
+# The conclusions of `make bench` from made-up points.
+command -v python3 > /dev/null || { echo "no python3: apt-get install python3"; exit 77; }
+cd "$C4_TEST_SOURCE_ROOT/tests/bench" && PYTHONDONTWRITEBYTECODE=1 python3 test_bench_report.py
