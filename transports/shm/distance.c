@@ -1,0 +1,46 @@
+#include "transports/shm/distance.h"
+
+#include "base/clock.h"
+
+/* Reference machine (Zen 4): 55-60 ns near, 235-250 far. */
+#define NEAR_NS 130u
+#define FAR_NS 170u
+#define LATE_NS 150u
+
+static uint32_t ns_to_ticks(uint64_t ns)
+{
+    return (uint32_t)(ns * c4_tsc_hz() / 1000000000u);
+}
+
+void c4_shm_distance_init(c4_shm_distance *distance)
+{
+    *distance = (c4_shm_distance){.near_ticks = ns_to_ticks(NEAR_NS),
+                                  .far_ticks = ns_to_ticks(FAR_NS),
+                                  .late_ticks = ns_to_ticks(LATE_NS),
+                                  .lowest = UINT32_MAX};
+}
+
+void c4_shm_distance_report(c4_shm_distance *distance, uint32_t measured)
+{
+    uint32_t ticks = c4_shm_distance_ticks(measured);
+    if (ticks > distance->far_ticks)
+        distance->far = true;
+    else if (ticks < distance->near_ticks)
+        distance->far = false;
+}
+
+void c4_shm_distance_sample(c4_shm_distance *distance, uint64_t ticks)
+{
+    /* Cycle counters of different sockets may disagree; a flag takes neither no time nor half a millisecond. */
+    if (ticks == 0 || ticks > c4_shm_distance_ticks(UINT32_MAX))
+        return;
+    if (ticks < distance->lowest)
+        distance->lowest = (uint32_t)ticks;
+    if (++distance->samples < C4_SHM_WINDOW)
+        return;
+    uint32_t number = (distance->measured >> 20) + 1;
+    distance->measured = number << 20 | distance->lowest;
+    c4_shm_distance_report(distance, distance->measured);
+    distance->samples = 0;
+    distance->lowest = UINT32_MAX;
+}

@@ -1,0 +1,88 @@
+/* Files behind shared memory: memfd, or a named file in /dev/shm that is locked while its owner lives. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "transports/shm/arena.h"
+
+#define SHM_DIRECTORY "/dev/shm"
+#define SHM_PREFIX "c4-shm-"
+
+/* Removes named files whose owners died: the owner holds a lock on its file for life, so a lock that can be taken
+ * means a dead owner, whatever pid namespace it lived in. */
+static void remove_stale(void)
+{
+    DIR *directory = opendir(SHM_DIRECTORY);
+    if (!directory)
+        return;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (strncmp(entry->d_name, SHM_PREFIX, sizeof SHM_PREFIX - 1) != 0)
+            continue;
+        int fd = openat(dirfd(directory), entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+            continue;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        close(fd);
+    }
+    closedir(directory);
+}
+
+static int named_create(char *name)
+{
+    remove_stale();
+    for (int attempt = 0; attempt < 8; attempt++) {
+        uint64_t random[2];
+        if (c4_random_bytes(random, sizeof random) < 0)
+            return -1;
+        snprintf(name, C4_SHM_NAME_BYTES, "%s%016llx%016llx", SHM_PREFIX, (unsigned long long)random[0],
+                 (unsigned long long)random[1]);
+        char path[C4_SHM_NAME_BYTES + 16];
+        snprintf(path, sizeof path, "%s/%s", SHM_DIRECTORY, name);
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+            return -1;
+        struct stat st;
+        /* Another process's clean-up may have locked, and removed, the file before it was ours. */
+        if (flock(fd, LOCK_SH | LOCK_NB) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
+            return fd;
+        close(fd);
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
+int c4_shm_file_create(int backend, const char *label, char *name)
+{
+    if (backend == C4_SHM_BACKEND_FILE)
+        return named_create(name);
+    return memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int c4_shm_file_resize(int fd, size_t bytes)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur)
+        return EFBIG;
+    return ftruncate(fd, (off_t)bytes) < 0 ? errno : 0;
+}
+
+int c4_shm_file_allocate(int fd, size_t offset, size_t bytes)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && offset + bytes > limit.rlim_cur)
+        return EFBIG;
+    /* Not posix_fallocate: where the file system lacks the call it writes a byte to each block, over live data. */
+    while (fallocate(fd, 0, (off_t)offset, (off_t)bytes) < 0)
+        if (errno != EINTR)
+            return errno;
+    return 0;
+}

@@ -1,0 +1,293 @@
+/* Opening, closing, addresses, peers; and the table. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "transports/shm/module.h"
+
+#define RING_MAX_BYTES ((size_t)2 << 20)
+#define RING_MIN_BYTES ((size_t)64 << 10)
+#define RINGS_BYTES ((size_t)4 << 20) /* one ring of every rank together */
+#define FRAME_MAX_BYTES ((size_t)256 << 10)
+#define ARENA_MIN_BYTES ((size_t)4 << 20)
+
+/* Two ranks: larger than a core's L2, because lines that have moved on to L3 are cheaper to write again than lines
+ * still in the reader's L2 (256 KiB messages: 13 us with 1-2 MiB, 32 with less). More ranks share L3, so all rings
+ * that are busy together must stay within it. */
+static size_t ring_default(const c4_transport_host *host)
+{
+    int64_t asked = host->option_int(host->context, "C4_SHM_RING_BYTES");
+    if (asked > 0)
+        return (size_t)asked < 4 * C4_SHM_PAGE ? 4 * C4_SHM_PAGE : (size_t)asked / C4_SHM_PAGE * C4_SHM_PAGE;
+    size_t bytes = RING_MAX_BYTES;
+    while (bytes > RING_MIN_BYTES && bytes * (size_t)host->local_nranks > RINGS_BYTES)
+        bytes /= 2;
+    return bytes;
+}
+
+static size_t frame_limit(size_t ring_bytes)
+{
+    size_t quarter = ring_bytes / 4;
+    return quarter < FRAME_MAX_BYTES ? quarter : FRAME_MAX_BYTES;
+}
+
+static size_t arena_bytes(const c4_transport_host *host)
+{
+    int64_t budget = host->option_int(host->context, "C4_SHM_BUDGET_BYTES");
+    size_t share = (size_t)budget / (size_t)(host->local_nranks > 0 ? host->local_nranks : 1);
+    return share < ARENA_MIN_BYTES ? ARENA_MIN_BYTES : share;
+}
+
+/* Latency and bandwidth of the reference machine's nearer state. */
+static void caps_fill(size_t max_frame_bytes, bool map, c4_transport_caps *caps)
+{
+    size_t struct_size = caps->struct_size;
+    c4_transport_caps all = {
+        .struct_size = sizeof all,
+        .flags = C4_CAP_WINDOWS | C4_CAP_FUSED_REDUCE | C4_CAP_DOORBELL | C4_CAP_SAME_HOST | (map ? C4_CAP_MAP : 0u),
+        .latency_s = 80e-9,
+        .seconds_per_byte = 1.0 / 18e9,
+        .inline_bytes = C4_SHM_INLINE_BYTES,
+        .max_frame_bytes = max_frame_bytes,
+        .zero_copy_bytes = SIZE_MAX,
+        .max_readers = C4_SHM_MAX_READERS,
+    };
+    memcpy(caps, &all, struct_size && struct_size < sizeof all ? struct_size : sizeof all);
+    caps->struct_size = struct_size ? struct_size : sizeof all;
+}
+
+static c4_status shm_probe(const c4_transport_host *host, c4_transport_caps *caps, char *reason, size_t reason_bytes)
+{
+    int backend = (int)host->option_int(host->context, "C4_SHM_BACKEND");
+    c4_shm_arena arena;
+    c4_status status = c4_shm_arena_init(&arena, backend, C4_SHM_PAGE, host->rank);
+    if (status < 0) {
+        snprintf(reason, reason_bytes, "%s", c4_fail_text());
+        return status;
+    }
+    caps_fill(frame_limit(ring_default(host)), arena.address.backend == C4_SHM_BACKEND_MEMFD, caps);
+    c4_shm_arena_fini(&arena);
+    return C4_OK;
+}
+
+/* With named files: what a full /dev/shm would do later is said now. Memory itself is allocated when rings are made. */
+static void warn_small_directory(const c4_module *module)
+{
+    struct statvfs vfs;
+    if (module->arena.address.backend != C4_SHM_BACKEND_FILE || statvfs("/dev/shm", &vfs) < 0)
+        return;
+    unsigned long long room = (unsigned long long)vfs.f_bavail * vfs.f_frsize;
+    unsigned long long need = (unsigned long long)module->ring_bytes * (unsigned)module->host->local_nranks * 2;
+    if (room < need)
+        module->host->log(module->host->context, C4_TLOG_WARN, "shm: /dev/shm has %llu bytes left and this job may want "
+                          "%llu: raise its size (docker: --shm-size) or set C4_SHM_BACKEND=memfd", room, need);
+}
+
+static void shm_close(c4_module *module)
+{
+    if (!module)
+        return;
+    while (module->channels)
+        c4_shm_channel_close(module->channels);
+    c4_shm_limbo_fini(module);
+    c4_shm_maps_destroy(module->maps);
+    for (int i = 0; module->peers && i < module->npeers; i++) {
+        if (!module->peers[i])
+            continue;
+        if (i != module->host->rank)
+            c4_shm_mapping_close(&module->peers[i]->mapping);
+        free(module->peers[i]);
+    }
+    free(module->peers);
+    c4_shm_arena_fini(&module->arena);
+    free(module);
+}
+
+static c4_shm_peer *peer_new(const c4_shm_address *address)
+{
+    c4_shm_peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return NULL;
+    peer->address = *address;
+    c4_shm_distance_init(&peer->distance);
+    return peer;
+}
+
+/* A rank may be its own reader. */
+static c4_status peer_self(c4_module *module)
+{
+    c4_shm_peer *self = peer_new(&module->arena.address);
+    if (!self)
+        return c4_fail(C4_ERR_MEMORY, "shm: peers");
+    self->mapping = (c4_shm_mapping){module->arena.base, module->arena.bytes};
+    self->head = c4_shm_arena_head(&module->arena);
+    module->peers[module->host->rank] = self;
+    return C4_OK;
+}
+
+static c4_status shm_open(const c4_transport_host *host, c4_module **module)
+{
+    if (host->rank < 0 || host->rank >= host->nranks)
+        return c4_fail(C4_ERR_ROOT, "shm: rank %d of %d", host->rank, host->nranks);
+    c4_module *made = calloc(1, sizeof *made);
+    if (!made)
+        return c4_fail(C4_ERR_MEMORY, "shm: the module");
+    c4_status status;
+    made->host = host;
+    made->arena.fd = -1;
+    made->ring_bytes = ring_default(host);
+    made->max_frame_bytes = frame_limit(made->ring_bytes);
+    made->stores = (int)host->option_int(host->context, "C4_SHM_STORES");
+    made->npeers = host->nranks;
+    made->peers = calloc((size_t)host->nranks, sizeof *made->peers);
+    if (!made->peers) {
+        status = c4_fail(C4_ERR_MEMORY, "shm: %d peers", host->nranks);
+        goto fail;
+    }
+    C4_TRY_GOTO(c4_shm_maps_create(host->local_nranks, &made->maps), fail);
+    int backend = (int)host->option_int(host->context, "C4_SHM_BACKEND");
+    C4_TRY_GOTO(c4_shm_arena_init(&made->arena, backend, arena_bytes(host), host->rank), fail);
+    made->expedited = c4_shm_arena_head(&made->arena)->expedited != 0;
+    C4_TRY_GOTO(peer_self(made), fail);
+    warn_small_directory(made);
+    *module = made;
+    return C4_OK;
+fail:
+    shm_close(made);
+    return status;
+}
+
+static c4_status shm_caps(c4_module *module, c4_transport_caps *caps)
+{
+    caps_fill(module->max_frame_bytes, module->arena.address.backend == C4_SHM_BACKEND_MEMFD, caps);
+    return C4_OK;
+}
+
+_Static_assert(sizeof(c4_shm_address) <= C4_ADDRESS_MAX_BYTES, "addresses fit");
+
+static c4_status shm_address(c4_module *module, void *address, size_t *bytes)
+{
+    if (*bytes < sizeof(c4_shm_address))
+        return c4_fail(C4_ERR_ARGUMENT, "shm: an address takes %zu bytes", sizeof(c4_shm_address));
+    memcpy(address, &module->arena.address, sizeof(c4_shm_address));
+    *bytes = sizeof(c4_shm_address);
+    return C4_OK;
+}
+
+static c4_status refuse(char *reason, size_t reason_bytes, const char *text)
+{
+    snprintf(reason, reason_bytes, "%s", text);
+    return C4_ERR_UNREACHABLE;
+}
+
+/* A named arena loses its name once every rank of the host has opened it: then nothing is left after a SIGKILL of all.
+ * The mapping is made at once for that. */
+static c4_status named_connect(c4_module *module, int rank)
+{
+    c4_shm_peer *peer;
+    C4_TRY(c4_shm_peer_connect(module, rank, &peer));
+    __atomic_fetch_add(&peer->head->opened, 1, __ATOMIC_SEQ_CST);
+    return C4_OK;
+}
+
+static void named_unlink(c4_module *module)
+{
+    c4_shm_head *head = c4_shm_arena_head(&module->arena);
+    if (module->arena.address.name[0] &&
+        __atomic_load_n(&head->opened, __ATOMIC_SEQ_CST) + 1 >= (uint32_t)module->host->local_nranks)
+        c4_shm_arena_unlink(&module->arena);
+}
+
+static c4_status shm_add_peer(c4_module *module, int peer, const void *address, size_t bytes, char *reason,
+                              size_t reason_bytes)
+{
+    if (peer < 0 || peer >= module->npeers)
+        return c4_fail(C4_ERR_ROOT, "shm: rank %d in a job of %d ranks", peer, module->npeers);
+    c4_shm_address copy;
+    if (bytes != sizeof copy)
+        return refuse(reason, reason_bytes, "another version of the shm transport: install the same C4 on all ranks");
+    memcpy(&copy, address, sizeof copy);
+    copy.name[C4_SHM_NAME_BYTES - 1] = '\0';
+    copy.rank = peer;
+    if (peer == module->host->rank)
+        return C4_OK;
+    c4_shm_peer *known = module->peers[peer];
+    if (known && memcmp(known->address.nonce, copy.nonce, sizeof copy.nonce) == 0)
+        return C4_OK;
+    if (known && known->mapping.base)
+        return refuse(reason, reason_bytes, "this rank is already connected to another process of that rank");
+    C4_TRY(c4_shm_address_check(&copy, &module->arena.address, reason, reason_bytes));
+    c4_shm_peer *made = peer_new(&copy);
+    if (!made)
+        return c4_fail(C4_ERR_MEMORY, "shm: a peer");
+    free(known);
+    module->peers[peer] = made;
+    if (copy.backend == C4_SHM_BACKEND_FILE) {
+        C4_TRY(named_connect(module, peer));
+        named_unlink(module);
+    }
+    return C4_OK;
+}
+
+c4_status c4_shm_peer_connect(c4_module *module, int rank, c4_shm_peer **peer)
+{
+    c4_shm_peer *found = module->peers[rank];
+    if (!found->head) {
+        C4_TRY(c4_shm_mapping_open(&found->address, &found->mapping));
+        found->head = (c4_shm_head *)(void *)found->mapping.base;
+    }
+    *peer = found;
+    return C4_OK;
+}
+
+static c4_status channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **channel)
+{
+    named_unlink(module);
+    return c4_shm_channel_open(module, spec, channel);
+}
+
+/* "no_memory=1": rings cannot be allocated; "no_memory=0": they can again. */
+static c4_status shm_inject(c4_module *module, const char *fault)
+{
+    if (strcmp(fault, "no_memory=1") == 0 || strcmp(fault, "no_memory=0") == 0) {
+        module->fail_alloc = fault[sizeof "no_memory=" - 1] == '1';
+        return C4_OK;
+    }
+    return C4_ERR_UNSUPPORTED;
+}
+
+const c4_transport_ops c4_shm_ops = {
+    .struct_size = sizeof(c4_transport_ops),
+    .abi = C4_TRANSPORT_ABI,
+    .name = "shm",
+    .probe = shm_probe,
+    .open = shm_open,
+    .close = shm_close,
+    .caps = shm_caps,
+    .address = shm_address,
+    .add_peer = shm_add_peer,
+    .channel_open = channel_open,
+    .channel_close = c4_shm_channel_close,
+    .send = c4_shm_send,
+    .recv = c4_shm_recv,
+    .cancel = c4_shm_cancel,
+    .progress = c4_shm_progress,
+    .peek = c4_shm_peek,
+    .consume = c4_shm_consume,
+    .reserve = c4_shm_reserve,
+    .commit = c4_shm_commit,
+    .mem_alloc = c4_shm_mem_alloc,
+    .mem_free = c4_shm_mem_free,
+    .mem_export = c4_shm_mem_export,
+    .mem_map = c4_shm_mem_map,
+    .arm = c4_shm_arm,
+    .disarm = c4_shm_disarm,
+    .doorbell = c4_shm_doorbell,
+    .counters = c4_shm_counters,
+    .inject = shm_inject,
+};

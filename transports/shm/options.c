@@ -1,0 +1,19 @@
+#include "transports/shm/shm.h"
+
+static const c4_option_spec specs[] = {
+    {"C4_SHM_BACKEND", C4_OPTION_ENUM, 0, "auto", "auto|memfd|file", NULL,
+     "Where shared memory lives: anonymous files reached through /proc (memfd), or named files in /dev/shm (file) for "
+     "ranks in different pid namespaces; auto takes memfd where the kernel has it."},
+    {"C4_SHM_RING_BYTES", C4_OPTION_BYTES, C4_OPTION_AGREE, "0", "0..1G", NULL,
+     "Payload bytes of one channel's ring; 0 chooses by the number of ranks on the host (2 MiB for two ranks)."},
+    {"C4_SHM_BUDGET_BYTES", C4_OPTION_BYTES, 0, "512M", "16M..1T", NULL,
+     "Ring memory that all ranks of one host together may use; each rank gets an equal share, at least 4 MiB."},
+    {"C4_SHM_STORES", C4_OPTION_ENUM, 0, "auto", "auto|plain|stream", NULL,
+     "How payload is stored into rings: through the cache (plain), around it (stream), or as the measured distance "
+     "between the two cores advises (auto)."},
+    {"C4_SHM_CMA", C4_OPTION_ENUM, C4_OPTION_AGREE, "auto", "auto|on|off", NULL,
+     "Whether posted messages of 1 MiB and more may be read straight from the sender's memory by the kernel; auto "
+     "means off, because rings measured faster at every size."},
+};
+
+const c4_option_table c4_shm_option_table = {"shm", specs, sizeof specs / sizeof specs[0]};

@@ -1,0 +1,337 @@
+/* The hot paths. Everything here runs per frame: no system call (but a sleeper's wake-up), no allocation. */
+#include "transports/shm/ring.h"
+
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "transports/shm/module.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Far: below this the frame's own latency rules and plain stores win. */
+#define STREAM_MIN_BYTES 2048u
+/* Far: reusing a ring that fits in cache beats a deep one. */
+#define FAR_MIN_LINES (128u * 1024 / C4_SHM_LINE)
+#define FAR_MAX_LINES (512u * 1024 / C4_SHM_LINE)
+
+size_t c4_shm_shape_bytes(const c4_shm_shape *shape)
+{
+    return c4_shm_shape_payload_at(shape) + (size_t)shape->payload_lines * C4_SHM_LINE;
+}
+
+/* ---- reader ---- */
+
+static __attribute__((noinline)) c4_status peek_nothing(c4_channel *channel, uint64_t stamp)
+{
+    c4_shm_reader *in = &channel->in;
+    if (c4_shm_probe(in->index))
+        in->last_poll = c4_tsc();
+    if (likely(stamp == 0 || stamp >> 2 == in->expected - in->mask - 1))
+        return C4_IN_PROGRESS;
+    if (!channel->error)
+        channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: rank %d wrote a stamp that belongs to no frame (channel %u:%u)",
+                                 channel->spec.writer, channel->spec.comm, channel->spec.tag);
+    return channel->error;
+}
+
+static __attribute__((noinline)) c4_status peek_bad(c4_channel *channel, uint32_t bytes, uint32_t first)
+{
+    if (!channel->error)
+        channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: rank %d announced %u bytes at line %u of a ring of %u lines "
+                                 "(channel %u:%u)", channel->spec.writer, bytes, first, channel->in.payload_lines,
+                                 channel->spec.comm, channel->spec.tag);
+    return channel->error;
+}
+
+/* Only a reader that was polling when the frame came knows how long it took. */
+static __attribute__((noinline)) void take_sample(c4_channel *channel, uint64_t clock)
+{
+    c4_shm_reader *in = &channel->in;
+    c4_shm_distance *distance = &c4_shm_peer_get(channel, channel->spec.writer)->distance;
+    uint64_t now = c4_tsc();
+    if (now - in->last_poll < distance->late_ticks)
+        c4_shm_distance_sample(distance, now - clock);
+    in->last_poll = 0;
+}
+
+c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
+{
+    c4_shm_reader *in = &channel->in;
+    if (unlikely(!in->lines)) {
+        c4_status status = c4_shm_ring_attach(channel);
+        if (status != C4_OK)
+            return status;
+    }
+    const c4_shm_line *line = &in->lines[in->index & in->mask];
+    uint64_t stamp = __atomic_load_n(&line->stamp, __ATOMIC_ACQUIRE);
+    if (unlikely(stamp >> 2 != in->expected))
+        return peek_nothing(channel, stamp);
+    in->flags = (unsigned)stamp & 3u;
+    if (unlikely(in->last_poll != 0) && in->flags & C4_SHM_STAMP_CLOCK)
+        take_sample(channel, line->u.at.clock);
+    window->frame = line->frame;
+    /* The checks are made on the copy: the line is the peer's to change. */
+    uint32_t bytes = window->frame.bytes;
+    in->frame_bytes = bytes;
+    window->bytes = bytes;
+    window->stream = 0;
+    if (bytes <= C4_SHM_INLINE_BYTES) {
+        window->pointer = (void *)line->u.bytes;
+        return C4_OK;
+    }
+    uint32_t first = line->u.at.first;
+    if (unlikely(first >= in->payload_lines || bytes > (size_t)(in->payload_lines - first) * C4_SHM_LINE))
+        return peek_bad(channel, bytes, first);
+    window->pointer = (void *)(in->payload + (size_t)first * C4_SHM_LINE);
+    return C4_OK;
+}
+
+void c4_shm_consume(c4_channel *channel)
+{
+    c4_shm_reader *in = &channel->in;
+    channel->counters.messages++;
+    channel->counters.bytes += in->frame_bytes;
+    in->index++;
+    in->expected++;
+    if (in->flags & C4_SHM_STAMP_ACK) {
+        uint32_t measured = c4_shm_peer_get(channel, channel->spec.writer)->distance.measured;
+        __atomic_store_n(&in->credit->measured, measured, __ATOMIC_RELAXED);
+        __atomic_store_n(&in->credit->consumed, in->index, __ATOMIC_RELEASE);
+        c4_shm_writer_bell(channel);
+    }
+}
+
+/* ---- writer ---- */
+
+/* Frames that every reader has consumed give their payload back. Cold: runs once per quarter ring. */
+static __attribute__((noinline)) c4_status refresh(c4_channel *channel)
+{
+    c4_shm_writer *out = &channel->out;
+    uint64_t least = out->head;
+    for (int i = 0; i < channel->spec.nreaders; i++) {
+        uint64_t consumed = __atomic_load_n(&out->readers[i].consumed, __ATOMIC_ACQUIRE);
+        /* A slower reader holds tail back, so one reader's count may be ahead of it but never behind. */
+        if (unlikely(consumed - out->tail > out->head - out->tail)) {
+            if (!channel->error)
+                channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: rank %d says that it consumed %llu frames, but %llu to "
+                                         "%llu is possible (channel %u:%u)", channel->readers[i],
+                                         (unsigned long long)consumed, (unsigned long long)out->tail,
+                                         (unsigned long long)out->head, channel->spec.comm, channel->spec.tag);
+            return channel->error;
+        }
+        if (consumed < least)
+            least = consumed;
+        uint32_t measured = __atomic_load_n(&out->readers[i].measured, __ATOMIC_RELAXED);
+        if (measured != out->reports[i]) {
+            out->reports[i] = measured;
+            c4_shm_distance_report(&c4_shm_peer_get(channel, channel->readers[i])->distance, measured);
+        }
+    }
+    for (; out->tail < least; out->tail++) {
+        uint32_t end = out->end_line[out->tail & out->mask];
+        if (end) {
+            out->tail_line = end;
+            out->payload_frames--;
+        }
+    }
+    return C4_OK;
+}
+
+/* First line for `lines` contiguous ones, or C4_SHM_NOWHERE. Used are [tail, head), going round. */
+static inline uint32_t place(const c4_shm_writer *out, uint32_t lines, uint32_t limit)
+{
+    uint32_t head = out->head_line, tail = out->tail_line;
+    bool fits = head + lines <= limit;
+    if (out->payload_frames == 0)
+        return fits ? head : 0;
+    /* Never up to the tail itself: head == tail would read as empty. */
+    if (head < tail)
+        return head + lines < tail ? head : C4_SHM_NOWHERE;
+    if (fits)
+        return head;
+    return lines < tail ? 0 : C4_SHM_NOWHERE;
+}
+
+static bool is_far(const c4_channel *channel)
+{
+    for (int i = 0; i < channel->spec.nreaders; i++)
+        if (c4_shm_peer_get(channel, channel->readers[i])->distance.far)
+            return true;
+    return false;
+}
+
+/* How this frame is stored, and how much of the ring may be used for it. */
+static inline void choose_stores(c4_channel *channel, uint32_t lines)
+{
+    c4_shm_writer *out = &channel->out;
+    int stores = channel->module->stores;
+    out->stream = stores == C4_SHM_STORES_STREAM || (stores == C4_SHM_STORES_AUTO && is_far(channel));
+    out->limit = out->payload_lines;
+    if (!out->stream)
+        return;
+    uint32_t limit = 8 * lines;
+    limit = limit < FAR_MIN_LINES ? FAR_MIN_LINES : limit > FAR_MAX_LINES ? FAR_MAX_LINES : limit;
+    if (limit < 4 * lines)
+        limit = 4 * lines;
+    if (limit < out->limit)
+        out->limit = limit;
+}
+
+static c4_status reserve_payload(c4_channel *channel, size_t bytes, c4_window *window)
+{
+    c4_shm_writer *out = &channel->out;
+    if (unlikely(out->reserved == bytes)) { /* again, without a commit: the same room */
+        window->pointer = out->payload + (size_t)out->reserved_line * C4_SHM_LINE;
+        window->bytes = bytes;
+        window->stream = out->stream;
+        return C4_OK;
+    }
+    uint32_t lines = (uint32_t)((bytes + C4_SHM_LINE - 1) / C4_SHM_LINE);
+    if (bytes >= STREAM_MIN_BYTES) {
+        choose_stores(channel, lines);
+    } else {
+        out->stream = false;
+        out->limit = out->payload_lines;
+    }
+    uint32_t first = place(out, lines, out->limit);
+    if (unlikely(first == C4_SHM_NOWHERE)) {
+        C4_TRY(refresh(channel));
+        /* When nothing marked is in flight no credit will come: what is unmarked was sent under a larger limit. */
+        if (out->tail >= out->last_ack)
+            out->limit = out->payload_lines;
+        first = place(out, lines, out->limit);
+        if (first == C4_SHM_NOWHERE) {
+            out->starved = true;
+            return C4_IN_PROGRESS;
+        }
+    }
+    out->reserved_line = first;
+    out->reserved_lines = lines;
+    out->reserved = bytes;
+    window->pointer = out->payload + (size_t)first * C4_SHM_LINE;
+    window->bytes = bytes;
+    window->stream = out->stream;
+    return C4_OK;
+}
+
+static __attribute__((noinline)) c4_status reserve_slow(c4_channel *channel, size_t bytes)
+{
+    if (channel->error)
+        return channel->error;
+    if (!channel->out.lines)
+        C4_TRY(c4_shm_ring_create(channel));
+    if (bytes > channel->max_frame_bytes)
+        return c4_fail(C4_ERR_COUNT, "shm: a frame of %zu bytes on a channel that takes %zu (a quarter of its ring)",
+                       bytes, channel->max_frame_bytes);
+    return C4_OK;
+}
+
+c4_status c4_shm_reserve(c4_channel *channel, size_t bytes, c4_window *window)
+{
+    c4_shm_writer *out = &channel->out;
+    if (unlikely(!out->lines || bytes > channel->max_frame_bytes))
+        C4_TRY(reserve_slow(channel, bytes));
+    if (unlikely(out->head - out->tail > out->mask)) {
+        C4_TRY(refresh(channel));
+        if (out->head - out->tail > out->mask) {
+            out->starved = true;
+            return C4_IN_PROGRESS;
+        }
+    }
+    if (bytes > C4_SHM_INLINE_BYTES)
+        return reserve_payload(channel, bytes, window);
+    out->reserved = bytes;
+    out->reserved_lines = 0;
+    out->stream = false;
+    /* Staged, not written in place: a polling reader would take the line away between payload and stamp. */
+    window->pointer = channel->stage;
+    window->bytes = bytes;
+    window->stream = 0;
+    return C4_OK;
+}
+
+bool c4_shm_has_credit(c4_channel *channel)
+{
+    c4_shm_writer *out = &channel->out;
+    uint64_t tail = out->tail;
+    return refresh(channel) < 0 || out->tail != tail;
+}
+
+/* Marks each quarter ring for acknowledgement. */
+static inline unsigned mark(c4_shm_writer *out, uint32_t lines)
+{
+    out->unmarked_lines += lines;
+    out->unmarked_frames++;
+    if (out->unmarked_lines < out->limit / 4 && out->unmarked_frames <= out->mask / 4)
+        return 0;
+    out->unmarked_lines = 0;
+    out->unmarked_frames = 0;
+    out->last_ack = out->head + 1;
+    return C4_SHM_STAMP_ACK;
+}
+
+static inline void streams_done(bool stream)
+{
+#if defined(__x86_64__)
+    if (stream)
+        _mm_sfence();
+#else
+    (void)stream;
+#endif
+}
+
+/* Where a frame's payload went; fills the rest of the header line. */
+static inline void take_payload(c4_channel *channel, uint32_t bytes, c4_shm_line *line)
+{
+    c4_shm_writer *out = &channel->out;
+    uint32_t slot = (uint32_t)out->head & out->mask;
+    if (bytes <= C4_SHM_INLINE_BYTES) {
+        const void *from = out->reserved_lines ? out->payload + (size_t)out->reserved_line * C4_SHM_LINE : channel->stage;
+        memcpy(line->u.bytes, from, C4_SHM_INLINE_BYTES);
+        out->end_line[slot] = 0;
+        out->reserved_lines = 0;
+        return;
+    }
+    uint32_t lines = (bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
+    line->u.at.first = out->reserved_line;
+    if (out->payload_frames++ == 0)
+        out->tail_line = out->reserved_line;
+    out->head_line = out->reserved_line + lines;
+    out->end_line[slot] = out->head_line;
+    out->reserved_lines = lines;
+}
+
+void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
+{
+    c4_shm_writer *out = &channel->out;
+    if (unlikely(out->reserved == SIZE_MAX || frame->bytes > out->reserved)) {
+        channel->error = c4_fail(C4_ERR_INTERNAL, "shm: commit of %u bytes without a reserve of as many", frame->bytes);
+        return;
+    }
+    streams_done(out->stream);
+    c4_shm_line line;
+    line.frame = *frame;
+    take_payload(channel, frame->bytes, &line);
+    unsigned flags = mark(out, out->reserved_lines);
+    if (c4_shm_probe(out->head) && (frame->bytes <= C4_SHM_INLINE_BYTES - 8 || frame->bytes > C4_SHM_INLINE_BYTES)) {
+        /* The payload's stores must be out before the clock is read, or their time counts as the flag's. */
+        if (frame->bytes > C4_SHM_LINE)
+            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        line.u.at.clock = c4_tsc();
+        flags |= C4_SHM_STAMP_CLOCK;
+    }
+    c4_shm_line *to = &out->lines[out->head & out->mask];
+    memcpy(&to->frame, &line.frame, sizeof line - offsetof(c4_shm_line, frame));
+    __atomic_store_n(&to->stamp, (out->start + out->head) << 2 | flags, __ATOMIC_RELEASE);
+    out->head++;
+    out->reserved = SIZE_MAX;
+    out->starved = false;
+    channel->counters.messages++;
+    channel->counters.bytes += frame->bytes;
+    c4_shm_bells(channel);
+}
