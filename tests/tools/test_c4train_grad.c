@@ -62,7 +62,7 @@ static void log_ready(void *context, size_t offset)
 static void check_tensor(c4_model *model, const c4_tensor *tensor, const uint8_t *in, const uint8_t *out, size_t n,
                          const c4_real *grads)
 {
-    static const char *const names[] = {"norm1", "qkv",  "proj",  "norm2",      "gate_up",
+    static const char *const names[] = {"norm1", "qkv",   "proj",       "norm2", "gate_up",
                                         "down",  "embed", "norm_final", "head"};
     size_t count = tensor->rows * tensor->cols, samples = count < 24 ? count : 24;
     for (size_t s = 0; s < samples; s++) {

@@ -1,62 +1,20 @@
-/* c4train's parts, each by itself: options, data order, buckets, AdamW, checkpoints, chart, progress line. */
+/* c4train's parts, each by itself: options, data order, buckets, AdamW, chart, progress line. */
 #include "tests/c4test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/tools/test_c4train_text.h"
 #include "tools/c4train/adamw.h"
 #include "tools/c4train/buckets.h"
 #include "tools/c4train/chart.h"
-#include "tools/c4train/checkpoint.h"
 #include "tools/c4train/corpus.h"
 #include "tools/c4train/options.h"
 #include "tools/c4train/progress.h"
 #include "tools/c4train/synthetic.h"
-
-/* ---- helpers ---- */
-
-static char *file_text(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "r");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    char *text = calloc(1, 1 << 20);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(text);
-    size_t got = fread(text, 1, (1 << 20) - 1, file);
-    fclose(file);
-    if (size)
-        *size = got;
-    return text;
-}
-
-static void write_file(const char *path, const void *data, size_t size)
-{
-    FILE *file = fopen(path, "w");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    CU_ASSERT_EQUAL(fwrite(data, 1, size, file), size);
-    CU_ASSERT_EQUAL(fclose(file), 0);
-}
-
-/* Sends stderr to a file until stderr_text, which returns what was said. */
-static int kept_stderr = -1;
-
-static void catch_stderr(void)
-{
-    fflush(stderr);
-    kept_stderr = dup(STDERR_FILENO);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(freopen(c4test_path("stderr"), "w", stderr));
-}
-
-static char *stderr_text(void)
-{
-    fflush(stderr);
-    dup2(kept_stderr, STDERR_FILENO);
-    close(kept_stderr);
-    return file_text(c4test_path("stderr"), NULL);
-}
 
 static c4_train_job make_job(void)
 {
@@ -117,9 +75,9 @@ static void test_options_refused(void)
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         c4_train_options o;
-        catch_stderr();
+        c4_text_catch();
         c4_status status = parse(lines[i][0], &o);
-        char *text = stderr_text();
+        char *text = c4_text_caught();
         C4TEST_INT(status, C4_ERR_OPTION);
         C4TEST_CONTAINS(text, lines[i][1]);
         free(text);
@@ -134,7 +92,7 @@ static c4_corpus make_corpus(size_t size, size_t seq)
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
     for (size_t i = 0; i < size; i++)
         bytes[i] = (uint8_t)(i * 31 + i / 256);
-    write_file(c4test_path("text"), bytes, size);
+    c4_text_write(c4test_path("text"), bytes, size);
     free(bytes);
     c4_corpus corpus;
     C4TEST_OK_FATAL(c4_corpus_map(c4test_path("text"), seq, &corpus));
@@ -183,9 +141,9 @@ static void test_held_out_text_is_apart(void)
     CU_ASSERT_EQUAL(memcmp(targets + 3 * SEQ, held_out + 2, SEQ), 0); /* place 2 * 3 / 4 = 1, targets one further */
     c4_corpus_close(&corpus);
     CU_ASSERT_EQUAL(truncate(c4test_path("text"), SMALLEST - 1), 0);
-    catch_stderr();
+    c4_text_catch();
     c4_status status = c4_corpus_map(c4test_path("text"), SEQ, &corpus);
-    char *text = stderr_text();
+    char *text = c4_text_caught();
     C4TEST_INT(status, C4_ERR_COUNT);
     C4TEST_CONTAINS(text, "--seq 18 needs at least 400");
     free(text);
@@ -350,152 +308,13 @@ static void test_synthetic_sums_are_checked(void)
     CU_ASSERT(state[0] >= 3 * c4_layout_tensors(&config));
     C4TEST_OK(c4_synthetic_check(9, 3, count, sum));
     sum[count / 2] -= 1;
-    catch_stderr();
+    c4_text_catch();
     c4_status status = c4_synthetic_check(9, 3, count, sum);
-    char *text = stderr_text();
+    char *text = c4_text_caught();
     C4TEST_INT(status, C4_ERR_INTERNAL);
     C4TEST_CONTAINS(text, "wrong sum");
     free(text);
     free(sum);
-}
-
-/* ---- checkpoints ---- */
-
-enum { PARAMS = 50, STEP = 3 };
-
-static c4_checkpoint_head make_head(void)
-{
-    c4_checkpoint_head head = {.version = C4_CHECKPOINT_VERSION, .params = PARAMS, .step = STEP, .layers = 1, .dim = 8,
-                               .heads = 2, .seq = 4, .batch = 2, .steps = 10, .warmup = 1, .seed = 7, .text_hash = 9,
-                               .lr = 0.5, .decay = 0.1, .clip = 1};
-    memcpy(head.magic, C4_CHECKPOINT_MAGIC, sizeof head.magic);
-    return head;
-}
-
-typedef struct state {
-    float params[PARAMS];
-    float moments[2 * PARAMS];
-    double losses[10];
-} state;
-
-static c4_checkpoint_arrays arrays_of(state *s)
-{
-    return (c4_checkpoint_arrays){s->params, s->moments, s->losses};
-}
-
-static void save_random(state *s)
-{
-    memset(s, 0, sizeof *s);
-    for (size_t i = 0; i < PARAMS; i++)
-        s->params[i] = s->moments[i] = s->moments[PARAMS + i] = (float)c4test_rand_below(1u << 30);
-    for (size_t i = 0; i < STEP; i++)
-        s->losses[i] = (double)c4test_rand_below(1u << 30);
-    c4_checkpoint_head head = make_head();
-    c4_checkpoint_arrays arrays = arrays_of(s);
-    C4TEST_OK_FATAL(c4_checkpoint_save(c4test_path("ck"), &head, &arrays));
-}
-
-static c4_status load(c4_checkpoint_head want, state *s, char **text)
-{
-    c4_checkpoint_arrays arrays = arrays_of(s);
-    uint64_t step = 0;
-    catch_stderr();
-    c4_status status = c4_checkpoint_load(c4test_path("ck"), &want, &arrays, &step);
-    *text = stderr_text();
-    CU_ASSERT_EQUAL(step, status == C4_OK ? STEP : 0);
-    return status;
-}
-
-static void test_checkpoint_round_trip(void)
-{
-    state saved, loaded = {0};
-    char *text;
-    save_random(&saved);
-    C4TEST_OK(load(make_head(), &loaded, &text));
-    CU_ASSERT_EQUAL(memcmp(&saved, &loaded, sizeof saved), 0);
-    C4TEST_STRING(text, "");
-    free(text);
-    CU_ASSERT_NOT_EQUAL(access(c4test_path("ck.part"), F_OK), 0);
-}
-
-/* One flipped bit anywhere, or a missing end, is noticed, and nothing is loaded. */
-static void test_checkpoint_damage_is_refused(void)
-{
-    state saved, loaded = {0}, zero = {0};
-    size_t size;
-    char *said;
-    save_random(&saved);
-    char *text = file_text(c4test_path("ck"), &size);
-    for (int i = 0; i < 60; i++) {
-        size_t at = i < 8 ? (size_t)i : c4test_rand_below(size);
-        text[at] ^= (char)(1 << c4test_rand_below(8));
-        write_file(c4test_path("ck"), text, size);
-        free(text);
-        C4TEST_INT(load(make_head(), &loaded, &said), C4_ERR_ARGUMENT);
-        CU_ASSERT(strstr(said, "damaged") || strstr(said, "not a checkpoint"));
-        free(said);
-        save_random(&saved);
-        text = file_text(c4test_path("ck"), &size);
-    }
-    for (size_t left = 0; left < size; left += 61) {
-        CU_ASSERT_EQUAL(truncate(c4test_path("ck"), (off_t)left), 0);
-        C4TEST_INT(load(make_head(), &loaded, &said), C4_ERR_ARGUMENT);
-        free(said);
-        write_file(c4test_path("ck"), text, size);
-    }
-    CU_ASSERT_EQUAL(memcmp(&loaded, &zero, sizeof zero), 0);
-    free(text);
-}
-
-static void test_checkpoint_of_another_run(void)
-{
-    state saved, loaded = {0};
-    char *text;
-    save_random(&saved);
-    c4_checkpoint_head want = make_head();
-    want.dim = 16;
-    C4TEST_INT(load(want, &loaded, &text), C4_ERR_ARGUMENT);
-    C4TEST_CONTAINS(text, "was made with --dim 8, this run has 16");
-    free(text);
-    want = make_head();
-    want.lr = 0.25;
-    want.text_hash = 10;
-    C4TEST_OK(load(want, &loaded, &text));
-    C4TEST_CONTAINS(text, "--lr 0.5, this run has 0.25");
-    C4TEST_CONTAINS(text, "another text");
-    free(text);
-    want = make_head();
-    want.steps = STEP - 1;
-    C4TEST_INT(load(want, &loaded, &text), C4_ERR_ARGUMENT);
-    C4TEST_CONTAINS(text, "at step 3");
-    free(text);
-    c4_checkpoint_head newer = make_head();
-    newer.version++;
-    c4_checkpoint_arrays arrays = arrays_of(&saved);
-    C4TEST_OK(c4_checkpoint_save(c4test_path("ck"), &newer, &arrays));
-    C4TEST_INT(load(make_head(), &loaded, &text), C4_ERR_UNSUPPORTED);
-    C4TEST_CONTAINS(text, "has version 2; this c4train reads version 1");
-    free(text);
-}
-
-/* A save that fails leaves the old file as it was and no half file beside it. */
-static void test_failed_save_keeps_the_old(void)
-{
-    state saved, loaded = {0};
-    char *text;
-    save_random(&saved);
-    CU_ASSERT_EQUAL(mkdir(c4test_path("ck.part"), 0700), 0); /* the temporary file cannot be made */
-    c4_checkpoint_head head = make_head();
-    c4_checkpoint_arrays arrays = arrays_of(&loaded);
-    catch_stderr();
-    c4_status status = c4_checkpoint_save(c4test_path("ck"), &head, &arrays);
-    text = stderr_text();
-    C4TEST_INT(status, C4_ERR_SYSTEM);
-    C4TEST_CONTAINS(text, "cannot write checkpoint");
-    free(text);
-    C4TEST_OK(load(make_head(), &loaded, &text));
-    CU_ASSERT_EQUAL(memcmp(&saved, &loaded, sizeof saved), 0);
-    free(text);
 }
 
 /* ---- chart and progress ---- */
@@ -508,7 +327,7 @@ static char *draw(const double *values, size_t count, const char *title)
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     c4_chart_write(&chart, file);
     fclose(file);
-    return file_text(c4test_path("svg"), NULL);
+    return c4_text_read(c4test_path("svg"), NULL);
 }
 
 static size_t occurrences(const char *text, const char *part)
@@ -600,10 +419,6 @@ int main(int argc, char **argv)
                                         C4TEST(buckets_leave_when_ready),
                                         C4TEST(no_overlap_sends_at_the_end),
                                         C4TEST(synthetic_sums_are_checked),
-                                        C4TEST(checkpoint_round_trip),
-                                        C4TEST(checkpoint_damage_is_refused),
-                                        C4TEST(checkpoint_of_another_run),
-                                        C4TEST(failed_save_keeps_the_old),
                                         C4TEST(chart),
                                         C4TEST(chart_of_odd_values),
                                         C4TEST(chart_of_a_long_run),

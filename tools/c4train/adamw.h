@@ -7,14 +7,14 @@
 
 #include "tools/c4train/layout.h"
 
-#define C4_ADAMW_BETA1 0.9f
-#define C4_ADAMW_BETA2 0.95f
+#define C4_ADAMW_BETA1   0.9f
+#define C4_ADAMW_BETA2   0.95f
 #define C4_ADAMW_EPSILON 1e-8f
 
 typedef struct c4_adamw_schedule {
-    double lr;      /* peak */
-    long warmup;    /* steps of linear rise */
-    long steps;     /* the cosine ends here, at a tenth of the peak */
+    double lr;   /* peak */
+    long warmup; /* steps of linear rise */
+    long steps;  /* the cosine ends here, at a tenth of the peak */
 } c4_adamw_schedule;
 
 /* Rate of step `step` (0-based). */
@@ -22,10 +22,10 @@ double c4_adamw_rate(const c4_adamw_schedule *schedule, long step);
 
 typedef struct c4_adamw {
     size_t count;
-    float *mean;     /* [count]; owned, one allocation with `square` */
-    float *square;   /* [count] */
-    float decay;     /* weight decay of the tensors that have it */
-    float clip;      /* largest norm of the gradient */
+    float *mean;   /* [count]; owned, one allocation with `square` */
+    float *square; /* [count] */
+    float decay;   /* weight decay of the tensors that have it */
+    float clip;    /* largest norm of the gradient */
 } c4_adamw;
 
 /* Moments start at zero. C4_ERR_MEMORY. */

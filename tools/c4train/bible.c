@@ -69,11 +69,13 @@ static c4_status print_bible(FILE *out, const char *path)
     if (status < 0)
         return c4_train_fail(status, "cannot write %s: %s", path, strerror(error));
     if (WIFEXITED(end) && WEXITSTATUS(end) == EXIT_NOT_FOUND)
-        return c4_train_fail(C4_ERR_UNSUPPORTED, "the default text needs the program 'bible' of package bible-kjv; "
-                             INSTALL);
+        return c4_train_fail(C4_ERR_UNSUPPORTED,
+                             "the default text needs the program 'bible' of package bible-kjv; " INSTALL);
     if (end != 0 || copied < SMALLEST_BYTES)
-        return c4_train_fail(C4_ERR_UNSUPPORTED, "'bible' printed %zu bytes instead of 4.4 million; its package "
-                             "bible-kjv seems broken; " INSTALL, copied);
+        return c4_train_fail(C4_ERR_UNSUPPORTED,
+                             "'bible' printed %zu bytes instead of 4.4 million; its package "
+                             "bible-kjv seems broken; " INSTALL,
+                             copied);
     return C4_OK;
 }
 

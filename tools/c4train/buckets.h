@@ -18,18 +18,19 @@ typedef struct c4_buckets {
     size_t bucket_count; /* gradients per bucket; the lowest bucket may have fewer */
     size_t nbuckets;
     bool overlap;
-    bool mapped;             /* grads came from c4_mem_alloc */
-    c4_request **requests;   /* [nbuckets + 1]: the loss, then the buckets from the end of grads; owned */
-    size_t issued;           /* requests made in this step, */
-    size_t completed;        /* and how many of them, from the first, are done */
-    c4_status status;        /* first error of this step */
-    uint64_t comm_ns;        /* time inside the library's calls in this step */
-    uint64_t exposed_ns;     /* the part of it after the backward pass */
+    bool mapped;           /* grads came from c4_mem_alloc */
+    c4_request **requests; /* [nbuckets + 1]: the loss, then the buckets from the end of grads; owned */
+    size_t issued;         /* requests made in this step, */
+    size_t completed;      /* and how many of them, from the first, are done */
+    c4_status status;      /* first error of this step */
+    uint64_t comm_ns;      /* time inside the library's calls in this step */
+    uint64_t exposed_ns;   /* the part of it after the backward pass */
 } c4_buckets;
 
 /* Gradients are allocated with c4_mem_alloc, so that ranks on one host read them in place; else with calloc.
  * C4_ERR_MEMORY. */
-c4_status c4_buckets_init(c4_buckets *buckets, const c4_train_job *job, size_t count, size_t bucket_bytes, bool overlap);
+c4_status c4_buckets_init(c4_buckets *buckets, const c4_train_job *job, size_t count, size_t bucket_bytes,
+                          bool overlap);
 void c4_buckets_fini(c4_buckets *buckets);
 /* Bucket `index` is grads[*first .. *first + return value). */
 size_t c4_buckets_range(const c4_buckets *buckets, size_t index, size_t *first);

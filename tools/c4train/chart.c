@@ -7,10 +7,10 @@
 
 enum { WIDTH = 880, HEIGHT = 500, LEFT = 76, RIGHT = 34, TOP = 84, BOTTOM = 62, MOST_POINTS = 2000 };
 
-#define BLUE "#2563eb"
+#define BLUE   "#2563eb"
 #define ORANGE "#ea580c"
-#define INK "#1f2937"
-#define GREY "#6b7280"
+#define INK    "#1f2937"
+#define GREY   "#6b7280"
 
 typedef struct frame {
     FILE *out;
@@ -158,7 +158,8 @@ static void put_points(const frame *f, const c4_chart *chart)
 {
     for (size_t i = 0; i < chart->npoints; i++)
         if (isfinite(chart->points[i].y))
-            fprintf(f->out, "<circle cx='%.1f' cy='%.1f' r='4.5' fill='" ORANGE "' stroke='#fff' stroke-width='1.5'/>\n",
+            fprintf(f->out,
+                    "<circle cx='%.1f' cy='%.1f' r='4.5' fill='" ORANGE "' stroke='#fff' stroke-width='1.5'/>\n",
                     x_at(f, chart->points[i].x), y_at(f, chart->points[i].y));
 }
 
@@ -166,8 +167,10 @@ static void put_legend(FILE *out, const c4_chart *chart)
 {
     double x = WIDTH - RIGHT - 190, y = TOP + 18;
     int rows = chart->npoints ? 3 : 2;
-    fprintf(out, "<rect x='%.1f' y='%.1f' width='190' height='%d' rx='6' fill='#fff' fill-opacity='0.9' "
-                 "stroke='#e5e7eb'/>\n", x, y - 18, rows * 21 + 12);
+    fprintf(out,
+            "<rect x='%.1f' y='%.1f' width='190' height='%d' rx='6' fill='#fff' fill-opacity='0.9' "
+            "stroke='#e5e7eb'/>\n",
+            x, y - 18, rows * 21 + 12);
     fprintf(out, "<path d='M%.1f %.1fh26' stroke='" BLUE "' stroke-opacity='0.35' stroke-width='1.5'/>\n", x + 12, y);
     put_text(out, x + 48, y + 4.5, "", chart->curve_label);
     fprintf(out, "<path d='M%.1f %.1fh26' stroke='" BLUE "' stroke-width='2.5'/>\n", x + 12, y + 21);
@@ -192,9 +195,10 @@ static void put_labels(FILE *out, const c4_chart *chart)
 void c4_chart_write(const c4_chart *chart, FILE *out)
 {
     frame f = frame_of(chart, out);
-    fprintf(out, "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' viewBox='0 0 %d %d' role='img' "
-                 "font-family='Helvetica, Arial, sans-serif' font-size='13' fill='" GREY "'>\n", WIDTH, HEIGHT, WIDTH,
-            HEIGHT);
+    fprintf(out,
+            "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' viewBox='0 0 %d %d' role='img' "
+            "font-family='Helvetica, Arial, sans-serif' font-size='13' fill='" GREY "'>\n",
+            WIDTH, HEIGHT, WIDTH, HEIGHT);
     fputs("<rect width='100%' height='100%' fill='#fff'/>\n", out);
     put_labels(out, chart);
     put_grid(&f);

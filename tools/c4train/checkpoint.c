@@ -173,10 +173,11 @@ static c4_status unpack(const char *path, const unsigned char *data, size_t size
     C4_TRY(check_whole(path, data, size, &head));
     C4_TRY(compare(path, &head, want));
     if (head.params != want->params || head.step > want->steps)
-        return c4_train_fail(C4_ERR_ARGUMENT, "checkpoint %s is at step %llu with %llu parameters; this run has --steps "
-                             "%llu and %llu parameters", path, (unsigned long long)head.step,
-                             (unsigned long long)head.params, (unsigned long long)want->steps,
-                             (unsigned long long)want->params);
+        return c4_train_fail(C4_ERR_ARGUMENT,
+                             "checkpoint %s is at step %llu with %llu parameters; this run has --steps "
+                             "%llu and %llu parameters",
+                             path, (unsigned long long)head.step, (unsigned long long)head.params,
+                             (unsigned long long)want->steps, (unsigned long long)want->params);
     if (size != file_bytes(&head))
         return c4_train_fail(C4_ERR_ARGUMENT, "checkpoint %s has %zu bytes instead of %zu", path, size,
                              file_bytes(&head));

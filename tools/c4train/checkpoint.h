@@ -7,7 +7,7 @@
 
 #include <c4/c4.h>
 
-#define C4_CHECKPOINT_MAGIC "C4TRAIN\n"
+#define C4_CHECKPOINT_MAGIC   "C4TRAIN\n"
 #define C4_CHECKPOINT_VERSION 1
 
 /* Eight-byte fields only: no padding. */

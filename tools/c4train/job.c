@@ -14,8 +14,8 @@ static c4_status open_alone(c4_comm **comm)
 c4_status c4_train_job_open(c4_train_job *job)
 {
     c4_train_job opened = {0};
-    c4_status status = c4_env_get("C4_RANK") ? c4_comm_create_from_env(NULL, NULL, &opened.comm)
-                                             : open_alone(&opened.comm);
+    c4_status status =
+        c4_env_get("C4_RANK") ? c4_comm_create_from_env(NULL, NULL, &opened.comm) : open_alone(&opened.comm);
     C4_TRY(c4_train_job_check(&opened, status, "joining the job"));
     C4_TRY_GOTO(c4_comm_rank(opened.comm, &opened.rank), fail);
     C4_TRY_GOTO(c4_comm_size(opened.comm, &opened.nranks), fail);

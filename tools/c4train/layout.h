@@ -15,7 +15,7 @@
 
 typedef struct c4_model_config {
     int layers;
-    int dim;    /* width of the residual stream; a multiple of 2 * heads */
+    int dim; /* width of the residual stream; a multiple of 2 * heads */
     int heads;
     int seq;    /* tokens per sequence */
     int hidden; /* width of the MLP; see c4_model_hidden */

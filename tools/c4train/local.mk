@@ -23,11 +23,17 @@ tools_c4train_c4train_LDADD = tools/c4train/libc4_train.la src/libc4.la $(C4_TOO
     $(C4_CJSON_LIBS) -lm
 dist_man_MANS += tools/man/c4train.1
 
-check_PROGRAMS += tests/tools/test_c4train_grad tests/tools/test_c4train_parts tests/tools/test_c4train_run
+c4_train_text = tests/tools/test_c4train_text.c tests/tools/test_c4train_text.h
+check_PROGRAMS += tests/tools/test_c4train_checkpoint tests/tools/test_c4train_grad tests/tools/test_c4train_parts \
+    tests/tools/test_c4train_run
+tests_tools_test_c4train_checkpoint_SOURCES = tests/tools/test_c4train_checkpoint.c $(c4_train_text)
+tests_tools_test_c4train_checkpoint_LDADD = tools/c4train/libc4_train.la $(LDADD)
 tests_tools_test_c4train_grad_SOURCES = tests/tools/test_c4train_grad.c $(c4_train_model)
 tests_tools_test_c4train_grad_CPPFLAGS = $(AM_CPPFLAGS) -DC4_TRAIN_DOUBLE
 tests_tools_test_c4train_grad_LDADD = $(LDADD) $(C4_OPENBLAS_LIBS)
+tests_tools_test_c4train_parts_SOURCES = tests/tools/test_c4train_parts.c $(c4_train_text)
 tests_tools_test_c4train_parts_LDADD = tools/c4train/libc4_train.la $(LDADD) $(C4_OPENBLAS_LIBS) $(C4_CJSON_LIBS)
+tests_tools_test_c4train_run_SOURCES = tests/tools/test_c4train_run.c $(c4_train_text)
 tests_tools_test_c4train_run_LDADD = $(LDADD) $(C4_CJSON_LIBS)
 endif
 endif

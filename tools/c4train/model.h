@@ -18,18 +18,18 @@ typedef struct c4_ready_hook {
 
 /* Activations of one layer, kept for the backward pass. R = sequences * seq rows. */
 typedef struct c4_layer_acts {
-    c4_real *x;       /* [R x dim] input of the layer */
+    c4_real *x;        /* [R x dim] input of the layer */
     c4_real *inverse1; /* [R] */
-    c4_real *normed1; /* [R x dim] */
-    c4_real *qkv;     /* [R x 3 dim] after rotation */
-    c4_real *prob;    /* [sequences * heads * seq x seq] */
-    c4_real *mixed;   /* [R x dim] attention output before the projection */
-    c4_real *middle;  /* [R x dim] residual stream after attention */
+    c4_real *normed1;  /* [R x dim] */
+    c4_real *qkv;      /* [R x 3 dim] after rotation */
+    c4_real *prob;     /* [sequences * heads * seq x seq] */
+    c4_real *mixed;    /* [R x dim] attention output before the projection */
+    c4_real *middle;   /* [R x dim] residual stream after attention */
     c4_real *inverse2; /* [R] */
-    c4_real *normed2; /* [R x dim] */
-    c4_real *gate_up; /* [R x 2 hidden] */
-    c4_real *sigmoid; /* [R x hidden] */
-    c4_real *h;       /* [R x hidden] */
+    c4_real *normed2;  /* [R x dim] */
+    c4_real *gate_up;  /* [R x 2 hidden] */
+    c4_real *sigmoid;  /* [R x hidden] */
+    c4_real *h;        /* [R x hidden] */
 } c4_layer_acts;
 
 /* Scratch of the backward pass, shared by the layers. */
@@ -54,7 +54,7 @@ typedef struct c4_model {
     c4_real *normed_final;  /* [R x dim] */
     c4_real *prob;          /* [R x 256] probabilities of the next byte */
     c4_back_scratch back;
-    void *arena;            /* everything above but `acts` */
+    void *arena; /* everything above but `acts` */
 } c4_model;
 
 /* Bytes that a model with these shapes will hold (parameters and activations). */

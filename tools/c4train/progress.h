@@ -7,22 +7,22 @@
 #include <stdint.h>
 
 typedef struct c4_progress {
-    bool shown;    /* this rank shows it */
+    bool shown; /* this rank shows it */
     bool terminal;
     bool unicode;
-    long first;    /* steps that were done before this run */
-    long total;    /* step at which it will end */
+    long first; /* steps that were done before this run */
+    long total; /* step at which it will end */
     uint64_t start_ns;
     uint64_t drawn_ns;
-    int drawn;     /* lines printed where stderr is no terminal */
+    int drawn; /* lines printed where stderr is no terminal */
 } c4_progress;
 
 typedef struct c4_progress_state {
-    long step;          /* steps done, those before this run included */
-    double loss;        /* NaN: none to show */
+    long step;           /* steps done, those before this run included */
+    double loss;         /* NaN: none to show */
     double tokens_per_s; /* NaN: none */
-    double step_ms;     /* mean; shown when there are no tokens */
-    double comm_share;  /* 0 .. 1 */
+    double step_ms;      /* mean; shown when there are no tokens */
+    double comm_share;   /* 0 .. 1 */
 } c4_progress_state;
 
 void c4_progress_start(c4_progress *progress, bool shown, long first, long total);

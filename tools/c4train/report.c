@@ -80,6 +80,7 @@ static bool fill_json(cJSON *root, const c4_trainer *t, const c4_train_summary *
         {"loss_first", s->loss_first},
         {"loss_last", s->loss_last},
         {"eval_last", s->eval_last},
+        {"grad_norm_last", t->model && t->step > t->start ? t->grad_norm : (double)NAN},
         {"tokens_per_s", s->tokens_per_s},
         {"comm_share", s->comm_share},
         {"exposed_comm_share", s->exposed_share},
@@ -103,7 +104,8 @@ static bool fill_json(cJSON *root, const c4_trainer *t, const c4_train_summary *
     char hash[32];
     snprintf(hash, sizeof hash, "%016" PRIx64, s->weights_hash);
     bool good = cJSON_AddBoolToObject(root, "overlap", !o->no_overlap) != NULL;
-    good = good && cJSON_AddItemToObject(root, "weights_fnv1a", t->model ? cJSON_CreateString(hash) : cJSON_CreateNull());
+    good =
+        good && cJSON_AddItemToObject(root, "weights_fnv1a", t->model ? cJSON_CreateString(hash) : cJSON_CreateNull());
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         good = good && cJSON_AddNumberToObject(root, numbers[i].name, numbers[i].value) != NULL;
     cJSON *curve = good ? cJSON_CreateDoubleArray(t->curve, (int)t->step) : NULL;

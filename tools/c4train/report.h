@@ -5,12 +5,12 @@
 #include "tools/c4train/trainer.h"
 
 typedef struct c4_train_summary {
-    double loss_first;   /* NaN when nothing was trained */
+    double loss_first; /* NaN when nothing was trained */
     double loss_last;
-    double eval_last;    /* NaN without --eval-every */
-    double seconds;      /* time in steps */
-    double tokens_per_s; /* NaN when nothing was trained */
-    double step_ms;      /* mean */
+    double eval_last;     /* NaN without --eval-every */
+    double seconds;       /* time in steps */
+    double tokens_per_s;  /* NaN when nothing was trained */
+    double step_ms;       /* mean */
     double comm_share;    /* time inside communication calls / step time, mean over the ranks */
     double exposed_share; /* the part of it after the backward pass */
     uint64_t weights_hash;

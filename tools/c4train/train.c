@@ -23,8 +23,8 @@ static c4_status train_step(c4_trainer *t)
         return c4_train_fail(C4_ERR_ARGUMENT, "rank %d: the loss of step %ld is not finite; lower --lr", t->job->rank,
                              t->step + 1);
     c4_adamw_schedule schedule = {o->lr, (long)o->warmup, (long)o->steps};
-    c4_adamw_step(&t->adamw, &t->config, t->step, c4_adamw_rate(&schedule, t->step), t->buckets.grads,
-                  t->model->params);
+    t->grad_norm = c4_adamw_step(&t->adamw, &t->config, t->step, c4_adamw_rate(&schedule, t->step), t->buckets.grads,
+                                 t->model->params);
     return C4_OK;
 }
 

@@ -21,9 +21,10 @@ static c4_status create_model(c4_trainer *trainer)
     if (bytes < 0x1p46 && rows < INT_MAX)
         status = c4_model_create(&trainer->config, sequences, &trainer->model);
     if (status < 0)
-        return c4_train_fail(status, "rank %d: out of memory: the model and %zu sequences of %d need %.0f MiB; lower "
-                             "--batch, --seq, --layers or --dim, or use more ranks", trainer->job->rank, sequences,
-                             trainer->config.seq, bytes / 1048576);
+        return c4_train_fail(status,
+                             "rank %d: out of memory: the model and %zu sequences of %d need %.0f MiB; lower "
+                             "--batch, --seq, --layers or --dim, or use more ranks",
+                             trainer->job->rank, sequences, trainer->config.seq, bytes / 1048576);
     return c4_adamw_init(&trainer->adamw, trainer->model->params_count, (float)trainer->options->decay,
                          (float)trainer->options->clip);
 }
@@ -40,8 +41,8 @@ static c4_status allocate(c4_trainer *trainer)
     if (!trainer->inputs || !trainer->curve || !trainer->evals)
         return c4_train_fail(C4_ERR_MEMORY, "rank %d: out of memory for the batch", trainer->job->rank);
     trainer->targets = trainer->inputs + tokens;
-    return c4_buckets_init(&trainer->buckets, trainer->job, c4_layout_params(&trainer->config),
-                           (size_t)o->bucket_bytes, !o->no_overlap);
+    return c4_buckets_init(&trainer->buckets, trainer->job, c4_layout_params(&trainer->config), (size_t)o->bucket_bytes,
+                           !o->no_overlap);
 }
 
 /* A run should not end with its results unwritable. */

@@ -25,15 +25,16 @@ typedef struct c4_trainer {
     c4_model *model; /* NULL with --step-ms */
     c4_adamw adamw;
     c4_buckets buckets;
-    size_t first;     /* this rank's sequences of each batch: first .. first + sequences - 1 */
+    size_t first; /* this rank's sequences of each batch: first .. first + sequences - 1 */
     size_t sequences;
-    uint8_t *inputs;  /* [sequences * seq], as many targets behind them */
+    uint8_t *inputs; /* [sequences * seq], as many targets behind them */
     uint8_t *targets;
-    double *curve;    /* [steps]: the loss of each step; with --step-ms its milliseconds */
+    double *curve;         /* [steps]: the loss of each step; with --step-ms its milliseconds */
     c4_chart_point *evals; /* [nevals] of held-out text */
     size_t nevals;
-    long start; /* steps done before this run */
-    long step;  /* steps done */
+    double grad_norm; /* of the last step, before clipping */
+    long start;       /* steps done before this run */
+    long step;        /* steps done */
     c4_train_times times;
 } c4_trainer;
 
