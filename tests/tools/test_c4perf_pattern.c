@@ -144,8 +144,14 @@ static void test_average_tolerance(void)
         zeros += fabsf(result[i]) < 1e-30f; /* the neighbour of an exact zero is far away in units of zero */
     }
     C4TEST_INT((long long)c4perf_pattern_check(&pattern, -1, 0, result, COUNT), (long long)zeros);
-    result[1] = result[1] * 1.00001f + 0.00001f;
-    C4TEST_INT((long long)c4perf_pattern_check(&pattern, -1, 0, result + 1, 1), 1);
+    size_t at = 0;
+    while (fabsf(result[at]) < 1.0f) {
+        at++;
+    }
+    for (int i = 0; i < 4; i++) {
+        result[at] = nextafterf(result[at], result[at] > 0.0f ? 1000.0f : -1000.0f);
+    }
+    C4TEST_INT((long long)c4perf_pattern_check(&pattern, -1, at, result + at, 1), 1);
 }
 
 /* With many ranks and few exact integers, partial sums stay exact and every rank still counts somewhere. */
