@@ -42,6 +42,14 @@ static void assert_near(const char *what, size_t index, double a, double b, doub
     }
 }
 
+static int same_values(size_t count, const c4_real *a, const c4_real *b)
+{
+    size_t same = 0;
+    while (same < count && a[same] == b[same])
+        same++;
+    return same == count;
+}
+
 /* ---- the whole model ---- */
 
 typedef struct hook_log {
@@ -160,7 +168,7 @@ static void test_ready_gradients_are_final(void)
     final_check check = {grads, seen, model->params_count};
     c4_model_forward(model, in, out, 2);
     c4_model_backward(model, in, out, 2, 1, grads, (c4_ready_hook){copy_ready, &check});
-    CU_ASSERT_EQUAL(memcmp(grads, seen, model->params_count * sizeof *grads), 0);
+    CU_ASSERT(same_values(model->params_count, grads, seen));
     free(in);
     free(out);
     free(grads);
@@ -251,16 +259,16 @@ static void test_causality(void)
     C4TEST_OK_FATAL(c4_model_create(&config, 1, &model));
     c4_layout_init(&config, 11, model->params);
     uint8_t *in = random_bytes(67), *out = random_bytes(67);
-    size_t changed = 65, before = changed * C4_MODEL_VOCAB * sizeof(c4_real);
-    c4_real *kept = malloc(before + sizeof *kept);
+    size_t changed = 65, before = changed * C4_MODEL_VOCAB;
+    c4_real *kept = malloc(before * sizeof *kept);
     CU_ASSERT_PTR_NOT_NULL_FATAL(kept);
     c4_model_forward(model, in, out, 1);
-    memcpy(kept, model->prob, before);
-    c4_real at = model->prob[changed * C4_MODEL_VOCAB];
+    memcpy(kept, model->prob, before * sizeof *kept);
+    c4_real at = model->prob[before];
     in[changed] ^= 1;
     c4_model_forward(model, in, out, 1);
-    CU_ASSERT_EQUAL(memcmp(kept, model->prob, before), 0);
-    CU_ASSERT(at != model->prob[changed * C4_MODEL_VOCAB]);
+    CU_ASSERT(same_values(before, kept, model->prob));
+    CU_ASSERT(at != model->prob[before]);
     free(in);
     free(out);
     free(kept);

@@ -17,7 +17,11 @@ c4_status c4_adamw_init(c4_adamw *adamw, size_t count, float decay, float clip)
     float *moments = calloc(2 * count, sizeof *moments);
     if (!moments)
         return C4_ERR_MEMORY;
-    *adamw = (c4_adamw){count, moments, moments + count, decay, clip};
+    adamw->count = count;
+    adamw->mean = moments;
+    adamw->square = moments + count;
+    adamw->decay = decay;
+    adamw->clip = clip;
     return C4_OK;
 }
 

@@ -57,7 +57,10 @@ static const option_row rows[] = {
     {"version", NULL, FLAG, FIELD(version), NULL, 0, 0, "print the version and exit"},
 };
 
-enum { NROWS = sizeof rows / sizeof rows[0] };
+enum {
+    NROWS = sizeof rows / sizeof rows[0],
+    FIRST_CODE = 256 /* what getopt returns for row 0: above every character */
+};
 
 /* False for NaN. */
 static bool in_range(const option_row *row, double value)
@@ -132,15 +135,16 @@ static c4_status parse_rows(int argc, char **argv, c4_train_options *options)
 {
     struct option longs[NROWS + 1] = {0};
     for (int i = 0; i < NROWS; i++)
-        longs[i] = (struct option){rows[i].name, rows[i].type == FLAG ? no_argument : required_argument, NULL, i + 1};
+        longs[i] =
+            (struct option){rows[i].name, rows[i].type == FLAG ? no_argument : required_argument, NULL, FIRST_CODE + i};
     optind = 0;
     for (;;) {
         int at = getopt_long(argc, argv, "+", longs, NULL);
         if (at == -1)
             break;
-        if (at == '?' || at > NROWS)
+        if (at < FIRST_CODE)
             return c4_train_fail(C4_ERR_OPTION, "see c4train --help");
-        C4_TRY(set_field(&rows[at - 1], optarg, options));
+        C4_TRY(set_field(&rows[at - FIRST_CODE], optarg, options));
     }
     if (optind < argc)
         return c4_train_fail(C4_ERR_OPTION, "unexpected argument '%s'; see c4train --help", argv[optind]);

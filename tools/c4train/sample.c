@@ -32,7 +32,7 @@ c4_status c4_sample_print(c4_model *model, const char *prompt, size_t count, dou
     if (!text)
         return C4_ERR_MEMORY;
     if (length > 0)
-        memcpy(text, prompt, length);
+        memcpy(text, prompt, length + 1);
     else
         text[length++] = '\n';
     c4_rng rng = {.state = seed};
