@@ -1,2 +1,6 @@
 noinst_LTLIBRARIES += transports/libc4_transports.la
-transports_libc4_transports_la_SOURCES = transports/stubs.c transports/stubs.h
+transports_libc4_transports_la_SOURCES = \
+    transports/builtin.c transports/builtin.h \
+    transports/hook/hook.c transports/hook/hook.h \
+    transports/hook/rules.c transports/hook/rules.h \
+    transports/stubs.c transports/stubs.h

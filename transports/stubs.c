@@ -48,6 +48,12 @@ c4_status c4_stub_mem_map(c4_module *module, int peer, const c4_memory_handle *h
     return C4_ERR_UNSUPPORTED;
 }
 
+c4_status c4_stub_doorbell(c4_module *module, uint32_t **word)
+{
+    (void)module, (void)word;
+    return C4_ERR_UNSUPPORTED;
+}
+
 c4_status c4_stub_inject(c4_module *module, const char *fault)
 {
     (void)module, (void)fault;
@@ -65,13 +71,15 @@ struct slot_row {
 #define REQUIRED(slot) {#slot, offsetof(c4_transport_ops, slot), NULL}
 #define OPTIONAL(slot) {#slot, offsetof(c4_transport_ops, slot), (any_slot)c4_stub_##slot}
 
+/* clang-format off */
 static const struct slot_row slots[] = {
-    REQUIRED(name),         REQUIRED(probe),         REQUIRED(open),       REQUIRED(close),      REQUIRED(caps),
-    REQUIRED(address),      REQUIRED(add_peer),      REQUIRED(channel_open), REQUIRED(channel_close), REQUIRED(send),
-    REQUIRED(recv),         REQUIRED(cancel),        REQUIRED(progress),   OPTIONAL(peek),       OPTIONAL(consume),
-    OPTIONAL(reserve),      OPTIONAL(commit),        OPTIONAL(mem_alloc),  OPTIONAL(mem_free),   OPTIONAL(mem_export),
-    OPTIONAL(mem_map),      REQUIRED(arm),           REQUIRED(disarm),     REQUIRED(counters),   OPTIONAL(inject),
+    REQUIRED(name), REQUIRED(probe), REQUIRED(open), REQUIRED(close), REQUIRED(caps), REQUIRED(address),
+    REQUIRED(add_peer), REQUIRED(channel_open), REQUIRED(channel_close), REQUIRED(send), REQUIRED(recv),
+    REQUIRED(cancel), REQUIRED(progress), OPTIONAL(peek), OPTIONAL(consume), OPTIONAL(reserve), OPTIONAL(commit),
+    OPTIONAL(mem_alloc), OPTIONAL(mem_free), OPTIONAL(mem_export), OPTIONAL(mem_map), REQUIRED(arm), REQUIRED(disarm),
+    OPTIONAL(doorbell), REQUIRED(counters), OPTIONAL(inject),
 };
+/* clang-format on */
 
 c4_status c4_transport_overlay(const c4_transport_ops *partial, c4_transport_ops *full, const char **slot)
 {

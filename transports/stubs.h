@@ -14,6 +14,7 @@ c4_status c4_stub_mem_free(void *memory);
 c4_status c4_stub_mem_export(const void *pointer, size_t bytes, c4_memory_handle *handle);
 c4_status c4_stub_mem_map(c4_module *module, int peer, const c4_memory_handle *handle, void **pointer);
 
+c4_status c4_stub_doorbell(c4_module *module, uint32_t **word);
 c4_status c4_stub_inject(c4_module *module, const char *fault);
 
 /* For table initializers: the groups of slots that go together. */

@@ -408,6 +408,7 @@ const c4_transport_ops c4_loop_ops = {
     .mem_map = loop_mem_map,
     .arm = loop_arm,
     .disarm = loop_disarm,
+    .doorbell = c4_stub_doorbell,
     .counters = loop_counters,
     .inject = c4_stub_inject,
 };

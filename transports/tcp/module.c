@@ -284,6 +284,7 @@ const c4_transport_ops c4_tcp_ops = {
     C4_STUB_MEMORY,
     .arm = c4_tcp_arm,
     .disarm = c4_tcp_disarm,
+    .doorbell = c4_stub_doorbell,
     .counters = c4_tcp_channel_counters,
     .inject = tcp_inject,
 };
