@@ -21,7 +21,8 @@
 #include "rendezvous/listener.h"
 #include "rendezvous/rank_list.h"
 
-enum { MAX_ENTRANTS = 64, ENTRANT_MS = 10000, EVICT_SILENT_MS = 200, EVICT_MS = 2000, MAX_REFUSALS_LOGGED = 3, NDOORS = 2 };
+enum { MAX_ENTRANTS = 64, ENTRANT_MS = 10000, EVICT_SILENT_MS = 200, EVICT_MS = 2000, MAX_REFUSALS_LOGGED = 3 };
+enum { NDOORS = 2, FIRST_ENTRANT = NDOORS, FIRST_RANK = FIRST_ENTRANT + MAX_ENTRANTS };
 
 /* Until JOINING it is anybody; from then on it has proved that it belongs to the job. */
 typedef enum phase { FREE, SHAKING, JOINING, WELCOMING } phase;
@@ -44,16 +45,20 @@ typedef struct gate {
     int doors[NDOORS]; /* TCP, AF_UNIX */
     int missing;       /* ranks not yet in */
     unsigned refused;
+    bool exhausted; /* no descriptor for the next; cleared when an entrant is done */
     visitor *entrants;
-    struct pollfd *watches; /* doors, entrants, ranks that are in */
+    struct pollfd *watches;
+    int *whose; /* of each watch: a door, FIRST_ENTRANT + place or FIRST_RANK + rank */
+    nfds_t nwatches;
 } gate;
 
 /* ---- one entrant ---- */
 
-static void entrant_leave(visitor *entrant)
+static void entrant_leave(gate *door, visitor *entrant)
 {
     c4_link_close(&entrant->link);
     entrant->phase = FREE;
+    door->exhausted = false;
 }
 
 /* Says once or a few times that somebody was refused; what strangers do must not fill the log. */
@@ -62,7 +67,7 @@ static void refuse(gate *door, visitor *entrant, const char *reason)
     if (door->refused++ < MAX_REFUSALS_LOGGED)
         c4_log(C4_LOG_WARN, "rendezvous: refused a connection from %s: %s%s", entrant->from, reason,
                door->refused == MAX_REFUSALS_LOGGED ? "; further ones are not logged" : "");
-    entrant_leave(entrant);
+    entrant_leave(door, entrant);
 }
 
 static void set_out(visitor *entrant, c4_control_kind kind, int rank, size_t bytes)
@@ -117,7 +122,7 @@ static void finish(gate *door, visitor *entrant)
     bool welcome = entrant->out_header.kind == C4_CONTROL_WELCOME;
     explicit_bzero(entrant->out, sizeof entrant->out);
     if (!welcome) {
-        entrant_leave(entrant);
+        entrant_leave(door, entrant);
         return;
     }
     if (bootstrap->links[rank].fd < 0)
@@ -126,7 +131,7 @@ static void finish(gate *door, visitor *entrant)
     c4_link_init(&bootstrap->links[rank], entrant->link.fd);
     bootstrap->processes[rank] = entrant->process;
     entrant->link.fd = -1;
-    entrant->phase = FREE;
+    entrant_leave(door, entrant);
 }
 
 static c4_status receive_join(gate *door, visitor *entrant)
@@ -177,8 +182,9 @@ static bool is_silent(const visitor *entrant)
     return entrant->phase == SHAKING && entrant->handshake.out_bytes == 0;
 }
 
-/* A free place, made by turning out whoever has shown least for longest when that was long enough; NULL: none. */
-static visitor *find_place(gate *door)
+/* A place for one who knocks: a free one, or that of whoever has shown least for longest, when that was long enough; NULL:
+ * none. */
+static visitor *pick_place(gate *door)
 {
     visitor *worst = NULL;
     for (int i = 0; i < MAX_ENTRANTS; i++) {
@@ -190,43 +196,71 @@ static visitor *find_place(gate *door)
             worst = entrant;
     }
     uint64_t patience_ms = is_silent(worst) ? EVICT_SILENT_MS : EVICT_MS;
-    if (c4_now_ns() - worst->since_ns < patience_ms * 1000000u)
-        return NULL;
-    refuse(door, worst, "too slow while others wait");
-    return worst;
+    return c4_now_ns() - worst->since_ns < patience_ms * 1000000u ? NULL : worst;
 }
 
-static void let_knock(gate *door, int which)
+static int count_entrants(const gate *door)
 {
-    for (;;) {
-        visitor *entrant = find_place(door);
-        if (!entrant)
-            return; /* the rest waits in the backlog */
+    int count = 0;
+    for (int i = 0; i < MAX_ENTRANTS; i++)
+        count += door->entrants[i].phase != FREE;
+    return count;
+}
+
+static void start_entrant(gate *door, visitor *entrant, int fd, bool local, const struct sockaddr *name)
+{
+    c4_net_address address;
+    int on = 1;
+    memset(entrant, 0, sizeof *entrant);
+    c4_link_init(&entrant->link, fd);
+    entrant->phase = SHAKING;
+    entrant->since_ns = c4_now_ns();
+    entrant->local = local;
+    snprintf(entrant->from, sizeof entrant->from, "this host");
+    if (!local && c4_net_address_from_sockaddr(name, &address)) {
+        c4_net_address_format(&address, entrant->from);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+    c4_handshake_identity identity = c4_bootstrap_identity(door->bootstrap, C4_HANDSHAKE_ANY_RANK);
+    if (local && !c4_peer_is_same_user(fd))
+        refuse(door, entrant, "another user");
+    else if (c4_handshake_init(&entrant->handshake, &identity, false) < 0)
+        refuse(door, entrant, c4_fail_text());
+    else
+        entrant_step(door, entrant);
+}
+
+/* Out of descriptors: while some entrants are under way they may leave; else this is the end. */
+static c4_status on_exhausted(gate *door, int error)
+{
+    c4_bootstrap *bootstrap = door->bootstrap;
+    door->exhausted = true;
+    if (count_entrants(door) > 0)
+        return C4_OK;
+    if (bootstrap->fault.status < 0)
+        return C4_ERR_FILES;
+    return c4_bootstrap_fail(bootstrap, c4_status_from_errno(error), 0,
+                             "rank 0 cannot let in more ranks (%d of %d are missing): %s; it needs one file descriptor "
+                             "per rank and %d to spare", door->missing, bootstrap->spec.nranks, strerror(error),
+                             MAX_ENTRANTS);
+}
+
+static c4_status let_knock(gate *door, int which)
+{
+    visitor *entrant = NULL;
+    while (!door->exhausted && (entrant = pick_place(door)) != NULL) {
         struct sockaddr_storage name;
         socklen_t bytes = sizeof name;
         int fd = accept4(door->doors[which], (struct sockaddr *)&name, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+            return on_exhausted(door, errno);
         if (fd < 0)
-            return; /* nobody any more, or out of descriptors: then those who are in go on */
-        c4_net_address address;
-        int on = 1;
-        memset(entrant, 0, sizeof *entrant);
-        c4_link_init(&entrant->link, fd);
-        entrant->phase = SHAKING;
-        entrant->since_ns = c4_now_ns();
-        entrant->local = which == 1;
-        snprintf(entrant->from, sizeof entrant->from, "this host");
-        if (!entrant->local && c4_net_address_from_sockaddr((struct sockaddr *)&name, &address)) {
-            c4_net_address_format(&address, entrant->from);
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        }
-        c4_handshake_identity identity = c4_bootstrap_identity(door->bootstrap, C4_HANDSHAKE_ANY_RANK);
-        if (entrant->local && !c4_peer_is_same_user(fd))
-            refuse(door, entrant, "another user");
-        else if (c4_handshake_init(&entrant->handshake, &identity, false) < 0)
-            refuse(door, entrant, c4_fail_text());
-        else
-            entrant_step(door, entrant);
+            return C4_OK; /* nobody any more */
+        if (entrant->phase != FREE)
+            refuse(door, entrant, "too slow while others wait");
+        start_entrant(door, entrant, fd, which == 1, (struct sockaddr *)&name);
     }
+    return C4_OK; /* the rest waits in the backlog */
 }
 
 static void expire_entrants(gate *door)
@@ -239,39 +273,53 @@ static void expire_entrants(gate *door)
     }
 }
 
-/* Waits for the next event and handles all that are there. */
-static c4_status door_step(gate *door)
+/* Only what is open is watched: poll refuses more entries than the process may have descriptors. */
+static void watch(gate *door, int fd, short events, int who)
+{
+    if (fd < 0)
+        return;
+    door->watches[door->nwatches] = (struct pollfd){.fd = fd, .events = events};
+    door->whose[door->nwatches++] = who;
+}
+
+static void watch_all(gate *door)
 {
     c4_bootstrap *bootstrap = door->bootstrap;
-    nfds_t count = 0;
-    for (int i = 0; i < NDOORS; i++)
-        door->watches[count++] = (struct pollfd){.fd = door->doors[i], .events = POLLIN};
+    door->nwatches = 0;
     for (int i = 0; i < MAX_ENTRANTS; i++) {
         visitor *entrant = &door->entrants[i];
         const unsigned char *bytes = NULL;
         bool writes = entrant->phase == WELCOMING ||
                       (entrant->phase == SHAKING && c4_handshake_output(&entrant->handshake, &bytes));
-        int fd = entrant->phase == FREE ? -1 : entrant->link.fd;
-        door->watches[count++] = (struct pollfd){.fd = fd, .events = writes ? POLLIN | POLLOUT : POLLIN};
+        if (entrant->phase != FREE)
+            watch(door, entrant->link.fd, writes ? POLLIN | POLLOUT : POLLIN, FIRST_ENTRANT + i);
     }
-    struct pollfd *ranks = door->watches + count;
-    for (int rank = 0; rank < bootstrap->spec.nranks; rank++)
-        door->watches[count++] = (struct pollfd){.fd = bootstrap->links[rank].fd, .events = POLLRDHUP};
-    int ready = poll(door->watches, count, c4_bootstrap_tick(bootstrap));
+    for (int rank = 1; bootstrap->fault.status == C4_OK && rank < bootstrap->spec.nranks; rank++)
+        watch(door, bootstrap->links[rank].fd, POLLRDHUP, FIRST_RANK + rank);
+    for (int i = 0; i < NDOORS && !door->exhausted && pick_place(door); i++)
+        watch(door, door->doors[i], POLLIN, i);
+}
+
+/* Waits for the next event and handles all that are there. */
+static c4_status door_step(gate *door)
+{
+    c4_bootstrap *bootstrap = door->bootstrap;
+    watch_all(door);
+    int ready = poll(door->watches, door->nwatches, c4_bootstrap_tick(bootstrap));
     if (ready < 0 && errno != EINTR)
         return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, -1, "rendezvous: poll: %s", strerror(errno));
     expire_entrants(door);
-    for (int i = 0; ready > 0 && i < MAX_ENTRANTS; i++)
-        if (door->watches[NDOORS + i].revents && door->entrants[i].phase != FREE)
-            entrant_step(door, &door->entrants[i]);
-    for (int rank = 1; ready > 0 && bootstrap->fault.status == C4_OK && rank < bootstrap->spec.nranks; rank++)
-        if (ranks[rank].revents && ranks[rank].fd == bootstrap->links[rank].fd)
-            return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank,
-                                     "rank %d (pid %u on %s) died or left during set-up", rank,
-                                     bootstrap->processes[rank].pid, bootstrap->processes[rank].host);
-    for (int i = 0; ready > 0 && i < NDOORS; i++)
-        if (door->watches[i].revents)
-            let_knock(door, i);
+    for (nfds_t i = 0; ready > 0 && i < door->nwatches; i++) {
+        int who = door->whose[i];
+        if (!door->watches[i].revents)
+            continue;
+        if (who < FIRST_ENTRANT)
+            C4_TRY(let_knock(door, who));
+        else if (who >= FIRST_RANK)
+            return c4_bootstrap_rank_left(bootstrap, who - FIRST_RANK);
+        else if (door->entrants[who - FIRST_ENTRANT].phase != FREE)
+            entrant_step(door, &door->entrants[who - FIRST_ENTRANT]);
+    }
     return C4_OK;
 }
 
@@ -320,11 +368,28 @@ static c4_status explain_end(c4_bootstrap *bootstrap, c4_status status, unsigned
                              strangers);
 }
 
+/* Out of descriptors, latecomers can be told only in the place of those who know already. What these have sent is read
+ * first: closing over unread bytes would take back the fault. */
+static void release_links(c4_bootstrap *bootstrap)
+{
+    unsigned char buffer[C4_CONTROL_BLOB_MAX_BYTES];
+    for (int rank = 1; rank < bootstrap->spec.nranks; rank++) {
+        c4_link *link = &bootstrap->links[rank];
+        while (link->fd >= 0 && recv(link->fd, buffer, sizeof buffer, MSG_DONTWAIT) > 0)
+            continue;
+        c4_link_close(link);
+    }
+}
+
 /* Tells those who are in, and for a short while those who come, why there will be no job. */
 static void tell_everybody(gate *door)
 {
     c4_bootstrap *bootstrap = door->bootstrap;
     c4_bootstrap_spread_fault(bootstrap);
+    if (bootstrap->fault.status == C4_ERR_FILES) {
+        release_links(bootstrap);
+        door->exhausted = false;
+    }
     int timeout_ms = bootstrap->spec.timeout_ms;
     bootstrap->spec.timeout_ms = C4_BOOTSTRAP_LINGER_MS;
     c4_bootstrap_start_clock(bootstrap, 0);
@@ -339,8 +404,9 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
     gate door = {.bootstrap = bootstrap, .doors = {-1, -1}, .missing = nranks - 1};
     c4_status status = C4_OK;
     door.entrants = calloc(MAX_ENTRANTS, sizeof *door.entrants);
-    door.watches = calloc(NDOORS + MAX_ENTRANTS + (size_t)nranks, sizeof *door.watches);
-    if (!door.entrants || !door.watches)
+    door.watches = calloc(FIRST_RANK + (size_t)nranks, sizeof *door.watches);
+    door.whose = calloc(FIRST_RANK + (size_t)nranks, sizeof *door.whose);
+    if (!door.entrants || !door.watches || !door.whose)
         C4_TRY_GOTO(c4_fail(C4_ERR_MEMORY, "rendezvous of %d ranks", nranks), out);
     C4_TRY_GOTO(open_doors(&door), out);
     while (status == C4_OK && door.missing > 0) {
@@ -355,10 +421,11 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
 out:
     for (int i = 0; door.entrants && i < MAX_ENTRANTS; i++)
         if (door.entrants[i].phase != FREE)
-            entrant_leave(&door.entrants[i]);
+            entrant_leave(&door, &door.entrants[i]);
     if (door.doors[1] >= 0)
         close(door.doors[1]);
     free(door.entrants);
     free(door.watches);
+    free(door.whose);
     return status;
 }

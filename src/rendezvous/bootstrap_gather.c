@@ -51,6 +51,20 @@ static c4_status take_fault(c4_bootstrap *bootstrap, c4_link *link, int from)
     return c4_bootstrap_fail(bootstrap, fault.status, (int)link->header.rank, "rank %d reports: %s", from, fault.text);
 }
 
+c4_status c4_bootstrap_rank_left(c4_bootstrap *bootstrap, int rank)
+{
+    c4_link *link = &bootstrap->links[rank];
+    const c4_process *process = &bootstrap->processes[rank];
+    if (c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks) == C4_OK &&
+        link->header.kind == C4_CONTROL_FAULT) {
+        c4_status status = take_fault(bootstrap, link, rank);
+        if (bootstrap->fault.status < 0)
+            return status;
+    }
+    return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank, "rank %d (pid %u on %s) died or left during set-up", rank,
+                             process->pid, process->host);
+}
+
 void c4_bootstrap_give_up(c4_bootstrap *bootstrap, const char *text)
 {
     if (bootstrap->fault.status < 0)
@@ -109,8 +123,7 @@ static c4_status serve(gathering *gather, int rank)
         return status;
     const c4_process *process = &bootstrap->processes[rank];
     if (status == C4_ERR_LINK)
-        return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank, "rank %d (pid %u on %s) died or left during set-up",
-                                 rank, process->pid, process->host);
+        return c4_bootstrap_rank_left(bootstrap, rank);
     return c4_bootstrap_fail(bootstrap, status, rank, "rank %d (pid %u on %s) sent a malformed message during set-up",
                              rank, process->pid, process->host);
 }
@@ -160,9 +173,7 @@ static c4_status serve_all(gathering *gather)
             if (is_late(gather, rank))
                 C4_TRY(serve(gather, rank));
             else
-                return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank,
-                                         "rank %d (pid %u on %s) died or left during set-up", rank,
-                                         bootstrap->processes[rank].pid, bootstrap->processes[rank].host);
+                return c4_bootstrap_rank_left(bootstrap, rank);
         }
         c4_status status = c4_bootstrap_check(bootstrap);
         if (status < 0)

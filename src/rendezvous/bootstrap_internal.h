@@ -61,6 +61,8 @@ c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint3
 c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap);
 /* Root: sends the fault to all who are connected. Best effort, does not wait. */
 void c4_bootstrap_spread_fault(c4_bootstrap *bootstrap);
+/* Root: this rank's connection has ended; its last words, or that it died. Always an error. */
+c4_status c4_bootstrap_rank_left(c4_bootstrap *bootstrap, int rank);
 /* Others: gets in. */
 c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap);
 

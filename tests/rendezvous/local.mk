@@ -1,0 +1,1 @@
+check_PROGRAMS += tests/rendezvous/test_bootstrap tests/rendezvous/test_launcher
