@@ -17,6 +17,14 @@ bool c4_kind_is_rooted(c4_kind kind)
     return rooted >> kind & 1;
 }
 
+bool c4_kind_gathers(c4_kind kind)
+{
+    static const uint32_t gathers = C4_KIND_BIT(C4_KIND_ALL_GATHER) | C4_KIND_BIT(C4_KIND_GATHER) |
+                                    C4_KIND_BIT(C4_KIND_ALL_TO_ALL) | C4_KIND_BIT(C4_KIND_ALL_GATHER_V) |
+                                    C4_KIND_BIT(C4_KIND_GATHER_V) | C4_KIND_BIT(C4_KIND_ALL_TO_ALL_V);
+    return gathers >> kind & 1;
+}
+
 bool c4_kind_output_is_inside(c4_kind kind)
 {
     return kind == C4_KIND_REDUCE_SCATTER || kind == C4_KIND_REDUCE_SCATTER_V || kind == C4_KIND_SCATTER ||

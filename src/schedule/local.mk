@@ -16,6 +16,13 @@ src_schedule_libc4_schedule_la_SOURCES = \
     src/schedule/kinds.c \
     src/schedule/kinds.h \
     src/schedule/pack.c \
+    src/schedule/prove.c \
+    src/schedule/prove.h \
+    src/schedule/prove_internal.h \
+    src/schedule/prove_memory.c \
+    src/schedule/prove_outputs.c \
+    src/schedule/prove_run.c \
+    src/schedule/prove_tree.c \
     src/schedule/rsag.c \
     src/schedule/schedule.c \
     src/schedule/schedule.h \
