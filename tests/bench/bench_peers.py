@@ -123,7 +123,7 @@ def c4_peer(build, condition):
     launcher = shutil.which(LAUNCHERS["C4"])
     if launcher is None or not os.access(binary, os.X_OK):
         return None
-    environment = {"C4_TRANSPORTS": "loop,shm" if wire == "shm" else "loop,tcp",
+    environment = {"C4_TRANSPORTS": wire,
                    "BENCH_MAPPED": "1" if buffers == "mapped" else "0"}
     if wire == "tcp":
         environment["C4_SOCKET_IFNAME"] = "lo"

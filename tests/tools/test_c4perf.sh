@@ -41,7 +41,7 @@ unset C4_RANK C4_NRANKS C4_RENDEZVOUS
 # ---- every collective, out of place and in place ----
 expect 0 "one rank without c4run" "$perf" all -b 0 -e 4K -f 64 -n 3 -w 1
 contains "one rank" "wrong elements: 0 OK"
-for transports in loop,shm loop,tcp; do
+for transports in shm tcp; do
     for nranks in 2 3 4; do
         expect 0 "$nranks ranks, $transports" env C4_TRANSPORTS=$transports \
             "$run" -n $nranks -- "$perf" all -b 8 -e 256K -f 32 -n 3 -w 1 -r $((nranks - 1))
@@ -119,9 +119,9 @@ fi
 # ---- tuning: the file covers all sizes without gaps, and the library obeys it ----
 if expect 0 "tune" "$run" -n 2 -- "$perf" all_reduce broadcast --tune "$dir/tuning" -b 8 -e 8K -f 8 -n 5; then
     grep -v '^#' "$dir/tuning" > "$dir/out"
-    awk '$2 != 2 || $3 != 2 || NF != 8 || $4 > $5 || (seen[$1] && $4 != last[$1]) || (!seen[$1] && $4 != 0) { exit 1 }
-         { seen[$1] = 1; last[$1] = $5 + 1 }
-         END { exit !(seen["all_reduce"] && seen["broadcast"]) }' "$dir/out" || fail "tune: gaps or odd lines"
+    awk '$2 != 2 || $3 != 2 || NF != 8 || done[$1] || $4 != next_begin[$1] + 0 { exit 1 }
+         { seen[$1] = 1; if ($5 == "*") done[$1] = 1; else next_begin[$1] = $5 + 1 }
+         END { exit !(done["all_reduce"] && done["broadcast"]) }' "$dir/out" || fail "tune: gaps or odd lines"
     expect 0 "the tuning file is read" env C4_TUNING_FILE="$dir/tuning" "$run" -n 2 -- "$perf" all_reduce -b 8 -e 8K -n 2
 fi
 

@@ -47,35 +47,57 @@ static void count_hosts(const char *identities, int nranks, c4perf_layout *layou
     }
 }
 
-/* The first transport of the library's order that is available and reaches the given kind of peer. */
-static const char *transport_for(bool same_host)
+static bool transport_available(const char *name)
 {
-    static char name[32];
     c4_info_transport transport = {.struct_size = sizeof transport};
     for (size_t i = 0; c4_info_get_transport(i, &transport) == C4_OK; i++) {
-        bool local_only = strcmp(transport.name, "shm") == 0;
-        if (transport.available && strcmp(transport.name, "loop") != 0 && (same_host || !local_only)) {
-            snprintf(name, sizeof name, "%s", transport.name);
-            return name;
+        if (strcmp(transport.name, name) == 0) {
+            return transport.available != 0;
         }
     }
-    return "unknown";
+    return false;
+}
+
+/* C4_TRANSPORTS as it applies to this process: names in order of preference. */
+static void transports_wanted(char *names, size_t room)
+{
+    c4_info_option option = {.struct_size = sizeof option};
+    names[0] = '\0';
+    for (size_t i = 0; c4_info_get_option(i, &option) == C4_OK; i++) {
+        if (strcmp(option.name, "C4_TRANSPORTS") == 0) {
+            snprintf(names, room, "%s", option.value);
+        }
+    }
+}
+
+/* The first transport of C4_TRANSPORTS that is available and reaches the given kind of peer. */
+static void transport_for(bool same_host, char *name, size_t room)
+{
+    char names[256];
+    char *rest = NULL;
+    transports_wanted(names, sizeof names);
+    snprintf(name, room, "unknown");
+    for (char *word = strtok_r(names, ", ", &rest); word != NULL; word = strtok_r(NULL, ", ", &rest)) {
+        if ((same_host || strcmp(word, "shm") != 0) && transport_available(word)) {
+            snprintf(name, room, "%s", word);
+            return;
+        }
+    }
 }
 
 static void transport_name(int nranks, c4perf_layout *layout)
 {
-    char *name = layout->transport;
-    size_t room = sizeof layout->transport;
+    char local[32];
+    char remote[32];
+    transport_for(true, local, sizeof local);
+    transport_for(false, remote, sizeof remote);
+    bool uses_local = layout->nhosts < nranks;
+    bool uses_remote = layout->nhosts > 1;
+    snprintf(layout->transport, sizeof layout->transport, "%s%s%s", uses_local ? local : "",
+             uses_local && uses_remote && strcmp(local, remote) != 0 ? "+" : "",
+             uses_remote && !(uses_local && strcmp(local, remote) == 0) ? remote : "");
     if (nranks == 1) {
-        snprintf(name, room, "loop");
-    } else if (layout->nhosts == 1) {
-        snprintf(name, room, "%s", transport_for(true));
-    } else if (layout->nhosts == nranks) {
-        snprintf(name, room, "%s", transport_for(false));
-    } else {
-        snprintf(name, room, "%s", transport_for(true));
-        size_t length = strlen(name);
-        snprintf(name + length, room - length, "+%s", transport_for(false));
+        snprintf(layout->transport, sizeof layout->transport, "loop");
     }
 }
 

@@ -14,13 +14,29 @@
 /* Faster by less than this keeps the algorithm of the next smaller size: fewer switches, less noise in the file. */
 #define SWITCH_GAIN 0.97
 
+/* 0 is the algorithm's own choice; the others are tried from twice their size up. */
+static const size_t chunk_sizes[] = {0, 16 << 10, 64 << 10, 256 << 10};
+#define NCHUNKS (sizeof chunk_sizes / sizeof chunk_sizes[0])
+
+/* A candidate is an algorithm with a chunk size: number algorithm * NCHUNKS + chunk. */
 typedef struct tune_sweep {
     const c4perf_collective *collective;
     size_t nsizes;
     size_t bytes[SIZES_MAX];
     size_t counts[SIZES_MAX];
-    double *times_us; /* [nsizes * c4_nalgorithms]; 0: not measured */
+    size_t ncandidates;
+    double *times_us; /* [nsizes * ncandidates]; 0: not measured */
 } tune_sweep;
+
+static const char *candidate_algorithm(size_t candidate)
+{
+    return c4_algorithms[candidate / NCHUNKS].name;
+}
+
+static size_t candidate_chunk(size_t candidate)
+{
+    return chunk_sizes[candidate % NCHUNKS];
+}
 
 static c4_kind kind_of(const char *name)
 {
@@ -50,28 +66,30 @@ static void sweep_sizes(const c4perf_bench *bench, tune_sweep *sweep)
     } while (bytes != 0 && sweep->nsizes < SIZES_MAX);
 }
 
-/* A communicator that prefers one algorithm; it still falls back where that one cannot serve. */
-static c4_status algorithm_comm(c4perf_bench *bench, const char *algorithm)
+/* A communicator that prefers one candidate; it still falls back where that one cannot serve. */
+static c4_status candidate_comm(c4perf_bench *bench, size_t candidate)
 {
     char text[128];
     c4_comm_config config = {.struct_size = sizeof config, .name = "tune", .options = text};
-    snprintf(text, sizeof text, "C4_ALGO=%s", algorithm);
-    bench->comm = bench->world;
+    snprintf(text, sizeof text, "C4_ALGO=%s C4_CHUNK_BYTES=%zu", candidate_algorithm(candidate),
+             candidate_chunk(candidate));
     return c4perf_complain(bench, c4_comm_split(bench->world, 0, bench->rank, &config, NULL, &bench->comm),
                            "creating a communicator for --tune");
 }
 
-static c4_status algorithm_measure(c4perf_bench *bench, tune_sweep *sweep, int algorithm, const c4perf_report *report)
+static c4_status candidate_measure(c4perf_bench *bench, tune_sweep *sweep, size_t candidate,
+                                   const c4perf_report *report)
 {
-    const char *name = c4_algorithms[algorithm].name;
+    const char *name = candidate_algorithm(candidate);
     for (size_t i = 0; i < sweep->nsizes; i++) {
         const char *used = NULL;
         c4_status known = c4_info_comm_algorithm(bench->comm, sweep->collective->name, sweep->bytes[i], &used);
-        if (known != C4_OK || strcmp(used, name) != 0) {
+        if (known != C4_OK || strcmp(used, name) != 0 || sweep->bytes[i] < 2 * candidate_chunk(candidate)) {
             continue; /* outside its restrictions, equally on all ranks */
         }
         char text[160];
-        snprintf(text, sizeof text, "tune %s %zu B %s", sweep->collective->name, sweep->bytes[i], name);
+        snprintf(text, sizeof text, "tune %s %zu B %s, chunk %zu", sweep->collective->name, sweep->bytes[i], name,
+                 candidate_chunk(candidate));
         c4perf_report_progress(report, text);
         c4perf_cell cell = {.collective = sweep->collective,
                             .count = sweep->counts[i],
@@ -81,64 +99,83 @@ static c4_status algorithm_measure(c4perf_bench *bench, tune_sweep *sweep, int a
         c4perf_result result;
         C4_TRY(c4perf_measure(bench, &cell, &result));
         if (result.wrong == 0) {
-            sweep->times_us[i * (size_t)c4_nalgorithms + (size_t)algorithm] = result.median_us;
+            sweep->times_us[i * sweep->ncandidates + candidate] = result.median_us;
         }
     }
     return C4_OK;
 }
 
-static int fastest(const tune_sweep *sweep, size_t size, int previous)
+/* ncandidates when none was measured. */
+static size_t fastest(const tune_sweep *sweep, size_t size, size_t previous)
 {
-    const double *times_us = sweep->times_us + size * (size_t)c4_nalgorithms;
-    int best = -1;
-    for (int i = 0; i < c4_nalgorithms; i++) {
-        if (times_us[i] > 0.0 && (best < 0 || times_us[i] < times_us[best])) {
+    const double *times_us = sweep->times_us + size * sweep->ncandidates;
+    size_t best = sweep->ncandidates;
+    for (size_t i = 0; i < sweep->ncandidates; i++) {
+        if (times_us[i] > 0.0 && (best == sweep->ncandidates || times_us[i] < times_us[best])) {
             best = i;
         }
     }
-    bool keep = previous >= 0 && times_us[previous] > 0.0 && times_us[best] > SWITCH_GAIN * times_us[previous];
+    bool keep =
+        previous < sweep->ncandidates && times_us[previous] > 0.0 && times_us[best] > SWITCH_GAIN * times_us[previous];
     return keep ? previous : best;
 }
 
-/* Ranges of sizes with one fastest algorithm; a range begins at the first size measured as its own. */
-static void sweep_write(const c4perf_bench *bench, const c4perf_layout *layout, const tune_sweep *sweep, FILE *file)
+static void range_write(const c4perf_bench *bench, const c4perf_layout *layout, const tune_sweep *sweep,
+                        size_t candidate, size_t begin, size_t end, FILE *file)
 {
-    int current = -1;
-    size_t begin = 0;
-    for (size_t i = 0; i <= sweep->nsizes; i++) {
-        int best = i < sweep->nsizes ? fastest(sweep, i, current) : -1;
-        if (best == current && i < sweep->nsizes) {
-            continue;
-        }
-        if (current >= 0) {
-            fprintf(file, "%s %d %d %zu %zu %s 0 0\n", sweep->collective->name, bench->nranks, layout->ranks_per_host,
-                    begin, i < sweep->nsizes ? sweep->bytes[i] - 1 : SIZE_MAX, c4_algorithms[current].name);
-        }
-        begin = i == 0 || i == sweep->nsizes ? 0 : sweep->bytes[i];
-        current = best;
+    char last[24] = "*";
+    if (end != SIZE_MAX) {
+        snprintf(last, sizeof last, "%zu", end);
     }
-    fprintf(file, "# us at %s:", sweep->collective->name);
+    fprintf(file, "%s %d %d %zu %s %s %zu 0\n", sweep->collective->name, bench->nranks, layout->ranks_per_host, begin,
+            last, candidate_algorithm(candidate), candidate_chunk(candidate));
+}
+
+static void times_write(const tune_sweep *sweep, FILE *file)
+{
     for (size_t i = 0; i < sweep->nsizes; i++) {
-        fprintf(file, "%s%zu B", i == 0 ? " " : "; ", sweep->bytes[i]);
-        for (int a = 0; a < c4_nalgorithms; a++) {
-            double us = sweep->times_us[i * (size_t)c4_nalgorithms + (size_t)a];
+        fprintf(file, "# %zu B, us:", sweep->bytes[i]);
+        for (size_t candidate = 0; candidate < sweep->ncandidates; candidate++) {
+            double us = sweep->times_us[i * sweep->ncandidates + candidate];
             if (us > 0.0) {
-                fprintf(file, " %s %.2f", c4_algorithms[a].name, us);
+                fprintf(file, " %s/%zu %.2f", candidate_algorithm(candidate), candidate_chunk(candidate), us);
             }
         }
+        fputc('\n', file);
     }
-    fputc('\n', file);
+}
+
+/* Ranges of sizes with one fastest candidate; a range begins at the first size that was measured in it. */
+static void sweep_write(const c4perf_bench *bench, const c4perf_layout *layout, const tune_sweep *sweep, FILE *file)
+{
+    size_t current = fastest(sweep, 0, sweep->ncandidates);
+    size_t begin = 0;
+    for (size_t i = 1; i < sweep->nsizes; i++) {
+        size_t best = fastest(sweep, i, current);
+        if (best != current) {
+            if (current < sweep->ncandidates) {
+                range_write(bench, layout, sweep, current, begin, sweep->bytes[i] - 1, file);
+            }
+            begin = sweep->bytes[i];
+            current = best;
+        }
+    }
+    if (current < sweep->ncandidates) {
+        range_write(bench, layout, sweep, current, begin, SIZE_MAX, file);
+    }
+    times_write(sweep, file);
 }
 
 static c4_status sweep_run(c4perf_bench *bench, tune_sweep *sweep, const c4perf_report *report)
 {
     c4_kind kind = kind_of(sweep->collective->name);
-    for (int algorithm = 0; algorithm < c4_nalgorithms; algorithm++) {
-        if ((c4_algorithms[algorithm].kinds & 1u << kind) == 0) {
+    size_t largest = sweep->bytes[sweep->nsizes - 1];
+    for (size_t candidate = 0; candidate < sweep->ncandidates; candidate++) {
+        if ((c4_algorithms[candidate / NCHUNKS].kinds >> kind & 1) == 0 || largest < 2 * candidate_chunk(candidate)) {
             continue;
         }
-        C4_TRY(algorithm_comm(bench, c4_algorithms[algorithm].name));
-        c4_status status = algorithm_measure(bench, sweep, algorithm, report);
+        C4_TRY(candidate_comm(bench, candidate));
+        c4_status status = candidate_measure(bench, sweep, candidate, report);
         c4_comm_destroy(bench->comm);
         bench->comm = bench->world;
         C4_TRY(status);
@@ -154,7 +191,8 @@ static c4_status collective_tune(c4perf_bench *bench, const c4perf_layout *layou
     if (sweep != NULL) {
         sweep->collective = collective;
         sweep_sizes(bench, sweep);
-        sweep->times_us = calloc(sweep->nsizes * (size_t)c4_nalgorithms, sizeof *sweep->times_us);
+        sweep->ncandidates = (size_t)c4_nalgorithms * NCHUNKS;
+        sweep->times_us = calloc(sweep->nsizes * sweep->ncandidates, sizeof *sweep->times_us);
     }
     if (sweep == NULL || sweep->times_us == NULL) {
         c4perf_complain(bench, status, "allocating the sweep");

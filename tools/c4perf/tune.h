@@ -7,7 +7,7 @@
 
 /* Collective. Writes on rank 0, to options->tune_file or standard output, lines of
  *     collective nranks ranks_per_host min_bytes max_bytes algorithm chunk_bytes lanes
- * with chunk_bytes and lanes 0: the builder's own. */
+ * where max_bytes * has no upper end, and chunk_bytes and lanes 0 are the algorithm's own. */
 c4_status c4perf_tune(c4perf_bench *bench, const c4perf_layout *layout, const c4perf_report *report);
 
 #endif
