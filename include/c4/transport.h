@@ -90,7 +90,7 @@ enum {
     C4_CAP_WINDOWS = 1 << 0,      /* peek/consume/reserve/commit */
     C4_CAP_MAP = 1 << 1,          /* mem_export/mem_map: peers load and store user memory */
     C4_CAP_FUSED_REDUCE = 1 << 2, /* recv reduces while data is in cache */
-    C4_CAP_DOORBELL = 1 << 3,     /* idle waiting on the process doorbell; otherwise by poll_fd */
+    C4_CAP_DOORBELL = 1 << 3,     /* idle waiting on the doorbell; otherwise by poll_fd */
     C4_CAP_SAME_HOST = 1 << 4     /* reaches ranks of this host only */
 };
 
@@ -119,7 +119,6 @@ typedef struct c4_transport_host {
     int rank, nranks;          /* in the job (the communicator that opened the module) */
     uint16_t epoch;
     int local_rank, local_nranks;
-    uint32_t *doorbell;        /* NULL or this process's futex word (shared memory); rung with __atomic and FUTEX_WAKE */
 } c4_transport_host;
 
 /* Cumulative counters of one channel end, for the flight recorder. */
@@ -199,6 +198,10 @@ typedef struct c4_transport_ops {
      * disarm after waking. */
     c4_status (*arm)(c4_module *module, int *fd);
     void (*disarm)(c4_module *module);
+
+    /* With C4_CAP_DOORBELL: the futex word (shared) that wakes this module's sleeper; lives as long as the module. To
+     * ring from any thread: add 1, FUTEX_WAKE. */
+    c4_status (*doorbell)(c4_module *module, uint32_t **word);
 
     c4_status (*counters)(c4_channel *channel, c4_edge_counters *counters);
     /* Fault injection for tests, by name ("close_socket", "slow_us=100"); C4_ERR_UNSUPPORTED when unknown. */

@@ -1,3 +1,21 @@
+# Communicators: life cycle, public calls, groups, requests.
 noinst_LTLIBRARIES += src/comm/libc4_comm.la
 src_comm_libc4_comm_la_LIBADD =
-src_comm_libc4_comm_la_SOURCES =
+src_comm_libc4_comm_la_SOURCES = \
+    src/comm/check.c \
+    src/comm/collectives.c \
+    src/comm/comm.c \
+    src/comm/create.c \
+    src/comm/group.c \
+    src/comm/internal.h \
+    src/comm/memory.c \
+    src/comm/names.c \
+    src/comm/options.c src/comm/options.h \
+    src/comm/options_load.c \
+    src/comm/premul.c \
+    src/comm/progress.c \
+    src/comm/request.c \
+    src/comm/setup.c src/comm/setup.h \
+    src/comm/setup_engine.c \
+    src/comm/split.c \
+    src/comm/submit.c

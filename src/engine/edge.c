@@ -4,10 +4,11 @@
 #include "base/hash.h"
 #include "engine/internal.h"
 
-static uint64_t edge_hash(int writer, const int *readers, int nreaders, uint32_t tag)
+static uint64_t edge_hash(int writer, const int *readers, int nreaders, uint32_t tag, bool write_end)
 {
     uint64_t hash = c4_hash_bytes(C4_HASH_INIT, &writer, sizeof writer);
     hash = c4_hash_bytes(hash, &tag, sizeof tag);
+    hash = c4_hash_bytes(hash, &write_end, sizeof write_end); /* a rank's messages to itself have both ends here */
     return c4_hash_bytes(hash, readers, sizeof *readers * (size_t)nreaders);
 }
 
@@ -30,7 +31,7 @@ static c4_status edge_rail(const c4_engine *engine, int writer, const int *reade
 }
 
 static c4_status edge_open(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag,
-                           c4_edge **out)
+                           bool write_end, c4_edge **out)
 {
     const c4_rail *rail = NULL;
     C4_TRY(edge_rail(engine, writer, readers, nreaders, &rail));
@@ -52,7 +53,7 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     edge->ops = rail->ops;
     edge->windows = (rail->caps.flags & C4_CAP_WINDOWS) != 0;
     edge->fused_reduce = (rail->caps.flags & C4_CAP_FUSED_REDUCE) != 0;
-    edge->writer = writer == engine->spec.rank;
+    edge->writer = write_end;
     edge->writer_rank = writer;
     edge->peer = edge->writer ? readers[0] : writer;
     edge->nreaders = nreaders;
@@ -61,18 +62,20 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     return C4_OK;
 }
 
-c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, c4_edge **edge)
+c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, bool write_end,
+                      c4_edge **edge)
 {
-    uint64_t hash = edge_hash(writer, readers, nreaders, tag);
+    uint64_t hash = edge_hash(writer, readers, nreaders, tag, write_end);
     c4_edge **bucket = &engine->edges.buckets[hash % C4_EDGE_BUCKETS];
     for (c4_edge *e = *bucket; e; e = e->hash_next) {
         /* 64 bits of hash stand for the reader list; the rest is compared. */
-        if (e->hash == hash && e->writer_rank == writer && e->tag == tag && e->nreaders == nreaders) {
+        if (e->hash == hash && e->writer_rank == writer && e->tag == tag && e->nreaders == nreaders &&
+            e->writer == write_end) {
             *edge = e;
             return C4_OK;
         }
     }
-    C4_TRY(edge_open(engine, writer, readers, nreaders, tag, edge));
+    C4_TRY(edge_open(engine, writer, readers, nreaders, tag, write_end, edge));
     (*edge)->hash = hash;
     (*edge)->hash_next = *bucket;
     *bucket = *edge;

@@ -79,7 +79,10 @@ void c4_engine_wait(c4_engine *engine, c4_operation *op);
 /* Returns the op's final status and recycles it. */
 c4_status c4_engine_finish(c4_engine *engine, c4_operation *op);
 
+bool c4_operation_started(const c4_operation *op);
 bool c4_operation_done(const c4_operation *op);
+/* Are operations under way? */
+bool c4_engine_busy(const c4_engine *engine);
 c4_status c4_operation_status(const c4_operation *op);
 
 /* From any thread: every operation, present and future, ends with `status`. The first fault wins. `text` is copied. */

@@ -270,6 +270,16 @@ void c4_engine_start(c4_engine *engine, c4_operation *op)
 
 /* ---- end ---- */
 
+bool c4_operation_started(const c4_operation *op)
+{
+    return op->state != OPERATION_PREPARED;
+}
+
+bool c4_engine_busy(const c4_engine *engine)
+{
+    return engine->first != NULL;
+}
+
 bool c4_operation_done(const c4_operation *op)
 {
     return op->state == OPERATION_DONE;

@@ -91,17 +91,19 @@ static c4_status bind_edges(c4_engine *engine, c4_program *program)
         return c4_fail(C4_ERR_MEMORY, "program with %u channels", s->nchannels);
     for (uint32_t i = 0; i < s->nchannels; i++) {
         const c4_channel_use *use = &s->channels[i];
+        bool self = use->writer == s->rank && s->readers[use->first_reader] == s->rank;
+        bool write_end = self ? s->kind == C4_KIND_SEND : use->writer == s->rank;
         uint32_t tag = s->kind == C4_KIND_SEND || s->kind == C4_KIND_RECV ? C4_TAG_P2P : use->tag;
         C4_TRY(c4_edge_get(engine, use->writer, &s->readers[use->first_reader], use->nreaders, tag,
-                           &program->edges[i]));
+                           write_end, &program->edges[i]));
         program->posted |= !program->edges[i]->windows;
     }
     program->nedges = program->first_vote_edge = s->nchannels;
     for (int peer = 0; votes && peer < s->nranks; peer++) {
         if (peer == s->rank)
             continue;
-        C4_TRY(c4_edge_get(engine, s->rank, &peer, 1, C4_TAG_VOTE, &program->edges[program->nedges++]));
-        C4_TRY(c4_edge_get(engine, peer, &s->rank, 1, C4_TAG_VOTE, &program->edges[program->nedges++]));
+        C4_TRY(c4_edge_get(engine, s->rank, &peer, 1, C4_TAG_VOTE, true, &program->edges[program->nedges++]));
+        C4_TRY(c4_edge_get(engine, peer, &s->rank, 1, C4_TAG_VOTE, false, &program->edges[program->nedges++]));
     }
     return C4_OK;
 }

@@ -1,0 +1,193 @@
+/* Arguments: every rule of c4.h that one rank can check alone, as one table of extents per kind. Nothing is sent
+ * when a check fails. */
+#include <stdint.h>
+
+#include "comm/internal.h"
+
+typedef enum who { NOBODY, EVERYBODY, ROOT } who;
+
+/* How many blocks of `count` elements the buffers hold, on which ranks, and where in-place input or output sits. */
+typedef struct kind_rule {
+    who send_at, recv_at;
+    bool send_blocks, recv_blocks; /* true: nranks blocks; false: one */
+    bool rooted, reduces;
+} kind_rule;
+
+static const kind_rule kind_rules[C4_NKINDS] = {
+    [C4_KIND_ALL_REDUCE] = {EVERYBODY, EVERYBODY, false, false, false, true},
+    [C4_KIND_REDUCE_SCATTER] = {EVERYBODY, EVERYBODY, true, false, false, true},
+    [C4_KIND_ALL_GATHER] = {EVERYBODY, EVERYBODY, false, true, false, false},
+    [C4_KIND_BROADCAST] = {ROOT, EVERYBODY, false, false, true, false},
+    [C4_KIND_REDUCE] = {EVERYBODY, ROOT, false, false, true, true},
+    [C4_KIND_GATHER] = {EVERYBODY, ROOT, false, true, true, false},
+    [C4_KIND_SCATTER] = {ROOT, EVERYBODY, true, false, true, false},
+    [C4_KIND_ALL_TO_ALL] = {EVERYBODY, EVERYBODY, true, true, false, false},
+    [C4_KIND_ALL_GATHER_V] = {EVERYBODY, EVERYBODY, false, true, false, false},
+    [C4_KIND_GATHER_V] = {EVERYBODY, ROOT, false, true, true, false},
+    [C4_KIND_SCATTER_V] = {ROOT, EVERYBODY, true, false, true, false},
+    [C4_KIND_ALL_TO_ALL_V] = {EVERYBODY, EVERYBODY, true, true, false, false},
+    [C4_KIND_REDUCE_SCATTER_V] = {EVERYBODY, EVERYBODY, true, false, false, true},
+    [C4_KIND_BARRIER] = {NOBODY, NOBODY, false, false, false, false},
+    [C4_KIND_SEND] = {EVERYBODY, NOBODY, false, false, true, false},
+    [C4_KIND_RECV] = {NOBODY, EVERYBODY, false, false, true, false},
+};
+
+static bool applies(who at, const c4_comm *comm, const c4_call *call)
+{
+    return at == EVERYBODY || (at == ROOT && comm->rank == call->root);
+}
+
+static c4_status check_buffer(const c4_call *call, const char *what, const void *pointer, size_t bytes, size_t element)
+{
+    const char *kind = c4_kind_name(call->kind);
+    if (bytes == 0)
+        return C4_OK;
+    if (!pointer)
+        return c4_fail(C4_ERR_NULL, "%s: %s is NULL and %zu bytes long", kind, what, bytes);
+    if ((uintptr_t)pointer % element)
+        return c4_fail(C4_ERR_ALIGNMENT, "%s: %s %p is not aligned to %zu bytes", kind, what, pointer, element);
+    if ((uintptr_t)pointer + bytes < (uintptr_t)pointer)
+        return c4_fail(C4_ERR_COUNT, "%s: %s wraps around the address space", kind, what);
+    return C4_OK;
+}
+
+static c4_status check_op(const c4_comm *comm, c4_call *call)
+{
+    if (call->op >= C4_OP_USER) {
+        const c4_premul *premul = c4_premul_find(comm, call->op);
+        if (!premul)
+            return c4_fail(C4_ERR_OP, "%s: op %d was not created on this communicator", c4_kind_name(call->kind),
+                           (int)call->op);
+        if (premul->dtype != call->dtype)
+            return c4_fail(C4_ERR_OP, "%s: premul op is for %s, the call has %s", c4_kind_name(call->kind),
+                           c4_dtype_name(premul->dtype), c4_dtype_name(call->dtype));
+        call->premul = premul->scalar;
+        return C4_OK;
+    }
+    if (!c4_numeric_op_valid(call->op, call->dtype))
+        return c4_fail(C4_ERR_OP, "%s: op %d (%s) on %s", c4_kind_name(call->kind), (int)call->op,
+                       c4_op_name(call->op) ? c4_op_name(call->op) : "unknown", c4_dtype_name(call->dtype));
+    return C4_OK;
+}
+
+static c4_status check_numbers(const c4_comm *comm, c4_call *call, const kind_rule *rule)
+{
+    const char *kind = c4_kind_name(call->kind);
+    size_t element = c4_numeric_dtype_bytes(call->dtype);
+    if (element == 0)
+        return c4_fail(C4_ERR_DTYPE, "%s: dtype %d", kind, (int)call->dtype);
+    if (rule->reduces)
+        C4_TRY(check_op(comm, call));
+    if (rule->rooted && (call->root < 0 || call->root >= comm->nranks))
+        return c4_fail(C4_ERR_ROOT, "%s: %s %d, communicator \"%s\" has ranks 0 .. %d", kind,
+                       call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV ? "peer" : "root", call->root,
+                       comm->name, comm->nranks - 1);
+    if (call->count > PTRDIFF_MAX / element / (size_t)comm->nranks)
+        return c4_fail(C4_ERR_COUNT, "%s: %zu elements of %zu bytes on %d ranks overflow", kind, call->count, element,
+                       comm->nranks);
+    return C4_OK;
+}
+
+/* Disjoint, or exactly the documented in-place form. */
+static c4_status check_overlap(const c4_call *call, const char *in_place_send, bool *in_place)
+{
+    const char *send = call->send, *recv = call->recv;
+    *in_place = false;
+    if (!call->send_bytes || !call->recv_bytes)
+        return C4_OK;
+    *in_place = send == in_place_send;
+    if (*in_place || send + call->send_bytes <= recv || recv + call->recv_bytes <= send)
+        return C4_OK;
+    return c4_fail(C4_ERR_OVERLAP, "%s: send %p+%zu overlaps recv %p+%zu; in place would be send = %p",
+                   c4_kind_name(call->kind), call->send, call->send_bytes, call->recv, call->recv_bytes,
+                   (const void *)in_place_send);
+}
+
+static void finish_in_place(c4_call *call, bool in_place)
+{
+    /* A premultiplied input is a copy, so nothing is in place any more. */
+    call->in_place = in_place && !call->premul;
+}
+
+c4_status c4_call_check(const c4_comm *comm, c4_call *call)
+{
+    const kind_rule *rule = &kind_rules[call->kind];
+    C4_TRY(check_numbers(comm, call, rule));
+    size_t element = c4_numeric_dtype_bytes(call->dtype);
+    size_t block = call->count * element, n = (size_t)comm->nranks;
+    call->send_bytes = applies(rule->send_at, comm, call) ? block * (rule->send_blocks ? n : 1) : 0;
+    call->recv_bytes = applies(rule->recv_at, comm, call) ? block * (rule->recv_blocks ? n : 1) : 0;
+    C4_TRY(check_buffer(call, "send", call->send, call->send_bytes, element));
+    C4_TRY(check_buffer(call, "recv", call->recv, call->recv_bytes, element));
+    const char *expected = call->recv;
+    if (rule->send_blocks && !rule->recv_blocks)
+        expected -= (size_t)comm->rank * block;
+    else if (rule->recv_blocks && !rule->send_blocks)
+        expected += (size_t)comm->rank * block;
+    bool in_place;
+    C4_TRY(check_overlap(call, expected, &in_place));
+    finish_in_place(call, in_place);
+    return C4_OK;
+}
+
+/* ---- v-kinds ---- */
+
+static c4_status extent(const c4_comm *comm, const c4_call *call, const char *what, const size_t *counts,
+                        const size_t *displs, size_t *bytes)
+{
+    size_t element = c4_numeric_dtype_bytes(call->dtype), end = 0;
+    if (!counts || !displs)
+        return c4_fail(C4_ERR_NULL, "%s: %s_counts is NULL", c4_kind_name(call->kind), what);
+    for (int i = 0; i < comm->nranks; i++) {
+        if (counts[i] > PTRDIFF_MAX / element || displs[i] > PTRDIFF_MAX / element - counts[i])
+            return c4_fail(C4_ERR_COUNT, "%s: %s block of rank %d: %zu elements at %zu overflow",
+                           c4_kind_name(call->kind), what, i, counts[i], displs[i]);
+        if (counts[i] && displs[i] + counts[i] > end)
+            end = displs[i] + counts[i];
+    }
+    *bytes = end * element;
+    return C4_OK;
+}
+
+/* Where a v-call's input would sit if it were in place. */
+static const char *in_place_v(const c4_comm *comm, const c4_call *call, size_t element)
+{
+    const char *recv = call->recv;
+    if (call->kind == C4_KIND_ALL_GATHER_V || call->kind == C4_KIND_GATHER_V)
+        return call->recv_displs ? recv + call->recv_displs[comm->rank] * element : NULL;
+    if (call->kind == C4_KIND_SCATTER_V)
+        return call->send_displs ? recv - call->send_displs[comm->rank] * element : NULL;
+    if (call->kind == C4_KIND_REDUCE_SCATTER_V)
+        return recv - call->recv_displs[comm->rank] * element;
+    return recv;
+}
+
+c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count)
+{
+    const kind_rule *rule = &kind_rules[call->kind];
+    bool receives = applies(rule->recv_at, comm, call), sends = applies(rule->send_at, comm, call);
+    call->count = own_count;
+    C4_TRY(check_numbers(comm, call, rule));
+    size_t element = c4_numeric_dtype_bytes(call->dtype);
+    call->send_bytes = sends ? own_count * element : 0;
+    call->recv_bytes = receives ? own_count * element : 0;
+    if (sends && rule->send_blocks) {
+        bool packed = call->kind == C4_KIND_REDUCE_SCATTER_V;
+        C4_TRY(extent(comm, call, packed ? "recv" : "send", packed ? call->recv_counts : call->send_counts,
+                      packed ? call->recv_displs : call->send_displs, &call->send_bytes));
+    }
+    if (receives && rule->recv_blocks)
+        C4_TRY(extent(comm, call, "recv", call->recv_counts, call->recv_displs, &call->recv_bytes));
+    const size_t *own = call->kind == C4_KIND_SCATTER_V ? (sends ? call->send_counts : NULL)
+                        : receives                      ? call->recv_counts
+                                                        : NULL;
+    if (own && call->kind != C4_KIND_ALL_TO_ALL_V && own[comm->rank] != own_count)
+        return c4_fail(C4_ERR_COUNT, "%s: this rank's own block has %zu elements here and %zu in the counts",
+                       c4_kind_name(call->kind), own_count, own[comm->rank]);
+    C4_TRY(check_buffer(call, "send", call->send, call->send_bytes, element));
+    C4_TRY(check_buffer(call, "recv", call->recv, call->recv_bytes, element));
+    bool in_place;
+    C4_TRY(check_overlap(call, in_place_v(comm, call, element), &in_place));
+    finish_in_place(call, in_place);
+    return C4_OK;
+}

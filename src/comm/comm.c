@@ -1,0 +1,116 @@
+/* Communicators: what they are asked, how they end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/export.h"
+#include "comm/internal.h"
+
+c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **out)
+{
+    c4_comm *comm = calloc(1, sizeof *comm);
+    size_t *displs = calloc(2 * (size_t)nranks, sizeof *displs);
+    if (!comm || !displs) {
+        free(comm);
+        free(displs);
+        return c4_fail(C4_ERR_MEMORY, "communicator of %d ranks", nranks);
+    }
+    comm->magic = C4_COMM_MAGIC;
+    comm->rank = rank;
+    comm->nranks = nranks;
+    comm->displs = displs;
+    comm->setup_status = C4_IN_PROGRESS;
+    strncpy(comm->name, name ? name : "world", sizeof comm->name - 1);
+    *out = comm;
+    return C4_OK;
+}
+
+/* Frees everything but tells nobody: after a failed set-up, or at the end of destroy. */
+void c4_comm_free(c4_comm *comm)
+{
+    c4_progress_stop(comm);
+    c4_requests_orphan(comm);
+    if (comm->membership)
+        c4_control_detach(comm->control, comm->membership);
+    c4_engine_destroy(comm->engine);
+    c4_control_release(comm->control);
+    c4_bootstrap_close(comm->bootstrap);
+    c4_options_destroy(comm->options);
+    c4_tuning_fini(&comm->tuning);
+    free(comm->roster.host_of);
+    free(comm->displs);
+    comm->magic = 0;
+    free(comm);
+}
+
+C4_API c4_status c4_comm_destroy(c4_comm *comm)
+{
+    if (!comm)
+        return C4_OK;
+    if (comm->setup_status == C4_IN_PROGRESS) {
+        atomic_store(&comm->abort_requested, 1);
+        for (c4_request *r = comm->requests; r; r = r->next)
+            if (r->setup && !atomic_load(&r->setup_done))
+                return c4_fail(C4_ERR_ARGUMENT, "communicator \"%s\" is being created; complete its request first",
+                               comm->name);
+    }
+    C4_TRY(c4_comm_enter(comm));
+    if (comm->threaded)
+        c4_progress_leave(comm);
+    c4_comm_free(comm);
+    return C4_OK;
+}
+
+C4_API c4_status c4_comm_abort(c4_comm *comm)
+{
+    if (!comm)
+        return c4_fail(C4_ERR_NULL, "c4_comm_abort: communicator is NULL");
+    atomic_store(&comm->abort_requested, 1);
+    if (comm->setup_status != C4_OK)
+        return C4_OK;
+    c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was aborted by rank %d", comm->name, comm->rank);
+    c4_engine_fault(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
+    if (comm->control)
+        c4_control_report(comm->control, comm->membership, C4_ERR_ABORTED, c4_fail_text());
+    return C4_OK;
+}
+
+static c4_status comm_check(const c4_comm *comm, const void *output)
+{
+    if (!comm || !output)
+        return c4_fail(C4_ERR_NULL, "communicator or output is NULL");
+    if (comm->magic != C4_COMM_MAGIC)
+        return c4_fail(C4_ERR_DESTROYED, "communicator handle is not valid");
+    return C4_OK;
+}
+
+C4_API c4_status c4_comm_rank(const c4_comm *comm, int *rank)
+{
+    C4_TRY(comm_check(comm, rank));
+    *rank = comm->rank;
+    return C4_OK;
+}
+
+C4_API c4_status c4_comm_size(const c4_comm *comm, int *nranks)
+{
+    C4_TRY(comm_check(comm, nranks));
+    *nranks = comm->nranks;
+    return C4_OK;
+}
+
+C4_API c4_status c4_comm_name(const c4_comm *comm, const char **name)
+{
+    C4_TRY(comm_check(comm, name));
+    *name = comm->name;
+    return C4_OK;
+}
+
+C4_API c4_status c4_comm_status(const c4_comm *comm)
+{
+    C4_TRY(comm_check(comm, comm));
+    return comm->setup_status == C4_OK ? c4_engine_status(comm->engine, NULL) : comm->setup_status;
+}
+
+C4_API const char *c4_last_error(const c4_comm *comm)
+{
+    return comm ? comm->error : c4_fail_text();
+}

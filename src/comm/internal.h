@@ -1,0 +1,123 @@
+/* The communicator's own types. Included by src/comm/ only. */
+#ifndef C4_COMM_INTERNAL_H
+#define C4_COMM_INTERNAL_H
+
+#include <c4/c4.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/options.h"
+#include "base/status.h"
+#include "control/control.h"
+#include "engine/engine.h"
+#include "rendezvous/bootstrap.h"
+
+#define C4_COMM_MAGIC 0x43344f4bu
+#define C4_COMM_NAME_BYTES 64
+
+/* Who takes part, and where each rank lives. */
+typedef struct c4_roster {
+    int nranks;
+    int *host_of;         /* [nranks], numbered by first appearance */
+    c4_layout layout;     /* points into host_of */
+    int local_rank, local_nranks;
+} c4_roster;
+
+typedef struct c4_premul {
+    unsigned char scalar[8];
+    c4_dtype dtype;
+    bool used;
+} c4_premul;
+
+#define C4_PREMUL_LIMIT 64
+
+struct c4_comm {
+    uint32_t magic;
+    _Atomic uint32_t busy;        /* a thread is inside a call on this communicator */
+    int rank, nranks;
+    char name[C4_COMM_NAME_BYTES];
+    c4_options *options;
+    bool owns_options;
+    c4_engine *engine;
+    c4_control *control;          /* shared by the communicators of one job */
+    c4_control_member *membership;
+    c4_bootstrap *bootstrap;      /* until control takes it over */
+    c4_roster roster;
+    c4_transport_host host;       /* what the transports may ask of the library */
+    c4_cost_params cost;
+    c4_tuning tuning;
+    size_t *displs;               /* [2 * nranks]: packed displacements of v-calls */
+    bool threaded;                /* C4_PROGRESS=thread: the lock guards the engine */
+    pthread_mutex_t progress_lock;
+    pthread_cond_t progress_work;
+    pthread_t progress_thread;
+    bool progress_stop;
+    uint64_t job_id;
+    unsigned char key[32];
+    bool has_key;
+    uint32_t *doorbell;           /* NULL: no transport has one */
+    uint32_t splits;              /* communicators derived so far: part of the children's identity */
+    c4_request *requests;         /* outstanding, doubly linked */
+    c4_premul premul[C4_PREMUL_LIMIT];
+    c4_status setup_status;       /* C4_IN_PROGRESS while being created */
+    atomic_int abort_requested;
+    char error[C4_ERROR_TEXT_BYTES];
+};
+
+/* ---- calls ---- */
+
+struct c4_request {
+    c4_comm *comm;         /* NULL once the communicator is gone */
+    c4_operation *op;      /* NULL once finished, and for set-up */
+    c4_status status;
+    bool setup;            /* of c4_comm_create: `thread` runs it */
+    pthread_t thread;
+    _Atomic int setup_done;
+    c4_request *next, *previous;
+};
+
+/* Every public call on a communicator starts with enter and ends with leave. C4_ERR_NULL, C4_ERR_DESTROYED or
+ * C4_ERR_CONCURRENT_USE. */
+c4_status c4_comm_enter(c4_comm *comm);
+c4_status c4_comm_leave(c4_comm *comm, c4_status status);
+
+/* Inside enter/leave. Starts the checked call, or joins it to the thread's open group; blocks when `request` is NULL. */
+c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request);
+
+/* Checks the arguments of `call` and fills in in_place, premul, send_bytes and recv_bytes. */
+c4_status c4_call_check(const c4_comm *comm, c4_call *call);
+c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count);
+
+c4_status c4_request_create(c4_comm *comm, c4_operation *op, c4_request **request);
+/* A request that is complete already. */
+c4_status c4_request_create_done(c4_comm *comm, c4_request **request);
+/* The communicator goes: its requests end with C4_ERR_DESTROYED. */
+void c4_requests_orphan(c4_comm *comm);
+
+bool c4_group_active(void);
+/* Takes `op`, prepared and not started. */
+c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request);
+
+const c4_premul *c4_premul_find(const c4_comm *comm, c4_op op);
+
+/* ---- progress thread (C4_PROGRESS=thread) ---- */
+c4_status c4_progress_start(c4_comm *comm);
+void c4_progress_stop(c4_comm *comm);
+/* End of a call: wakes the thread when operations are left over, and unlocks. */
+void c4_progress_leave(c4_comm *comm);
+
+/* ---- set-up ---- */
+
+/* All-gather among the ranks of the communicator being made: `in` bytes of each to out[nranks * bytes]. */
+typedef struct c4_exchange {
+    c4_status (*all_gather)(void *context, const void *in, size_t bytes, void *out);
+    void *context;
+} c4_exchange;
+
+/* Opens transports, tells the others, agrees on who reaches whom by what, and makes comm->engine. */
+c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange);
+c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **comm);
+void c4_comm_free(c4_comm *comm);
+
+#endif

@@ -1,0 +1,276 @@
+/* Set-up: transports are opened, addresses exchanged, and for every pair of ranks the first transport of C4_TRANSPORTS
+ * by which *both* reach the other is taken. Three all-gathers, whatever the number of ranks. */
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "comm/internal.h"
+#include "comm/setup.h"
+#include "rendezvous/process.h"
+#include "transports/builtin.h"
+#include "wire/rank_card.h"
+
+/* ---- what the library lends to transports ---- */
+
+static int64_t lend_option_int(void *context, const char *name)
+{
+    return c4_option_int(((c4_comm *)context)->options, name);
+}
+
+static const char *lend_option_string(void *context, const char *name)
+{
+    return c4_option_string(((c4_comm *)context)->options, name);
+}
+
+static void lend_log(void *context, int level, const char *format, ...)
+{
+    char text[C4_ERROR_TEXT_BYTES];
+    va_list args;
+    (void)context;
+    if (!c4_log_enabled((c4_log_level)level))
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    c4_log((c4_log_level)level, "%s", text);
+}
+
+static void lend(c4_comm *comm)
+{
+    comm->host = (c4_transport_host){.struct_size = sizeof comm->host,
+                                .context = comm,
+                                .option_int = lend_option_int,
+                                .option_string = lend_option_string,
+                                .log = lend_log,
+                                .key = comm->has_key ? comm->key : NULL,
+                                .job_id = comm->job_id,
+                                .rank = comm->rank,
+                                .nranks = comm->nranks,
+                                .epoch = 0,
+                                .local_rank = comm->roster.local_rank,
+                                .local_nranks = comm->roster.local_nranks};
+}
+
+/* ---- phase 1: who shares a kernel with whom ---- */
+
+static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
+{
+    c4_process self;
+    c4_process_self(&self);
+    uint64_t id = c4_hash_bytes(C4_HASH_INIT, self.boot_id, sizeof self.boot_id);
+    uint64_t *ids = calloc((size_t)comm->nranks, sizeof *ids);
+    if (!ids)
+        return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", comm->nranks);
+    c4_status status = exchange->all_gather(exchange->context, &id, sizeof id, ids);
+    comm->roster.local_rank = comm->roster.local_nranks = 0;
+    for (int i = 0; status == C4_OK && i < comm->nranks; i++) {
+        bool same = ids[i] == id;
+        comm->roster.local_nranks += same;
+        comm->roster.local_rank += same && i < comm->rank;
+    }
+    free(ids);
+    return status;
+}
+
+/* ---- phase 2: transports ---- */
+
+static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops)
+{
+    char reason[256] = "";
+    c4_rail *rail = &setup->rails[setup->nrails];
+    rail->ops = ops;
+    rail->caps.struct_size = sizeof rail->caps;
+    c4_status status = ops->probe(&setup->comm->host, &rail->caps, reason, sizeof reason);
+    if (status < 0) {
+        c4_log(C4_LOG_WARN, "transport %s is not available: %s", ops->name, reason);
+        return C4_OK;
+    }
+    status = ops->open(&setup->comm->host, &rail->module);
+    if (status < 0) {
+        c4_log(C4_LOG_WARN, "transport %s is left out: %s", ops->name, c4_fail_text());
+        return C4_OK;
+    }
+    setup->nrails++; /* counted first: from here on setup_fini closes it */
+    return ops->caps(rail->module, &rail->caps);
+}
+
+static c4_status open_rails(c4_setup *setup)
+{
+    char names[256];
+    char *save = NULL;
+    snprintf(names, sizeof names, "%s", c4_option_string(setup->comm->options, "C4_TRANSPORTS"));
+    C4_TRY(open_rail(setup, c4_builtin_transport_find("loop"))); /* a rank's messages to itself */
+    for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
+        const c4_transport_ops *ops = c4_builtin_transport_find(name);
+        if (!ops)
+            return c4_fail(C4_ERR_OPTION, "C4_TRANSPORTS names \"%s\", which this build does not have", name);
+        if (strcmp(name, "loop") == 0)
+            setup->use_loop = true;
+        else if (setup->nrails == C4_ENGINE_MAX_RAILS)
+            return c4_fail(C4_ERR_OPTION, "C4_TRANSPORTS names more than %d transports", C4_ENGINE_MAX_RAILS - 1);
+        else
+            C4_TRY(open_rail(setup, ops));
+    }
+    return C4_OK;
+}
+
+/* ---- phase 3: addresses ---- */
+
+static int transport_index(const c4_transport_ops *ops)
+{
+    int i = 0;
+    while (c4_builtin_transports[i] != ops)
+        i++;
+    return i;
+}
+
+static c4_status fill_card(c4_setup *setup, unsigned char blob[C4_RANK_CARD_BYTES])
+{
+    c4_rank_card card = {.options_hash = c4_options_agree_hash(setup->comm->options),
+                         .version = C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8};
+    for (int i = 0; i < setup->nrails; i++) {
+        const c4_rail *rail = &setup->rails[i];
+        int index = transport_index(rail->ops);
+        size_t bytes = C4_ADDRESS_MAX_BYTES;
+        C4_TRY(rail->ops->address(rail->module, card.transports[index].address, &bytes));
+        card.transports[index].bytes = (uint16_t)bytes;
+    }
+    return c4_rank_card_pack(&card, blob);
+}
+
+static c4_status check_card(const c4_setup *setup, int peer, const c4_rank_card *card)
+{
+    if (card->version != (C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8))
+        return c4_fail(C4_ERR_PROTOCOL, "rank %d runs C4 %u.%u, this rank %d.%d", peer, card->version >> 16,
+                       card->version >> 8 & 255, C4_VERSION_MAJOR, C4_VERSION_MINOR);
+    if (card->options_hash != c4_options_agree_hash(setup->comm->options))
+        return c4_fail(C4_ERR_OPTION,
+                       "rank %d has other values than this rank for options that must agree (C4_TRANSPORTS, C4_ALGO, "
+                       "...): compare `c4info options` on both hosts",
+                       peer);
+    return C4_OK;
+}
+
+/* Bit i: rails[i] of this rank reaches the peer. By builtin index on the wire, because ranks may differ in rails. */
+static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, char *reasons, size_t size)
+{
+    uint8_t mask = 0;
+    size_t used = 0;
+    for (int i = 0; i < setup->nrails; i++) {
+        const c4_rail *rail = &setup->rails[i];
+        int index = transport_index(rail->ops);
+        char reason[192] = "the peer does not have it";
+        bool wanted = i > 0 || setup->use_loop || peer == setup->comm->rank;
+        if (wanted && card->transports[index].bytes &&
+            rail->ops->add_peer(rail->module, peer, card->transports[index].address, card->transports[index].bytes,
+                                reason, sizeof reason) == C4_OK)
+            mask |= (uint8_t)(1u << index);
+        else if (wanted && used < size)
+            used += (size_t)snprintf(reasons + used, size - used, "%s%s: %s", used ? "; " : "", rail->ops->name,
+                                     reason);
+    }
+    return mask;
+}
+
+static c4_status exchange_cards(c4_setup *setup)
+{
+    int n = setup->comm->nranks;
+    unsigned char own[C4_RANK_CARD_BYTES];
+    C4_TRY(fill_card(setup, own));
+    unsigned char *cards = calloc((size_t)n, C4_RANK_CARD_BYTES);
+    if (!cards)
+        return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", n);
+    c4_status status = setup->exchange->all_gather(setup->exchange->context, own, sizeof own, cards);
+    for (int peer = 0; status == C4_OK && peer < n; peer++) {
+        c4_rank_card card;
+        char reasons[384] = "";
+        status = c4_rank_card_unpack(cards + (size_t)peer * C4_RANK_CARD_BYTES, &card);
+        if (status == C4_OK)
+            status = check_card(setup, peer, &card);
+        if (status == C4_OK)
+            setup->reach[peer] = reach_peer(setup, peer, &card, reasons, sizeof reasons);
+        if (status == C4_OK && setup->reach[peer] == 0)
+            status = c4_fail(C4_ERR_UNREACHABLE, "no transport reaches rank %d (%s)", peer, reasons);
+    }
+    free(cards);
+    return status;
+}
+
+/* ---- phase 4: both directions ---- */
+
+static c4_status choose_rails(c4_setup *setup)
+{
+    int n = setup->comm->nranks, self = setup->comm->rank;
+    uint8_t *all = calloc((size_t)n, (size_t)n);
+    if (!all)
+        return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", n);
+    c4_status status = setup->exchange->all_gather(setup->exchange->context, setup->reach, (size_t)n, all);
+    for (int peer = 0; status == C4_OK && peer < n; peer++) {
+        uint8_t mutual = setup->reach[peer] & all[(size_t)peer * (size_t)n + (size_t)self];
+        int rail = peer == self ? 0 : setup->nrails;
+        for (int i = setup->use_loop ? 0 : 1; peer != self && i < setup->nrails; i++)
+            if (i < rail && mutual >> transport_index(setup->rails[i].ops) & 1)
+                rail = i;
+        if (rail == setup->nrails)
+            status = c4_fail(C4_ERR_UNREACHABLE, "ranks %d and %d do not reach one another by any common transport",
+                             self, peer);
+        setup->rail_of[peer] = (uint8_t)rail;
+    }
+    free(all);
+    return status;
+}
+
+/* Hosts as schedules see them: ranks joined by a same-host transport. Every rank must compute the same numbers, so
+ * the rails of all pairs would have to be known; a rank's host is told by the lowest rank it shares one with. */
+static c4_status number_hosts(c4_setup *setup)
+{
+    c4_comm *comm = setup->comm;
+    int n = comm->nranks, lowest = comm->rank;
+    for (int i = n - 1; i >= 0; i--)
+        if (i != comm->rank && (setup->rails[setup->rail_of[i]].caps.flags & C4_CAP_SAME_HOST) && i < lowest)
+            lowest = i;
+    int *leaders = calloc((size_t)n, sizeof *leaders);
+    if (!leaders)
+        return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", n);
+    c4_status status = setup->exchange->all_gather(setup->exchange->context, &lowest, sizeof lowest, leaders);
+    int hosts = 0;
+    for (int i = 0; status == C4_OK && i < n; i++) {
+        int leader = leaders[i];
+        if (leader < 0 || leader > i)
+            leader = i;
+        comm->roster.host_of[i] = leader == i ? hosts++ : comm->roster.host_of[leader];
+    }
+    comm->roster.layout = (c4_layout){.nranks = n, .host_of = comm->roster.host_of, .nhosts = hosts};
+    free(leaders);
+    return status;
+}
+
+c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
+{
+    c4_setup setup = {.comm = comm, .exchange = exchange};
+    c4_status status = C4_OK;
+    setup.reach = calloc((size_t)comm->nranks, 1);
+    setup.rail_of = calloc((size_t)comm->nranks, 1);
+    comm->roster.host_of = calloc((size_t)comm->nranks, sizeof *comm->roster.host_of);
+    if (!setup.reach || !setup.rail_of || !comm->roster.host_of) {
+        status = c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", comm->nranks);
+        goto out;
+    }
+    C4_TRY_GOTO(find_hosts(comm, exchange), out);
+    lend(comm);
+    C4_TRY_GOTO(open_rails(&setup), out);
+    C4_TRY_GOTO(exchange_cards(&setup), out);
+    C4_TRY_GOTO(choose_rails(&setup), out);
+    C4_TRY_GOTO(number_hosts(&setup), out);
+    C4_TRY_GOTO(c4_setup_start_engine(&setup), out);
+out:
+    for (int i = 0; status < 0 && i < setup.nrails; i++)
+        setup.rails[i].ops->close(setup.rails[i].module);
+    free(setup.reach);
+    free(setup.rail_of);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* Shared by setup.c (phases) and setup_engine.c (what the engine is told). */
+#ifndef C4_COMM_SETUP_H
+#define C4_COMM_SETUP_H
+
+#include "comm/internal.h"
+
+typedef struct c4_setup {
+    c4_comm *comm;
+    const c4_exchange *exchange;
+    c4_rail rails[C4_ENGINE_MAX_RAILS]; /* [0] is loop, the rest in the order of C4_TRANSPORTS */
+    int nrails;
+    bool use_loop;      /* C4_TRANSPORTS names it */
+    uint8_t *reach;     /* [nranks] bit mask of builtin transports by which this rank reaches the peer */
+    uint8_t *rail_of;   /* [nranks] */
+} c4_setup;
+
+/* Reads the engine's options, derives costs and waiting policy, creates the engine, which then owns the rails. */
+c4_status c4_setup_start_engine(c4_setup *setup);
+
+/* The numbers that the chooser works with. */
+void c4_setup_cost(const c4_rail *rails, int nrails, int local_nranks, c4_cost_params *cost);
+
+#endif
