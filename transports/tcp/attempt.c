@@ -86,6 +86,18 @@ static void attempt_failed(c4_tcp_attempt *attempt, int error, const char *why)
     c4_tcp_link_attempt_failed(link, error);
 }
 
+/* The other side closed. For a peer whose connection has crossed ours that is in order, and a stranger who leaves does
+ * no harm. */
+static void attempt_closed(c4_tcp_attempt *attempt, int error)
+{
+    if (attempt->link != NULL) {
+        attempt_failed(attempt, error, NULL);
+        return;
+    }
+    C4_TCP_LOG(attempt->module, C4_TLOG_DEBUG, "tcp: a connection was closed before it was set up");
+    c4_tcp_attempt_drop(attempt);
+}
+
 void c4_tcp_attempt_connect(c4_tcp_link *link)
 {
     c4_module *module = link->module;
@@ -183,7 +195,7 @@ static void read_hello(c4_tcp_attempt *attempt)
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got <= 0) {
-        attempt_failed(attempt, got == 0 ? ECONNRESET : errno, "closed before its greeting");
+        attempt_closed(attempt, got == 0 ? ECONNRESET : errno);
         return;
     }
     attempt->in_bytes += (size_t)got;
@@ -254,7 +266,7 @@ static void handshake_finished(c4_tcp_attempt *attempt)
     c4_tcp_link *link = attempt->link;
     attempt->stage = C4_TCP_GREETING;
     if (link != NULL && !send_hello(attempt->fd, C4_TCP_HELLO, link->index, link->generation, link->rx.received))
-        attempt_failed(attempt, ECONNRESET, NULL);
+        attempt_closed(attempt, ECONNRESET);
 }
 
 static void handshake_read(c4_tcp_attempt *attempt)
@@ -264,7 +276,7 @@ static void handshake_read(c4_tcp_attempt *attempt)
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got <= 0) {
-        attempt_failed(attempt, got == 0 ? ECONNRESET : errno, "closed during the handshake");
+        attempt_closed(attempt, got == 0 ? ECONNRESET : errno);
         return;
     }
     size_t used = 0;
@@ -280,7 +292,7 @@ static void handshake_read(c4_tcp_attempt *attempt)
         return;
     }
     if (!handshake_send(attempt))
-        attempt_failed(attempt, ECONNRESET, "closed during the handshake");
+        attempt_closed(attempt, ECONNRESET);
     else if (c4_handshake_status(&attempt->handshake) == C4_OK)
         handshake_finished(attempt);
 }
