@@ -105,14 +105,14 @@ static void *side_run(void *argument)
 {
     struct stream_side *side = argument;
     struct stream_pair *pair = side->pair;
-    stream_kernel *kernels[2] = {kernel_nontemporal(), add_plain};
     bench_pin(side->index);
     for (int kind = 0; kind < 2; kind++) {
+        stream_kernel *kernel = kind == 0 ? kernel_nontemporal() : add_plain;
         for (int repetition = -1; repetition < REPETITIONS; repetition++) {
             side_touch(side, pair->count, repetition);
             pair_barrier(pair);
             uint64_t begin = bench_ticks();
-            kernels[kind](side, pair->count);
+            kernel(side, pair->count);
             uint64_t end = bench_ticks();
             if (repetition >= 0) {
                 side->times_ns[kind][repetition] = (double)(end - begin) * pair->ns_per_tick;

@@ -170,7 +170,7 @@ static c4_status iterations_run(c4perf_bench *bench, const c4perf_cell *cell, in
 {
     const c4perf_options *options = bench->options;
     c4perf_call call;
-    double ignored;
+    double ignored = 0.0;
     call_make(bench, cell, &call);
     if (!options->touch) {
         input_write(bench, cell, &call, 0);

@@ -126,7 +126,10 @@ int c4perf_report_close(c4perf_report *report)
     }
     if (report->json != NULL) {
         fprintf(report->json, "\n  ]\n}\n");
-        failed |= report->json_close ? fclose(report->json) != 0 : fflush(report->json) != 0;
+        failed |= fflush(report->json) != 0;
+        if (report->json_close) {
+            failed |= fclose(report->json) != 0;
+        }
     }
     if (failed) {
         fprintf(stderr, "c4perf: writing the results failed: %s\n", strerror(errno));

@@ -241,7 +241,14 @@ c4_status c4perf_tune(c4perf_bench *bench, const c4perf_layout *layout, const c4
         }
     }
     c4perf_report_progress(report, "");
-    if (file != NULL && (options->tune_file != NULL ? fclose(file) : fflush(file)) != 0) {
+    if (file == NULL) {
+        return status;
+    }
+    bool failed = fflush(file) != 0;
+    if (options->tune_file != NULL) {
+        failed |= fclose(file) != 0;
+    }
+    if (failed) {
         fprintf(stderr, "c4perf: writing the tuning file failed: %s\n", strerror(errno));
         return C4_ERR_SYSTEM;
     }
