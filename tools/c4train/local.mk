@@ -30,10 +30,10 @@ tests_tools_test_c4train_checkpoint_SOURCES = tests/tools/test_c4train_checkpoin
 tests_tools_test_c4train_checkpoint_LDADD = tools/c4train/libc4_train.la $(LDADD)
 tests_tools_test_c4train_grad_SOURCES = tests/tools/test_c4train_grad.c $(c4_train_model)
 tests_tools_test_c4train_grad_CPPFLAGS = $(AM_CPPFLAGS) -DC4_TRAIN_DOUBLE
-tests_tools_test_c4train_grad_LDADD = $(LDADD) $(C4_OPENBLAS_LIBS)
+tests_tools_test_c4train_grad_LDADD = tests/libc4test.la $(C4_OPENBLAS_LIBS) $(C4_CUNIT_LIBS) -lm
 tests_tools_test_c4train_parts_SOURCES = tests/tools/test_c4train_parts.c $(c4_train_text)
 tests_tools_test_c4train_parts_LDADD = tools/c4train/libc4_train.la $(LDADD) $(C4_OPENBLAS_LIBS) $(C4_CJSON_LIBS)
 tests_tools_test_c4train_run_SOURCES = tests/tools/test_c4train_run.c $(c4_train_text)
-tests_tools_test_c4train_run_LDADD = $(LDADD) $(C4_CJSON_LIBS)
+tests_tools_test_c4train_run_LDADD = tests/libc4test.la $(C4_CJSON_LIBS) $(C4_CUNIT_LIBS) -lm
 endif
 endif
