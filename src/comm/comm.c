@@ -31,7 +31,10 @@ void c4_comm_free(c4_comm *comm)
     c4_requests_orphan(comm);
     if (comm->membership)
         c4_control_detach(comm->control, comm->membership);
+    c4_status ended = comm->engine ? c4_engine_status(comm->engine, NULL) : comm->setup_status;
     c4_engine_destroy(comm->engine);
+    c4_record_writer_close(&comm->writer, ended);
+    c4_recorder_release(comm->recorder, ended == C4_OK || ended == C4_IN_PROGRESS);
     c4_control_release(comm->control);
     c4_bootstrap_close(comm->bootstrap);
     c4_options_destroy(comm->options);

@@ -56,6 +56,8 @@ struct c4_comm {
     uint64_t job_id;
     unsigned char key[32];
     bool has_key;
+    c4_recorder *recorder;        /* the process's; NULL: off */
+    c4_record_writer writer;
     uint32_t *doorbell;           /* NULL: no transport has one */
     uint32_t splits;              /* communicators derived so far: part of the children's identity */
     c4_request *requests;         /* outstanding, doubly linked */

@@ -111,6 +111,22 @@ static c4_wait_policy wait_policy(const c4_comm *comm)
                             .pause = false};
 }
 
+static void start_record(c4_comm *comm)
+{
+    const c4_options *options = comm->options;
+    size_t bytes = (size_t)c4_option_int(options, "C4_RECORD_BYTES");
+    /* Up front on every rank: keep a crowded host's total near 64 MiB. */
+    if (c4_option_is_default(options, "C4_RECORD_BYTES") && comm->roster.local_nranks > 64)
+        bytes /= 4;
+    c4_recorder_spec spec = {.directory = c4_option_string(options, "C4_RECORD_DIR"),
+                             .bytes = bytes,
+                             .job_id = comm->job_id,
+                             .rank = comm->rank};
+    comm->recorder = c4_option_int(options, "C4_RECORD") ? c4_recorder_acquire(&spec) : NULL;
+    c4_record_writer_open(comm->recorder, (uint32_t)(comm->job_id ^ comm->job_id >> 32), 0, comm->rank, comm->nranks,
+                          comm->roster.layout.nhosts, comm->name, &comm->writer);
+}
+
 static c4_status watch_fd(void *context, int fd)
 {
     const c4_comm *comm = context;
@@ -127,6 +143,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
     static const char *const levels[] = {"auto", "scalar", "avx2", "avx512"};
     C4_TRY(c4_cpu_level_select(&cpu, levels[c4_option_int(options, "C4_CPU")], &level));
     C4_TRY(read_tuning(comm));
+    start_record(comm);
     c4_setup_cost(setup->rails, setup->nrails, comm->roster.local_nranks, &comm->cost);
     c4_engine_spec spec = {.rank = comm->rank,
                            .nranks = comm->nranks,
@@ -137,6 +154,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
                            .nrails = setup->nrails,
                            .rail_of = setup->rail_of,
                            .tuning = &comm->tuning,
+                           .writer = &comm->writer,
                            .cpu_level = level,
                            .wait = wait_policy(comm),
                            .watch_fd = watch_fd,

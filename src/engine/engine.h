@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "engine/call.h"
 #include "numeric/numeric.h"
+#include "record/recorder.h"
 #include "schedule/algorithms.h"
 
 #define C4_ENGINE_MAX_RAILS 4
@@ -21,7 +22,6 @@
 typedef struct c4_edge c4_edge;
 typedef struct c4_program c4_program;
 typedef struct c4_operation c4_operation;
-typedef struct c4_recorder c4_recorder;
 
 /* A transport in use. */
 typedef struct c4_rail {
@@ -47,7 +47,7 @@ typedef struct c4_engine_spec {
     int nrails;
     const uint8_t *rail_of;     /* [nranks], copied: index into rails; own entry unused */
     const c4_tuning *tuning;    /* outlives the engine; may be NULL */
-    c4_recorder *recorder;      /* outlives the engine; may be NULL */
+    c4_record_writer *writer;   /* flight record; outlives the engine */
     c4_cpu_level cpu_level;
     c4_wait_policy wait;
     uint32_t *doorbell;         /* futex word that wakes this engine; NULL: sleep on file descriptors alone */

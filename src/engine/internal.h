@@ -20,6 +20,9 @@ struct c4_edge {
     uint32_t tag;
     int nreaders;
     int writer_rank;
+    uint16_t record;       /* index of its flight record */
+    /* of the operation that holds the edge; flushed by edge_record */
+    uint64_t bytes, messages, waited_ticks;
     struct c4_edge *hash_next;
 };
 
@@ -64,6 +67,7 @@ struct c4_program {
     size_t bounce_bytes;   /* per lane: staging for steps whose channels have no windows */
     c4_program *fallback;  /* of a schedule with remote terms */
     bool posted;           /* has edges without windows */
+    uint16_t record;       /* index of its flight record */
     uint32_t running;      /* operations that use it: not evictable */
     bool cached;
     c4_program *hash_next;
@@ -99,6 +103,8 @@ typedef struct c4_lane_state {
     bool entered;        /* the current step has posted its receives */
     bool computed;       /* the current step has produced its results and posted its sends */
     bool done;
+    uint32_t blocked_polls; /* of the current step */
+    uint64_t blocked_since; /* ticks; 0: not blocked, or not for long */
 } c4_lane_state;
 
 typedef enum c4_operation_state {
@@ -137,7 +143,12 @@ struct c4_operation {
     char *scratch;               /* schedule's scratch, then bounce buffers, then the premultiplied input */
     size_t scratch_capacity;
     uint64_t start_ns;           /* for deadlines; 0: not yet waited */
-    uint64_t record;             /* recorder's handle */
+    c4_record_operation *record; /* flight record; NULL: off */
+    uint32_t record_generation;
+    uint64_t waited_ticks;       /* all lanes */
+    uint64_t first_ticks;        /* end of the first wait for data */
+    uint32_t stamp_polls;        /* failed polls before a wait is timed */
+    c4_edge *blocked;            /* what the step that returned C4_IN_PROGRESS waits for */
     c4_operation *next, *previous; /* active list, in call order */
 };
 
@@ -172,6 +183,19 @@ static inline bool c4_step_range(const c4_step *step, uint32_t iteration, uint64
     uint64_t left = step->total - *offset;
     *bytes = left < step->chunk ? left : step->chunk;
     return true;
+}
+
+/* ---- flight record, see trace.c ---- */
+void c4_trace_begin(c4_engine *engine, c4_operation *op);
+void c4_trace_end(c4_engine *engine, c4_operation *op);
+/* A lane's step could not go on / went on after having been blocked. */
+void c4_trace_unblocked(c4_operation *op, c4_lane_state *lane);
+uint16_t c4_trace_program(c4_engine *engine, const c4_call *call, const c4_program *program);
+
+static inline void c4_trace_blocked(c4_operation *op, c4_lane_state *lane)
+{
+    if (++lane->blocked_polls == op->stamp_polls)
+        lane->blocked_since = c4_tsc();
 }
 
 /* Runs one step of a lane. C4_OK: done. C4_IN_PROGRESS: call again. */

@@ -49,8 +49,12 @@ static c4_status lane_run(c4_engine *engine, c4_operation *op, uint32_t index)
             if (!gate_open(op, step, lane->iteration))
                 return moved;
             c4_status status = c4_step_run(engine, op, index, step, offset, bytes);
-            if (status != C4_OK)
+            if (status != C4_OK) {
+                c4_trace_blocked(op, lane);
                 return status < 0 ? status : moved;
+            }
+            if (lane->blocked_polls)
+                c4_trace_unblocked(op, lane);
         }
         lane_advance(lane, loop);
         moved = C4_OK;

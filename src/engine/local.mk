@@ -10,5 +10,6 @@ src_engine_libc4_engine_la_SOURCES = \
     src/engine/operation.c \
     src/engine/program.c \
     src/engine/step.c \
+    src/engine/trace.c \
     src/engine/vote.c \
     src/engine/wait.c

@@ -170,6 +170,8 @@ static void edges_release(c4_operation *op)
 static void operation_end(c4_engine *engine, c4_operation *op, c4_status status)
 {
     op->status = status;
+    if (op->record)
+        c4_trace_end(engine, op);
     op->state = OPERATION_DONE;
     list_remove(engine, op);
 }
@@ -264,6 +266,8 @@ void c4_engine_start(c4_engine *engine, c4_operation *op)
     op->sequence = p2p && op->program->nedges ? op->tickets[0] : p2p ? 0 : ++engine->sequence;
     op->signature = call_signature(&op->call);
     op->state = OPERATION_QUEUED;
+    op->blocked = NULL;
+    c4_trace_begin(engine, op);
     list_append(engine, op);
     c4_operation_progress(engine, op);
 }

@@ -207,7 +207,9 @@ static c4_status program_build(c4_engine *engine, const c4_call *call, c4_progra
     c4_schedule *schedule = NULL;
     C4_TRY(c4_program_query(engine, call, &query, &reason));
     C4_TRY(c4_schedule_build(&query, &schedule));
-    return c4_program_bind(engine, schedule, program);
+    C4_TRY(c4_program_bind(engine, schedule, program));
+    (*program)->record = c4_trace_program(engine, call, *program);
+    return C4_OK;
 }
 
 /* ---- cache ---- */

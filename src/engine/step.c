@@ -71,40 +71,54 @@ static inline bool step_divides(const step_context *x)
 
 /* ---- windows ---- */
 
-static c4_status send_window(const step_context *x, const c4_edge *edge)
+static inline c4_status blocked_on(const step_context *x, c4_edge *edge, c4_status status)
+{
+    x->op->blocked = edge;
+    return status;
+}
+
+static inline void count_frame(const step_context *x, c4_edge *edge)
+{
+    edge->bytes += x->bytes;
+    edge->messages++;
+}
+
+static c4_status send_window(const step_context *x, c4_edge *edge)
 {
     c4_window window;
     c4_status status = edge->ops->reserve(edge->channel, x->bytes, &window);
     if (status != C4_OK)
-        return status;
+        return blocked_on(x, edge, status);
     if (x->bytes)
         c4_copy(window.pointer, term_pointer(x, x->sources), x->bytes, window.stream ? C4_NUMERIC_STREAM : 0);
     c4_frame frame = frame_make(x);
     edge->ops->commit(edge->channel, &frame);
+    count_frame(x, edge);
     return C4_OK;
 }
 
-static c4_status receive_window(const step_context *x, const c4_edge *edge)
+static c4_status receive_window(const step_context *x, c4_edge *edge)
 {
     c4_window window;
     c4_status status = edge->ops->peek(edge->channel, &window);
     if (status != C4_OK)
-        return status;
+        return blocked_on(x, edge, status);
     C4_TRY(frame_check(x, edge, &window.frame));
     if (x->bytes)
         c4_copy(term_pointer(x, x->destinations), window.pointer, x->bytes, x->stream);
     edge->ops->consume(edge->channel);
+    count_frame(x, edge);
     if (x->stream)
         c4_numeric_fence();
     return C4_OK;
 }
 
-static c4_status receive_reduce_window(const step_context *x, const c4_edge *edge, const c4_term *local)
+static c4_status receive_reduce_window(const step_context *x, c4_edge *edge, const c4_term *local)
 {
     c4_window window;
     c4_status status = edge->ops->peek(edge->channel, &window);
     if (status != C4_OK)
-        return status;
+        return blocked_on(x, edge, status);
     C4_TRY(frame_check(x, edge, &window.frame));
     const c4_reducer *reducer = x->op->reducer;
     size_t count = x->bytes / reducer->element_bytes;
@@ -112,6 +126,7 @@ static c4_status receive_reduce_window(const step_context *x, const c4_edge *edg
     unsigned stream = step_divides(x) ? 0 : x->stream;
     reducer->reduce2(destination, term_pointer(x, local), window.pointer, count, stream);
     edge->ops->consume(edge->channel);
+    count_frame(x, edge);
     if (step_divides(x))
         reducer->scale(destination, destination, count, (size_t)x->engine->spec.nranks);
     if (stream)
@@ -133,29 +148,31 @@ static char *lane_bounce(const step_context *x)
     return op->scratch + base + x->lane * ((op->active->bounce_bytes + 63) / 64 * 64);
 }
 
-static c4_status post_receive(const step_context *x, const c4_edge *edge, c4_xfer **slot, void *pointer,
+static c4_status post_receive(const step_context *x, c4_edge *edge, c4_xfer **slot, void *pointer,
                               const c4_reduction *reduce, const void *operand)
 {
     c4_xfer *xfer = c4_xfer_get(x->engine);
     if (!xfer)
         return c4_fail(C4_ERR_MEMORY, "transfer");
     *xfer = (c4_xfer){.pointer = pointer, .bytes = x->bytes, .reduce = reduce, .operand = operand,
-                      .state = C4_IN_PROGRESS, .owner = (void *)edge};
+                      .state = C4_IN_PROGRESS, .owner = edge};
     *slot = xfer;
+    count_frame(x, edge);
     c4_status status = edge->ops->recv(edge->channel, xfer);
     if (status == C4_OK)
         xfer->state = C4_OK;
     return status < 0 ? status : C4_OK;
 }
 
-static c4_status post_send(const step_context *x, const c4_edge *edge, c4_xfer **slot, const void *pointer)
+static c4_status post_send(const step_context *x, c4_edge *edge, c4_xfer **slot, const void *pointer)
 {
     c4_xfer *xfer = c4_xfer_get(x->engine);
     if (!xfer)
         return c4_fail(C4_ERR_MEMORY, "transfer");
     *xfer = (c4_xfer){.frame = frame_make(x), .pointer = (void *)pointer, .bytes = x->bytes,
-                      .state = C4_IN_PROGRESS, .owner = (void *)edge};
+                      .state = C4_IN_PROGRESS, .owner = edge};
     *slot = xfer;
+    count_frame(x, edge);
     c4_status status = edge->ops->send(edge->channel, xfer);
     if (status == C4_OK)
         xfer->state = C4_OK;
@@ -163,10 +180,10 @@ static c4_status post_send(const step_context *x, const c4_edge *edge, c4_xfer *
 }
 
 /* A receive slot: C4_OK when the frame is there and fits. */
-static c4_status receive_done(const step_context *x, const c4_edge *edge, const c4_xfer *xfer)
+static c4_status receive_done(const step_context *x, c4_edge *edge, const c4_xfer *xfer)
 {
     if (xfer->state != C4_OK)
-        return xfer->state;
+        return blocked_on(x, edge, xfer->state);
     return frame_check(x, edge, &xfer->frame);
 }
 
@@ -184,13 +201,13 @@ static c4_status send_done(const step_context *x, c4_xfer **slot)
         xfer->owner_next = x->op->pending;
         x->op->pending = xfer;
     } else {
-        return C4_IN_PROGRESS;
+        return blocked_on(x, xfer->owner, C4_IN_PROGRESS);
     }
     *slot = NULL;
     return C4_OK;
 }
 
-static c4_status send_posted(const step_context *x, const c4_edge *edge)
+static c4_status send_posted(const step_context *x, c4_edge *edge)
 {
     c4_lane_state *lane = &x->op->lanes[x->lane];
     c4_xfer **slot = lane_slots(x);
@@ -204,7 +221,7 @@ static c4_status send_posted(const step_context *x, const c4_edge *edge)
     return status;
 }
 
-static c4_status receive_posted(const step_context *x, const c4_edge *edge, const c4_term *local)
+static c4_status receive_posted(const step_context *x, c4_edge *edge, const c4_term *local)
 {
     c4_lane_state *lane = &x->op->lanes[x->lane];
     c4_xfer **slot = lane_slots(x);
@@ -311,7 +328,7 @@ static c4_status general_sources(const step_context *x, const void **sources)
             status = receive_done(x, edge, slots[i]);
         }
         if (status != C4_OK)
-            return status;
+            return blocked_on(x, edge, status);
     }
     return C4_OK;
 }
@@ -349,7 +366,7 @@ static c4_status general_destinations(const step_context *x, const void *const *
         c4_window window;
         c4_status status = edge->ops->reserve(edge->channel, x->bytes, &window);
         if (status != C4_OK)
-            return status;
+            return blocked_on(x, edge, status);
         d[(*n)++] = (destination){window.pointer, window.stream};
     }
     return C4_OK;
@@ -364,9 +381,10 @@ static c4_status general_publish(const step_context *x, const void *home)
         if (term->kind != C4_TERM_CHANNEL)
             continue;
         c4_edge *edge = term_edge(x, term);
-        if (edge->windows)
+        if (edge->windows) {
             edge->ops->commit(edge->channel, &frame);
-        else
+            count_frame(x, edge);
+        } else
             C4_TRY(post_send(x, edge, &slots[x->step->nsources + i], home));
     }
     for (unsigned i = 0; i < x->step->nsources; i++) {
@@ -376,6 +394,7 @@ static c4_status general_publish(const step_context *x, const void *home)
         c4_edge *edge = term_edge(x, term);
         if (edge->windows) {
             edge->ops->consume(edge->channel);
+            count_frame(x, edge);
         } else {
             c4_xfer_put(x->engine, slots[i]);
             slots[i] = NULL;
@@ -439,16 +458,16 @@ c4_status c4_step_run(c4_engine *engine, c4_operation *op, uint32_t lane, const 
                       .stream = step->flags & C4_STEP_STREAM ? C4_NUMERIC_STREAM : 0};
     switch (op->active->exec[step - op->schedule->steps]) {
     case EXEC_SEND: {
-        const c4_edge *edge = term_edge(&x, x.destinations);
+        c4_edge *edge = term_edge(&x, x.destinations);
         return edge->windows ? send_window(&x, edge) : send_posted(&x, edge);
     }
     case EXEC_RECV: {
-        const c4_edge *edge = term_edge(&x, x.sources);
+        c4_edge *edge = term_edge(&x, x.sources);
         return edge->windows ? receive_window(&x, edge) : receive_posted(&x, edge, NULL);
     }
     case EXEC_RECV_REDUCE: {
         const c4_term *local = x.sources[0].kind == C4_TERM_LOCAL ? x.sources : x.sources + 1;
-        const c4_edge *edge = term_edge(&x, local == x.sources ? x.sources + 1 : x.sources);
+        c4_edge *edge = term_edge(&x, local == x.sources ? x.sources + 1 : x.sources);
         return edge->windows ? receive_reduce_window(&x, edge, local) : receive_posted(&x, edge, local);
     }
     default:
