@@ -19,6 +19,7 @@ static const struct {
     [C4_CONTROL_HEARTBEAT] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
     [C4_CONTROL_SIGNATURE] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
     [C4_CONTROL_ADMIN] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
+    [C4_CONTROL_DEATH] = {4, 4 + C4_CONTROL_TEXT_MAX_BYTES},
 };
 
 void c4_control_header_pack(const c4_control_header *header, unsigned char out[C4_CONTROL_HEADER_BYTES])

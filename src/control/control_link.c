@@ -1,0 +1,177 @@
+/* Connections of the control plane: queues, messages in, forwarding through rank 0. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "control/control_internal.h"
+
+/* ---- out ---- */
+
+static void arm(c4_control *control, int rank)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    struct epoll_event event = {.events = EPOLLIN | (peer->queued ? EPOLLOUT : 0),
+                                .data.u64 = c4_event_pack(C4_EVENT_LINK, 0, (uint32_t)rank)};
+    epoll_ctl(control->epoll_fd, EPOLL_CTL_MOD, peer->link.fd, &event);
+}
+
+/* What cannot be sent because the connection has ended is dropped: reading will find the end. */
+static void flush(c4_control_peer *peer)
+{
+    size_t done = 0;
+    while (done < peer->queued) {
+        ssize_t sent = send(peer->link.fd, peer->queue + done, peer->queued - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0)
+            done += (size_t)sent;
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            break;
+        else if (errno != EINTR)
+            done = peer->queued;
+    }
+    peer->queued -= done;
+    if (peer->queued)
+        memmove(peer->queue, peer->queue + done, peer->queued);
+}
+
+static bool make_room(c4_control_peer *peer, size_t bytes)
+{
+    size_t need = peer->queued + bytes;
+    if (need <= peer->capacity)
+        return true;
+    size_t capacity = peer->capacity ? peer->capacity : 1024;
+    while (capacity < need)
+        capacity *= 2;
+    unsigned char *queue = need <= C4_CONTROL_QUEUE_MAX_BYTES ? realloc(peer->queue, capacity) : NULL;
+    if (!queue)
+        return false;
+    peer->queue = queue;
+    peer->capacity = capacity;
+    return true;
+}
+
+void c4_control_send(c4_control *control, int rank, const c4_control_header *header, const void *payload)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    if (peer->link.fd < 0)
+        return;
+    bool waiting = peer->queued > 0;
+    if (!make_room(peer, C4_CONTROL_HEADER_BYTES + header->bytes)) {
+        c4_log(C4_LOG_WARN, "control: rank %d does not read; a message to it is dropped", rank);
+        return;
+    }
+    c4_control_header_pack(header, peer->queue + peer->queued);
+    if (header->bytes)
+        memcpy(peer->queue + peer->queued + C4_CONTROL_HEADER_BYTES, payload, header->bytes);
+    peer->queued += C4_CONTROL_HEADER_BYTES + header->bytes;
+    flush(peer);
+    if (waiting != (peer->queued > 0))
+        arm(control, rank);
+}
+
+void c4_control_forward(c4_control *control, const c4_control_header *header, const void *payload, int except,
+                        int origin)
+{
+    for (int rank = 0; rank < control->nranks; rank++)
+        if (rank != except && rank != origin)
+            c4_control_send(control, rank, header, payload);
+}
+
+bool c4_control_is_flushed(const c4_control *control)
+{
+    for (int rank = 0; rank < control->nranks; rank++)
+        if (control->peers[rank].link.fd >= 0 && control->peers[rank].queued)
+            return false;
+    return true;
+}
+
+void c4_control_close_link(c4_control *control, int rank)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    c4_link_close(&peer->link); /* leaves the epoll set by itself: nobody else holds it */
+    free(peer->in);
+    free(peer->queue);
+    peer->in = peer->queue = NULL;
+    peer->queued = peer->capacity = 0;
+}
+
+/* ---- in ---- */
+
+static void on_goodbye(c4_control *control, const c4_control_header *header, int from)
+{
+    if (header->rank >= (uint32_t)control->nranks)
+        return;
+    control->peers[header->rank].left = true;
+    if (control->rank == 0)
+        c4_control_forward(control, header, NULL, (int)header->rank, from);
+}
+
+static c4_status on_fault(c4_control *control, const c4_control_header *header, const unsigned char *payload, int from)
+{
+    c4_control_fault fault;
+    C4_TRY(c4_control_fault_unpack(payload, header->bytes, &fault));
+    if (header->rank >= (uint32_t)control->nranks)
+        return C4_ERR_PROTOCOL;
+    if (header->kind == C4_CONTROL_DEATH) {
+        c4_control_declare_dead(control, (int)header->rank, from, &fault);
+        return C4_OK;
+    }
+    c4_control_deliver_report(control, header->value, (int)header->rank, &fault);
+    if (control->rank == 0)
+        c4_control_forward(control, header, payload, (int)header->rank, from);
+    return C4_OK;
+}
+
+static c4_status on_message(c4_control *control, int from)
+{
+    c4_control_peer *peer = &control->peers[from];
+    const c4_control_header *header = &peer->link.header;
+    switch (header->kind) {
+    case C4_CONTROL_GOODBYE:
+        on_goodbye(control, header, from);
+        return C4_OK;
+    case C4_CONTROL_FAULT:
+    case C4_CONTROL_DEATH:
+        return on_fault(control, header, peer->in, from);
+    case C4_CONTROL_HEARTBEAT:
+    case C4_CONTROL_SIGNATURE:
+    case C4_CONTROL_ADMIN:
+        return C4_OK; /* for a later version */
+    default:
+        return C4_ERR_PROTOCOL;
+    }
+}
+
+/* Takes one message; C4_IN_PROGRESS when there is no whole one. */
+static c4_status receive_one(c4_control *control, int rank)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    c4_status status = c4_link_receive_header(&peer->link, (uint32_t)control->nranks);
+    if (status != C4_OK)
+        return status;
+    if (peer->link.header.bytes > C4_CONTROL_MESSAGE_MAX_BYTES)
+        return C4_ERR_PROTOCOL;
+    status = c4_link_receive_payload(&peer->link, peer->in);
+    if (status != C4_OK)
+        return status;
+    return on_message(control, rank);
+}
+
+void c4_control_on_link_event(c4_control *control, int rank, uint32_t events)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    if (peer->link.fd >= 0 && (events & EPOLLOUT)) {
+        flush(peer);
+        arm(control, rank);
+    }
+    c4_status status = C4_OK;
+    while (status == C4_OK && peer->link.fd >= 0 && (events & ~(uint32_t)EPOLLOUT))
+        status = receive_one(control, rank);
+    if (status == C4_ERR_LINK)
+        c4_control_on_link_end(control, rank, NULL);
+    else if (status < 0)
+        c4_control_on_link_end(control, rank, "sent a malformed control message; its connection is closed");
+}
