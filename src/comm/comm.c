@@ -29,13 +29,13 @@ void c4_comm_free(c4_comm *comm)
 {
     c4_progress_stop(comm);
     c4_requests_orphan(comm);
-    if (comm->membership)
-        c4_control_detach(comm->control, comm->membership);
+    c4_control_detach(comm->attachment); /* no fault may reach an engine that is going */
+    comm->attachment = NULL;
     c4_status ended = comm->engine ? c4_engine_status(comm->engine, NULL) : comm->setup_status;
     c4_engine_destroy(comm->engine);
     c4_record_writer_close(&comm->writer, ended);
     c4_recorder_release(comm->recorder, ended == C4_OK || ended == C4_IN_PROGRESS);
-    c4_control_release(comm->control);
+    c4_job_leave(comm);
     c4_bootstrap_close(comm->bootstrap);
     c4_options_destroy(comm->options);
     c4_tuning_fini(&comm->tuning);
@@ -72,8 +72,8 @@ C4_API c4_status c4_comm_abort(c4_comm *comm)
         return C4_OK;
     c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was aborted by rank %d", comm->name, comm->rank);
     c4_engine_fault(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
-    if (comm->control)
-        c4_control_report(comm->control, comm->membership, C4_ERR_ABORTED, c4_fail_text());
+    if (comm->attachment)
+        c4_control_report(comm->attachment, C4_ERR_ABORTED, c4_fail_text());
     return C4_OK;
 }
 

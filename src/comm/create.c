@@ -68,12 +68,6 @@ static c4_status gather_by_bootstrap(void *context, const void *in, size_t bytes
     return c4_bootstrap_all_gather(context, in, bytes, out);
 }
 
-static void on_fault(void *context, c4_status status, int rank, const char *text)
-{
-    c4_comm *comm = context;
-    c4_engine_fault(comm->engine, status, rank, text);
-}
-
 static c4_status setup_run(creation *c)
 {
     c4_comm *comm = c->comm;
@@ -84,10 +78,8 @@ static c4_status setup_run(creation *c)
         memcpy(comm->key, key, sizeof comm->key);
     c4_exchange exchange = {gather_by_bootstrap, comm->bootstrap};
     C4_TRY(c4_setup_engine(comm, &exchange));
-    if (comm->nranks > 1) {
-        C4_TRY(c4_control_start(comm->bootstrap, &comm->control));
-        C4_TRY(c4_control_attach(comm->control, NULL, comm->nranks, on_fault, comm, &comm->membership));
-    }
+    if (comm->nranks > 1)
+        C4_TRY(c4_job_start(comm));
     if (c4_option_int(comm->options, "C4_PROGRESS"))
         C4_TRY(c4_progress_start(comm));
     return C4_OK;

@@ -24,6 +24,12 @@ typedef struct c4_roster {
     int local_rank, local_nranks;
 } c4_roster;
 
+/* What the communicators of one job share: the control thread. Ends with the last of them. */
+typedef struct c4_job {
+    _Atomic unsigned users;
+    c4_control *control;
+} c4_job;
+
 typedef struct c4_premul {
     unsigned char scalar[8];
     c4_dtype dtype;
@@ -40,8 +46,9 @@ struct c4_comm {
     c4_options *options;
     bool owns_options;
     c4_engine *engine;
-    c4_control *control;          /* shared by the communicators of one job */
-    c4_control_member *membership;
+    c4_job *job;                  /* NULL: a single rank */
+    c4_control_attachment *attachment;
+    int *job_ranks;               /* [nranks] */
     c4_bootstrap *bootstrap;      /* until control takes it over */
     c4_roster roster;
     c4_transport_host host;       /* what the transports may ask of the library */
@@ -102,6 +109,16 @@ bool c4_group_active(void);
 c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request);
 
 const c4_premul *c4_premul_find(const c4_comm *comm, c4_op op);
+
+/* ---- the job ---- */
+
+/* Takes over the bootstrap's connections. */
+c4_status c4_job_start(c4_comm *comm);
+/* Joins the parent's job; members: parent ranks of the child, in child order. NULL: the ranks of the job itself. */
+c4_status c4_job_join(c4_comm *comm, c4_job *job, const c4_comm *parent, const int *members);
+void c4_job_leave(c4_comm *comm);
+c4_status c4_job_watch_fd(void *comm, int fd);
+void c4_job_unwatch_fd(void *comm, int fd);
 
 /* ---- progress thread (C4_PROGRESS=thread) ---- */
 c4_status c4_progress_start(c4_comm *comm);

@@ -8,6 +8,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/create.c \
     src/comm/group.c \
     src/comm/internal.h \
+    src/comm/job.c \
     src/comm/memory.c \
     src/comm/names.c \
     src/comm/options.c src/comm/options.h \

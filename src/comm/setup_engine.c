@@ -127,12 +127,6 @@ static void start_record(c4_comm *comm)
                           comm->roster.layout.nhosts, comm->name, &comm->writer);
 }
 
-static c4_status watch_fd(void *context, int fd)
-{
-    const c4_comm *comm = context;
-    return comm->control ? c4_control_watch_fd(comm->control, fd, comm->doorbell) : C4_ERR_UNSUPPORTED;
-}
-
 c4_status c4_setup_start_engine(c4_setup *setup)
 {
     c4_comm *comm = setup->comm;
@@ -157,7 +151,8 @@ c4_status c4_setup_start_engine(c4_setup *setup)
                            .writer = &comm->writer,
                            .cpu_level = level,
                            .wait = wait_policy(comm),
-                           .watch_fd = watch_fd,
+                           .watch_fd = c4_job_watch_fd,
+                           .unwatch_fd = c4_job_unwatch_fd,
                            .watch_context = comm,
                            .chunk_bytes = (size_t)c4_option_int(options, "C4_CHUNK_BYTES"),
                            .deterministic = c4_option_int(options, "C4_DETERMINISTIC") != 0,

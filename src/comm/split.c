@@ -90,12 +90,6 @@ static c4_status collect(split *s, int color, int key)
     return C4_OK;
 }
 
-static void on_fault(void *context, c4_status status, int rank, const char *text)
-{
-    c4_comm *comm = context;
-    c4_engine_fault(comm->engine, status, rank, text);
-}
-
 static c4_status child_create(split *s, int color, const c4_comm_config *config)
 {
     c4_comm *parent = s->parent;
@@ -110,11 +104,8 @@ static c4_status child_create(split *s, int color, const c4_comm_config *config)
     C4_TRY(c4_comm_options_load(config ? config->options : NULL, &child->options));
     c4_exchange exchange = {gather_for_child, s};
     C4_TRY(c4_setup_engine(child, &exchange));
-    if (parent->control && child->nranks > 1) {
-        child->control = c4_control_share(parent->control);
-        C4_TRY(c4_control_attach_members(child->control, parent->membership, s->members, s->nmembers, on_fault, child,
-                                         &child->membership));
-    }
+    if (parent->job && child->nranks > 1)
+        C4_TRY(c4_job_join(child, parent->job, parent, s->members));
     if (c4_option_int(child->options, "C4_PROGRESS"))
         C4_TRY(c4_progress_start(child));
     child->setup_status = C4_OK;

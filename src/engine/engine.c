@@ -39,6 +39,7 @@ c4_status c4_engine_create(const c4_engine_spec *spec, c4_engine **out)
     memcpy(rail_of, spec->rail_of, (size_t)spec->nranks);
     for (int i = 0; i < spec->nrails; i++) {
         engine->rails[i] = spec->rails[i];
+        engine->watched[i] = -1;
         engine->has_posted_rails |= !(spec->rails[i].caps.flags & C4_CAP_WINDOWS);
     }
     pthread_mutex_init(&engine->fault_lock, NULL);
@@ -137,8 +138,11 @@ void c4_engine_destroy(c4_engine *engine)
         return;
     fail_all(engine, C4_ERR_DESTROYED);
     c4_edge_close_all(engine);
-    for (int i = 0; i < engine->spec.nrails; i++)
+    for (int i = 0; i < engine->spec.nrails; i++) {
+        if (engine->watched[i] >= 0)
+            engine->spec.unwatch_fd(engine->spec.watch_context, engine->watched[i]);
         engine->rails[i].ops->close(engine->rails[i].module);
+    }
     c4_program_cache_fini(engine);
     operations_free(engine);
     c4_xfer *later;

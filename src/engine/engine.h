@@ -53,6 +53,7 @@ typedef struct c4_engine_spec {
     uint32_t *doorbell;         /* futex word that wakes this engine; NULL: sleep on file descriptors alone */
     /* Rings the doorbell once when fd becomes readable (control thread); NULL without doorbell. */
     c4_status (*watch_fd)(void *context, int fd);
+    void (*unwatch_fd)(void *context, int fd);
     void *watch_context;
     int forced_algorithm;       /* C4_ALGO; -1: choose */
     uint32_t forced_kinds;      /* kinds that C4_ALGO applies to */

@@ -163,6 +163,7 @@ struct c4_engine {
     c4_xfer *idle_xfers;
     uint32_t sequence;           /* of collectives */
     bool has_posted_rails;
+    int watched[C4_ENGINE_MAX_RAILS]; /* descriptor given to watch_fd; -1: none */
     struct c4_vote_memory *votes; /* back-off of the mapping vote, see vote.c */
     _Atomic int fault;
     pthread_mutex_t fault_lock;

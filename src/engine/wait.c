@@ -28,30 +28,38 @@ static void wake_modules(c4_engine *engine, int nrails)
         engine->rails[i].ops->disarm(engine->rails[i].module);
 }
 
-/* Sleeps until a frame, a fault or the limit. */
+/* Arms every rail. true: something is there already. */
+static bool arm_rails(c4_engine *engine, struct pollfd *fds, nfds_t *nfds, int *armed)
+{
+    bool ready = false;
+    for (*armed = 0; *armed < engine->spec.nrails && !ready; (*armed)++) {
+        const c4_rail *rail = &engine->rails[*armed];
+        int fd = -1;
+        ready = rail->ops->arm(rail->module, &fd) != C4_IN_PROGRESS;
+        if (fd < 0)
+            continue;
+        fds[(*nfds)++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        if (!ready && engine->spec.doorbell && engine->spec.watch_fd(engine->spec.watch_context, fd) == C4_OK)
+            engine->watched[*armed] = fd;
+    }
+    return ready;
+}
+
+/* Sleeps until a frame, a fault or the limit: on the doorbell when there is one (the control thread rings it for the
+ * descriptors), else on the descriptors. */
 static void sleep_once(c4_engine *engine)
 {
-    const c4_engine_spec *spec = &engine->spec;
     struct pollfd fds[C4_ENGINE_MAX_RAILS];
     nfds_t nfds = 0;
-    int armed = 0;
-    bool ready = false;
-    uint32_t value = spec->doorbell ? __atomic_load_n(spec->doorbell, __ATOMIC_ACQUIRE) : 0;
-    for (; armed < spec->nrails && !ready; armed++) {
-        int fd = -1;
-        ready = engine->rails[armed].ops->arm(engine->rails[armed].module, &fd) != C4_IN_PROGRESS;
-        if (fd >= 0)
-            fds[nfds++] = (struct pollfd){.fd = fd, .events = POLLIN};
-    }
+    int armed;
+    uint32_t *doorbell = engine->spec.doorbell;
+    uint32_t value = doorbell ? __atomic_load_n(doorbell, __ATOMIC_ACQUIRE) : 0;
+    bool ready = arm_rails(engine, fds, &nfds, &armed);
     ready |= atomic_load_explicit(&engine->fault, memory_order_acquire) != 0;
-    if (!ready && spec->doorbell && (nfds == 0 || spec->watch_fd)) {
-        for (nfds_t i = 0; i < nfds; i++)
-            ready |= spec->watch_fd(spec->watch_context, fds[i].fd) < 0;
-        if (!ready)
-            futex_sleep(spec->doorbell, value);
-    } else if (!ready) {
+    if (!ready && doorbell)
+        futex_sleep(doorbell, value);
+    else if (!ready)
         poll(fds, nfds, SLEEP_LIMIT_MS);
-    }
     wake_modules(engine, armed);
 }
 

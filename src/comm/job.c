@@ -1,0 +1,86 @@
+/* The job behind communicators: its control thread, faults on their way to the engines, sleep and wake-up. */
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "comm/internal.h"
+
+static void on_fault(void *context, c4_status status, int member, const char *text)
+{
+    c4_comm *comm = context;
+    c4_engine_fault(comm->engine, status, member, text);
+}
+
+static c4_status attach(c4_comm *comm)
+{
+    return c4_control_attach(comm->job->control, (uint32_t)comm->job_id, comm->job_ranks, comm->nranks, on_fault, comm,
+                             &comm->attachment);
+}
+
+c4_status c4_job_start(c4_comm *comm)
+{
+    c4_job *job = calloc(1, sizeof *job);
+    comm->job_ranks = calloc((size_t)comm->nranks, sizeof *comm->job_ranks);
+    if (!job || !comm->job_ranks) {
+        free(job);
+        return c4_fail(C4_ERR_MEMORY, "job of %d ranks", comm->nranks);
+    }
+    for (int i = 0; i < comm->nranks; i++)
+        comm->job_ranks[i] = i;
+    c4_status status = c4_control_start(comm->bootstrap, &job->control);
+    if (status < 0) {
+        free(job);
+        return status;
+    }
+    job->users = 1;
+    comm->job = job;
+    return attach(comm);
+}
+
+c4_status c4_job_join(c4_comm *comm, c4_job *job, const c4_comm *parent, const int *members)
+{
+    comm->job_ranks = calloc((size_t)comm->nranks, sizeof *comm->job_ranks);
+    if (!comm->job_ranks)
+        return c4_fail(C4_ERR_MEMORY, "job of %d ranks", comm->nranks);
+    for (int i = 0; i < comm->nranks; i++)
+        comm->job_ranks[i] = parent->job_ranks[members[i]];
+    atomic_fetch_add(&job->users, 1);
+    comm->job = job;
+    return attach(comm);
+}
+
+void c4_job_leave(c4_comm *comm)
+{
+    c4_control_detach(comm->attachment);
+    comm->attachment = NULL;
+    if (comm->job && atomic_fetch_sub(&comm->job->users, 1) == 1) {
+        c4_control_stop(comm->job->control);
+        free(comm->job);
+    }
+    comm->job = NULL;
+    free(comm->job_ranks);
+    comm->job_ranks = NULL;
+}
+
+static void ring(void *context)
+{
+    uint32_t *doorbell = context;
+    __atomic_add_fetch(doorbell, 1, __ATOMIC_RELEASE);
+    syscall(SYS_futex, doorbell, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+c4_status c4_job_watch_fd(void *context, int fd)
+{
+    c4_comm *comm = context;
+    if (!comm->job)
+        return C4_ERR_UNSUPPORTED;
+    return c4_control_watch_fd(comm->job->control, fd, ring, comm->doorbell);
+}
+
+void c4_job_unwatch_fd(void *context, int fd)
+{
+    c4_comm *comm = context;
+    if (comm->job)
+        c4_control_unwatch_fd(comm->job->control, fd);
+}
