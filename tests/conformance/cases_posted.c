@@ -439,7 +439,8 @@ static void case_counters(conf_rank *r)
             conf_recv(r, channel, i, i * 100);
     }
     CONF_CHECK(r->ops->counters(channel, &counters) == C4_OK);
-    CONF_CHECK(counters.bytes == 4500 && counters.messages == 10 && counters.resends == 0);
+    CONF_CHECK(counters.bytes == 4500 && counters.messages == 10);
+    CONF_CHECK(counters.resends == 0 || r->fixture->overrides != NULL); /* which may inject faults */
 }
 
 static void case_close_with_undelivered(conf_rank *r)

@@ -1,8 +1,27 @@
+check_PROGRAMS += tests/transports/hook/test_hook
+tests_transports_hook_test_hook_LDADD = tests/conformance/libconformance.la $(LDADD)
+check_PROGRAMS += tests/transports/hook/test_hook_conformance
+tests_transports_hook_test_hook_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
+
 check_PROGRAMS += tests/transports/loop/test_loop_conformance
 tests_transports_loop_test_loop_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
 
+check_PROGRAMS += tests/transports/tcp/test_netif
+check_PROGRAMS += tests/transports/tcp/test_tcp
+tests_transports_tcp_test_tcp_SOURCES = tests/transports/tcp/test_tcp.c tests/transports/tcp/pair.h
+tests_transports_tcp_test_tcp_LDADD = tests/conformance/libconformance.la $(LDADD)
+# It counts the system calls of the data path.
+tests_transports_tcp_test_tcp_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=send,--wrap=sendmsg,--wrap=recv,--wrap=readv
 check_PROGRAMS += tests/transports/tcp/test_tcp_conformance
 tests_transports_tcp_test_tcp_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
+
+# Not a test: `make tests/transports/tcp/bench_tcp`, then run it on an idle machine.
 EXTRA_PROGRAMS += tests/transports/tcp/bench_tcp
 tests_transports_tcp_bench_tcp_LDADD = tests/conformance/libconformance.la $(LDADD)
+
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_tcp_frame
+tests_fuzz_fuzz_tcp_frame_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
+tests_fuzz_fuzz_tcp_frame_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_tcp_frame
+
 C4_SMOKE += tests/transports/loop/test_loop_conformance tests/transports/tcp/test_tcp_conformance

@@ -34,7 +34,7 @@ static c4_tcp_attempt *attempt_create(c4_module *module, c4_tcp_link *link, int 
     attempt->module = module;
     attempt->link = link;
     attempt->fd = fd;
-    attempt->deadline_ns = c4_now_ns() + C4_TCP_STRANGER_NS;
+    attempt->began_ns = c4_now_ns();
     attempt->next = module->attempts;
     module->attempts = attempt;
     if (link == NULL && ++module->nstrangers >= C4_TCP_MAX_STRANGERS)
@@ -357,11 +357,17 @@ static void accept_all(c4_module *module)
     }
 }
 
+static uint64_t attempt_deadline(const c4_tcp_attempt *attempt)
+{
+    bool crowded = attempt->link == NULL && attempt->module->nstrangers >= C4_TCP_MAX_STRANGERS;
+    return attempt->began_ns + (crowded ? C4_TCP_CROWDED_STRANGER_NS : C4_TCP_STRANGER_NS);
+}
+
 static void expire(c4_module *module)
 {
     uint64_t now = c4_now_ns();
     for (c4_tcp_attempt *attempt = module->attempts; attempt != NULL;) {
-        if (now < attempt->deadline_ns) {
+        if (now < attempt_deadline(attempt)) {
             attempt = attempt->next;
             continue;
         }
@@ -397,7 +403,7 @@ uint64_t c4_tcp_attempts_deadline(const c4_module *module)
 {
     uint64_t earliest = 0;
     for (const c4_tcp_attempt *attempt = module->attempts; attempt != NULL; attempt = attempt->next)
-        if (earliest == 0 || attempt->deadline_ns < earliest)
-            earliest = attempt->deadline_ns;
+        if (earliest == 0 || attempt_deadline(attempt) < earliest)
+            earliest = attempt_deadline(attempt);
     return earliest;
 }

@@ -13,7 +13,7 @@ struct c4_tcp_attempt {
     c4_tcp_link *link; /* client: whose it is; server: NULL */
     int fd;
     c4_tcp_stage stage;
-    uint64_t deadline_ns;
+    uint64_t began_ns;
     c4_handshake handshake;
     unsigned char in[C4_TCP_HELLO_BYTES]; /* the greeting so far */
     size_t in_bytes;

@@ -33,9 +33,11 @@
 #define C4_TCP_DEPTH_BYTES (4u << 20)
 /* How long a large frame that nobody has asked for yet may block others on its link before it is put aside. */
 #define C4_TCP_HOLD_NS 100000u
-/* Connections that have not authenticated yet: how many at once, for how long. */
-#define C4_TCP_MAX_STRANGERS 16u
-#define C4_TCP_STRANGER_NS   5000000000u
+/* Connections that have not authenticated yet: how many at once, for how long; and for how long when others wait. An
+ * honest peer takes less than 1 ms, and tries again. */
+#define C4_TCP_MAX_STRANGERS       16u
+#define C4_TCP_STRANGER_NS         5000000000u
+#define C4_TCP_CROWDED_STRANGER_NS 100000000u
 
 typedef struct c4_tcp_link c4_tcp_link;
 typedef struct c4_tcp_attempt c4_tcp_attempt;

@@ -67,8 +67,10 @@ c4_status c4_netif_list(c4_netif *list, size_t *count)
     struct ifaddrs *items;
     char default_name[16];
     size_t n = 0;
-    if (getifaddrs(&items) != 0)
-        return c4_fail_errno(C4_ERR_INTERFACE, errno, "tcp: cannot list network interfaces");
+    if (getifaddrs(&items) != 0) {
+        bool files = errno == EMFILE || errno == ENFILE;
+        return c4_fail_errno(files ? C4_ERR_FILES : C4_ERR_INTERFACE, errno, "tcp: cannot list network interfaces");
+    }
     default_route_interface(default_name);
     for (const struct ifaddrs *item = items; item != NULL && n < *count; item = item->ifa_next)
         if (netif_from_ifaddr(item, default_name, &list[n]))

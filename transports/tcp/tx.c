@@ -276,13 +276,12 @@ bool c4_tcp_tx_rewind(c4_tcp_link *link, uint64_t position)
     if (position < tx->acked || position > tx->sent || !c4_tcp_tx_acknowledge(link, position))
         return false;
     tx->blocked = false;
-    c4_tcp_out *old_write = tx->write;
     c4_tcp_out *out = tx->head;
     while (out != NULL && out->started && out->start + out_size(out) <= position)
         out = out->next;
     tx->write = out;
     tx->written = out != NULL && out->started ? (size_t)(position - out->start) : 0;
-    for (; out != NULL && out != old_write; out = out->next)
+    for (; out != NULL && out->started && out->start < tx->sent && position < tx->sent; out = out->next)
         if (out->channel != NULL)
             out->channel->counters.resends++;
     tx->sent = position;
