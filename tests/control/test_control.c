@@ -107,10 +107,9 @@ static c4_control_attachment *attach_all(c4_control *control, const test_rig *ri
     return attachment;
 }
 
-/* All ranks are there. */
-static void meet(const test_rig *rig, atomic_int *counter, int count)
+/* Waits until `count` ranks are here. */
+static void meet(atomic_int *counter, int count)
 {
-    (void)rig;
     atomic_fetch_add(counter, 1);
     while (atomic_load(counter) < count)
         poll(NULL, 0, 1);
@@ -138,7 +137,7 @@ static void clean_rank(int rank, void *arg)
     C4TEST_INT(c4_control_process(control, rank)->pid, getpid());
     CU_ASSERT_PTR_NULL(c4_control_process(control, rig->nranks));
     CU_ASSERT(c4_control_same_host(control, 0, rig->nranks - 1));
-    meet(rig, &rig->shared->ready, rig->nranks);
+    meet(&rig->shared->ready, rig->nranks);
     /* Leave one after the other, the victim first, each process ending at once: nobody may be called dead. */
     int turn = (rank - rig->victim + rig->nranks) % rig->nranks;
     while (atomic_load(&rig->shared->done) < turn)
@@ -171,7 +170,7 @@ static void early_leaver_rank(int rank, void *arg)
     news_log news;
     news_init(&news);
     c4_control *control = start(rig, rank);
-    meet(rig, &rig->shared->ready, rig->nranks);
+    meet(&rig->shared->ready, rig->nranks);
     if (rank == rig->victim) {
         c4_control_stop(control);
         return;
@@ -184,7 +183,7 @@ static void early_leaver_rank(int rank, void *arg)
     pthread_mutex_lock(&news.lock);
     C4TEST_INT(news.count, 0);
     pthread_mutex_unlock(&news.lock);
-    meet(rig, &rig->shared->done, rig->nranks - 1);
+    meet(&rig->shared->done, rig->nranks - 1);
     c4_control_detach(attachment);
     c4_control_stop(control);
 }
@@ -214,11 +213,12 @@ static void victim_rank(int rank, void *arg)
     news_init(&news);
     c4_control *control = start(rig, rank);
     c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
-    meet(rig, &rig->shared->ready, rig->nranks);
+    meet(&rig->shared->ready, rig->nranks);
     if (rank == rig->victim) {
         atomic_store(&rig->shared->fault_ns, c4_now_ns());
         if (rig->signal == 0)
             _exit(3);
+        signal(rig->signal, SIG_DFL); /* sanitizers catch some */
         raise(rig->signal);
     }
     await_news(&news, 1);
@@ -232,14 +232,14 @@ static void victim_rank(int rank, void *arg)
     snprintf(who, sizeof who, "rank %d (pid %u on ", rig->victim, c4_control_process(control, rig->victim)->pid);
     C4TEST_CONTAINS(news.texts[0], who);
     C4TEST_CONTAINS(news.texts[0], rig->how);
-    meet(rig, &rig->shared->done, rig->nranks - 1);
+    meet(&rig->shared->done, rig->nranks - 1);
     C4TEST_INT(news.count, 1); /* once */
     c4_control_detach(attachment);
     /* A communicator created later is told, too. */
     attachment = attach_all(control, rig, 8, &news);
     C4TEST_INT(news.count, 2);
     C4TEST_CONTAINS(news.texts[1], "died before this communicator was created");
-    meet(rig, &rig->shared->reports, rig->nranks - 1);
+    meet(&rig->shared->reports, rig->nranks - 1);
     c4_control_detach(attachment);
     c4_control_stop(control);
 }
@@ -285,7 +285,7 @@ static void massacre_rank(int rank, void *arg)
     news_init(&news);
     c4_control *control = start(rig, rank);
     c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
-    meet(rig, &rig->shared->ready, rig->nranks);
+    meet(&rig->shared->ready, rig->nranks);
     if (rank % 2 == 0)
         raise(SIGKILL);
     await_news(&news, rig->nranks / 2);
@@ -325,7 +325,7 @@ static void report_rank(int rank, void *arg)
     c4_control_attachment *mine = NULL;
     if (rank != 5)
         C4TEST_OK_FATAL(c4_control_attach(control, 2, members, 4, on_fault, &half, &mine));
-    meet(rig, &rig->shared->ready, rig->nranks);
+    meet(&rig->shared->ready, rig->nranks);
     if (rank == 3) {
         c4_control_report(mine, C4_ERR_ABORTED, "rank 3 gave up");
         c4_control_report(all, C4_ERR_MEMORY, "rank 3 has no memory");
@@ -343,7 +343,7 @@ static void report_rank(int rank, void *arg)
         C4TEST_INT(half.statuses[0], C4_ERR_ABORTED);
         C4TEST_STRING(half.texts[0], "rank 3 gave up");
     }
-    meet(rig, &rig->shared->done, rig->nranks);
+    meet(&rig->shared->done, rig->nranks);
     C4TEST_INT(world.count, rank != 3);
     c4_control_detach(all);
     c4_control_detach(mine);
