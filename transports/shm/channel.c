@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/rng.h"
 #include "base/status.h"
@@ -109,6 +110,19 @@ c4_status c4_shm_counters(c4_channel *channel, c4_edge_counters *counters)
     return C4_OK;
 }
 
+/* Page tables now: a fault in the middle of a frame costs as much as a 4 KiB message, and a ring has 512 of them.
+ * Best effort: old kernels lack it, and the pages themselves exist already. */
+static void populate(void *base, size_t bytes, bool writing)
+{
+#ifdef MADV_POPULATE_WRITE
+    madvise(base, bytes, writing ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+#else
+    (void)base;
+    (void)bytes;
+    (void)writing;
+#endif
+}
+
 /* ---- writer ---- */
 
 static uint32_t header_count(uint32_t payload_lines)
@@ -184,13 +198,15 @@ c4_status c4_shm_ring_create(c4_channel *channel)
         goto fail;
     }
     unsigned char *base = module->arena.base + shape.offset;
+    populate(base, c4_shm_shape_bytes(&shape), true);
     memset(base, 0, c4_shm_shape_payload_at(&shape));
     C4_TRY_GOTO(c4_shm_directory_insert(&module->arena, channel->key, &shape, &out->entry), fail_directory);
     out->shape = shape;
     out->start = shape.start;
     out->mask = shape.headers - 1;
     out->payload_lines = out->limit = shape.payload_lines;
-    out->readers = (c4_shm_reader_line *)base;
+    out->line = (c4_shm_writer_line *)base;
+    out->readers = (c4_shm_reader_line *)(base + sizeof(c4_shm_writer_line));
     out->payload = base + c4_shm_shape_payload_at(&shape);
     out->lines = (c4_shm_line *)(base + c4_shm_shape_lines_at(&shape));
     return C4_OK;
@@ -207,7 +223,8 @@ fail:
 
 static bool readers_gone(const c4_module *module, const c4_shm_shape *shape)
 {
-    const c4_shm_reader_line *readers = (const c4_shm_reader_line *)(module->arena.base + shape->offset);
+    const unsigned char *base = module->arena.base + shape->offset;
+    const c4_shm_reader_line *readers = (const c4_shm_reader_line *)(base + sizeof(c4_shm_writer_line));
     for (uint32_t i = 0; i < shape->nreaders; i++)
         if (__atomic_load_n(&readers[i].state, __ATOMIC_SEQ_CST) == C4_SHM_READER_ATTACHED)
             return false;
@@ -309,11 +326,13 @@ c4_status c4_shm_ring_attach(c4_channel *channel)
         return channel->error;
     }
     unsigned char *base = peer->mapping.base + shape.offset;
-    c4_shm_reader_line *line = (c4_shm_reader_line *)base + channel->self;
+    c4_shm_reader_line *line = (c4_shm_reader_line *)(base + sizeof(c4_shm_writer_line)) + channel->self;
     if (!line_attach(line, entry, channel->key)) {
         in->directory_seen = version;
         return C4_IN_PROGRESS;
     }
+    populate(base, c4_shm_shape_bytes(&shape), false);
+    in->line = (const c4_shm_writer_line *)base;
     in->credit = line;
     in->mask = shape.headers - 1;
     in->payload_lines = shape.payload_lines;

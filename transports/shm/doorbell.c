@@ -29,7 +29,7 @@ c4_status c4_shm_doorbell(c4_module *module, uint32_t **word)
 
 static bool channel_ready(c4_channel *channel)
 {
-    if (channel->is_writer && channel->out.starved) {
+    if (channel->is_writer && channel->out.starving) {
         if (c4_shm_has_credit(channel))
             return true;
     }

@@ -26,11 +26,29 @@ size_t c4_shm_shape_bytes(const c4_shm_shape *shape)
 
 /* ---- reader ---- */
 
+/* Tells the writer what has been consumed, and what the flag's latency was measured to be. */
+static __attribute__((noinline)) void report(c4_channel *channel)
+{
+    c4_shm_reader *in = &channel->in;
+    uint32_t measured = c4_shm_peer_get(channel, channel->spec.writer)->distance.measured;
+    in->reported = in->index;
+    __atomic_store_n(&in->credit->measured, measured, __ATOMIC_RELAXED);
+    __atomic_store_n(&in->credit->consumed, in->index, __ATOMIC_RELEASE);
+    c4_shm_writer_bell(channel);
+}
+
+static inline bool writer_starves(const c4_shm_reader *in)
+{
+    return __atomic_load_n(&in->line->starving, __ATOMIC_RELAXED) != 0;
+}
+
 static __attribute__((noinline)) c4_status peek_nothing(c4_channel *channel, uint64_t stamp)
 {
     c4_shm_reader *in = &channel->in;
     if (c4_shm_probe(in->index))
         in->last_poll = c4_tsc();
+    if (in->reported != in->index && writer_starves(in))
+        report(channel);
     if (likely(stamp == 0 || stamp >> 2 == in->expected - in->mask - 1))
         return C4_IN_PROGRESS;
     if (!channel->error)
@@ -84,7 +102,13 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
         window->pointer = (void *)line->u.bytes;
         return C4_OK;
     }
-    uint32_t first = line->u.at.first;
+    /* Payload mostly lies where the last one ended. Taking the address from that guess, with the header only checked
+     * against it, lets the processor fetch payload while the header's line is still on its way. The empty asm keeps the
+     * compiler from using the header's own, equal and later, value. */
+    uint32_t first = in->guess;
+    __asm__("" : "+r"(first));
+    if (unlikely(line->u.at.first != first))
+        first = in->guess = line->u.at.first;
     if (unlikely(first >= in->payload_lines || bytes > (size_t)(in->payload_lines - first) * C4_SHM_LINE))
         return peek_bad(channel, bytes, first);
     window->pointer = (void *)(in->payload + (size_t)first * C4_SHM_LINE);
@@ -98,12 +122,10 @@ void c4_shm_consume(c4_channel *channel)
     channel->counters.bytes += in->frame_bytes;
     in->index++;
     in->expected++;
-    if (in->flags & C4_SHM_STAMP_ACK) {
-        uint32_t measured = c4_shm_peer_get(channel, channel->spec.writer)->distance.measured;
-        __atomic_store_n(&in->credit->measured, measured, __ATOMIC_RELAXED);
-        __atomic_store_n(&in->credit->consumed, in->index, __ATOMIC_RELEASE);
-        c4_shm_writer_bell(channel);
-    }
+    if (in->frame_bytes > C4_SHM_INLINE_BYTES)
+        in->guess += (in->frame_bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
+    if (unlikely(in->flags & C4_SHM_STAMP_ACK || writer_starves(in)))
+        report(channel);
 }
 
 /* ---- writer ---- */
@@ -182,6 +204,25 @@ static inline void choose_stores(c4_channel *channel, uint32_t lines)
         out->limit = limit;
 }
 
+/* Asks the readers for all the credit they have; those that sleep with some must wake to give it. */
+static __attribute__((noinline)) c4_status starve(c4_channel *channel)
+{
+    c4_shm_writer *out = &channel->out;
+    if (out->starving)
+        return C4_IN_PROGRESS;
+    out->starving = true;
+    __atomic_store_n(&out->line->starving, 1, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    c4_shm_bells(channel);
+    return C4_IN_PROGRESS;
+}
+
+static __attribute__((noinline)) void starve_end(c4_shm_writer *out)
+{
+    out->starving = false;
+    __atomic_store_n(&out->line->starving, 0, __ATOMIC_RELAXED);
+}
+
 static c4_status reserve_payload(c4_channel *channel, size_t bytes, c4_window *window)
 {
     c4_shm_writer *out = &channel->out;
@@ -201,14 +242,9 @@ static c4_status reserve_payload(c4_channel *channel, size_t bytes, c4_window *w
     uint32_t first = place(out, lines, out->limit);
     if (unlikely(first == C4_SHM_NOWHERE)) {
         C4_TRY(refresh(channel));
-        /* When nothing marked is in flight no credit will come: what is unmarked was sent under a larger limit. */
-        if (out->tail >= out->last_ack)
-            out->limit = out->payload_lines;
         first = place(out, lines, out->limit);
-        if (first == C4_SHM_NOWHERE) {
-            out->starved = true;
-            return C4_IN_PROGRESS;
-        }
+        if (first == C4_SHM_NOWHERE)
+            return starve(channel);
     }
     out->reserved_line = first;
     out->reserved_lines = lines;
@@ -238,10 +274,8 @@ c4_status c4_shm_reserve(c4_channel *channel, size_t bytes, c4_window *window)
         C4_TRY(reserve_slow(channel, bytes));
     if (unlikely(out->head - out->tail > out->mask)) {
         C4_TRY(refresh(channel));
-        if (out->head - out->tail > out->mask) {
-            out->starved = true;
-            return C4_IN_PROGRESS;
-        }
+        if (out->head - out->tail > out->mask)
+            return starve(channel);
     }
     if (bytes > C4_SHM_INLINE_BYTES)
         return reserve_payload(channel, bytes, window);
@@ -271,7 +305,6 @@ static inline unsigned mark(c4_shm_writer *out, uint32_t lines)
         return 0;
     out->unmarked_lines = 0;
     out->unmarked_frames = 0;
-    out->last_ack = out->head + 1;
     return C4_SHM_STAMP_ACK;
 }
 
@@ -330,7 +363,8 @@ void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
     __atomic_store_n(&to->stamp, (out->start + out->head) << 2 | flags, __ATOMIC_RELEASE);
     out->head++;
     out->reserved = SIZE_MAX;
-    out->starved = false;
+    if (unlikely(out->starving))
+        starve_end(out);
     channel->counters.messages++;
     channel->counters.bytes += frame->bytes;
     c4_shm_bells(channel);

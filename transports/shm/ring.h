@@ -2,6 +2,7 @@
  *
  * Layout, in the writer's arena:
  *
+ *     writer line    whether the writer is starved
  *     reader lines   one per reader, written by that reader: frames consumed, state, flag latency
  *     header lines   a power of two of {stamp, c4_frame, 24 bytes}; the stamp is stored last
  *     payload        frames over 24 bytes, whole lines, contiguous, wrapping by skipping
@@ -10,10 +11,11 @@
  * stamp is (random start + frame index) << 2 | flags: headers of an earlier channel in the same memory never match.
  *
  * Credit: a reader reports how many frames it has consumed, and only for frames that the writer has marked
- * C4_SHM_STAMP_ACK (each quarter of the ring), so that small frames move one line each. The writer alone knows where
- * payload lies and when it is free; all it reads from others is that count, which it checks. A frame of up to a quarter
- * of the ring always fits once everything marked has been consumed: what is unmarked is less than a quarter, and
- * skipping at the end wastes less than one more. */
+ * C4_SHM_STAMP_ACK (each quarter of the part in use), so that small frames move one line each. The writer alone knows
+ * where payload lies and when it is free; all it reads from others is that count, which it checks. A writer that finds
+ * no room says so in its line; then readers report everything, also while they wait: without that, unmarked frames
+ * could fill the ring for good when the part in use changes its size.
+ */
 #ifndef C4_TRANSPORTS_SHM_RING_H
 #define C4_TRANSPORTS_SHM_RING_H
 
@@ -51,6 +53,10 @@ typedef struct c4_shm_reader_line {
     uint32_t state;      /* C4_SHM_READER_*: memory of a closed ring is reused once nobody is attached */
 } __attribute__((aligned(C4_SHM_LINE))) c4_shm_reader_line;
 
+typedef struct c4_shm_writer_line {
+    uint32_t starving;
+} __attribute__((aligned(C4_SHM_LINE))) c4_shm_writer_line;
+
 /* Geometry, as published in the directory. */
 typedef struct c4_shm_shape {
     uint64_t start; /* stamp of frame 0, without flags */
@@ -68,16 +74,17 @@ typedef struct c4_shm_writer {
     uint32_t payload_lines;
     uint64_t head, tail; /* frames committed; frames known to be consumed by all */
     uint64_t start;      /* stamp of frame 0 */
-    uint64_t last_ack;   /* index + 1 of the newest frame marked for acknowledgement */
     uint32_t head_line, tail_line;
     uint32_t payload_frames; /* in flight with payload */
     uint32_t unmarked_lines, unmarked_frames;
     uint32_t limit; /* lines of the ring in use: fewer when far */
     uint32_t reserved_line, reserved_lines;
     size_t reserved; /* bytes; SIZE_MAX: nothing reserved */
-    bool stream, starved;
+    bool stream;
+    bool starving; /* and `line` says so */
     uint32_t *reports;  /* [readers] last value of `measured` seen from each */
     uint32_t *end_line; /* [headers] line behind the payload of each frame in flight; 0: inline */
+    c4_shm_writer_line *line;
     c4_shm_reader_line *readers;
     c4_shm_shape shape;
     struct c4_shm_entry *entry;
@@ -94,6 +101,9 @@ typedef struct c4_shm_reader {
     unsigned flags;    /* of the frame at the head, once peeked */
     uint64_t last_poll;
     uint32_t frame_bytes;
+    uint32_t guess; /* line where the next payload probably starts */
+    uint64_t reported; /* index last given to the writer */
+    const c4_shm_writer_line *line;
     c4_shm_reader_line *credit;
     uint32_t directory_seen; /* version at which the ring was looked for in vain */
 } c4_shm_reader;
@@ -101,7 +111,7 @@ typedef struct c4_shm_reader {
 size_t c4_shm_shape_bytes(const c4_shm_shape *shape);
 static inline size_t c4_shm_shape_lines_at(const c4_shm_shape *shape)
 {
-    return shape->nreaders * sizeof(c4_shm_reader_line);
+    return sizeof(c4_shm_writer_line) + shape->nreaders * sizeof(c4_shm_reader_line);
 }
 static inline size_t c4_shm_shape_payload_at(const c4_shm_shape *shape)
 {

@@ -1,6 +1,6 @@
 /* Microbenchmark of the windows: two pinned processes, no schedule, no engine. Not part of `make check`.
  *
- *     bench_shm [-v variant] [-s stores] [-r ring_bytes] [-n repeats]
+ *     bench_shm [-s stores] [-r ring_bytes] [-n repeats] [-f from_bytes] [-m to_bytes]
  *
  * Each point: every rank writes its whole send buffer and reads its whole result before each timed call (buffers that
  * nobody touches stay in the reader's cache and lie), a barrier, the operation; reported is the median over iterations
@@ -222,6 +222,8 @@ static void measure(bench *b, const point *p, int repeat)
 {
     int iterations = p->bytes <= 65536 ? 2000 : (int)(200000000 / p->bytes);
     iterations = iterations > 2000 ? 2000 : iterations < 8 ? 8 : iterations;
+    for (int i = 0; i < iterations / 4; i++)
+        p->run(b, p->bytes, p->chunk);
     double before = flag_latency_ns(b);
     int wrong = 0;
     for (int i = 0; i < iterations; i++) {
@@ -260,7 +262,7 @@ static void ping(bench *b, size_t bytes, size_t chunk)
         if (turn == b->rank) {
             while (b->ops->reserve(b->out[0], chunk, &window) != C4_OK)
                 ;
-            memcpy(window.pointer, b->send, chunk);
+            copy_to(window.pointer, b->send, chunk, window.stream);
             b->ops->commit(b->out[0], &frame);
             continue;
         }
@@ -300,7 +302,8 @@ static const point points[] = {
     {64 << 20, 262144, scatter_gather, "rs+ag"},
 };
 
-static int rank_main(bench_board *board, int rank, const rig_options *options, int repeats, size_t largest)
+static int rank_main(bench_board *board, int rank, const rig_options *options, int repeats, size_t smallest,
+                     size_t largest)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -319,11 +322,11 @@ static int rank_main(bench_board *board, int rank, const rig_options *options, i
         return 1;
     memset(b.send, 0, largest);
     memset(b.result, 0, largest);
-    for (size_t bytes = 8; bytes <= 4096; bytes *= 8)
+    for (size_t bytes = 8; bytes <= 4096 && smallest <= 8; bytes *= 8)
         bench_ping(&b, bytes);
     for (int repeat = 0; repeat < repeats; repeat++)
         for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
-            if (points[i].bytes <= largest)
+            if (points[i].bytes >= smallest && points[i].bytes <= largest)
                 measure(&b, &points[i], repeat);
     rig_close(&b.rig);
     free(b.send);
@@ -335,8 +338,8 @@ int main(int argc, char **argv)
 {
     rig_options options = rig_defaults();
     int repeats = 1;
-    size_t largest = 64 << 20;
-    for (int option; (option = getopt(argc, argv, "s:r:n:m:")) != -1;) {
+    size_t smallest = 8, largest = 64 << 20;
+    for (int option; (option = getopt(argc, argv, "s:r:n:f:m:")) != -1;) {
         long long value = atoll(optarg);
         if (option == 's')
             options.stores = value;
@@ -344,6 +347,8 @@ int main(int argc, char **argv)
             options.ring_bytes = value;
         else if (option == 'n')
             repeats = (int)value;
+        else if (option == 'f')
+            smallest = (size_t)value;
         else if (option == 'm')
             largest = (size_t)value;
         else
@@ -354,8 +359,8 @@ int main(int argc, char **argv)
         return 1;
     pid_t child = fork();
     if (child == 0)
-        _exit(rank_main(board, 1, &options, repeats, largest));
-    int failed = rank_main(board, 0, &options, repeats, largest), status = 0;
+        _exit(rank_main(board, 1, &options, repeats, smallest, largest));
+    int failed = rank_main(board, 0, &options, repeats, smallest, largest), status = 0;
     waitpid(child, &status, 0);
     return failed || status;
 }
