@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "base/base_options.h"
+#include "base/status.h"
 #include "comm/options.h"
 #include "record/recorder.h"
 #include "rendezvous/rendezvous_options.h"
@@ -21,22 +22,24 @@ static size_t option_tables(const c4_option_table **tables)
     return count;
 }
 
-static pthread_once_t log_once = PTHREAD_ONCE_INIT;
-
-static void configure_log(void)
+/* The log is configured by the first options that are loaded, with all tables known: a partial list would take the
+ * other modules' variables for unknown ones. */
+static void configure_log_once(const c4_options *options)
 {
-    const c4_option_table *table = &c4_base_option_table;
-    c4_options *options;
-    if (c4_options_create(&table, 1, NULL, &options) < 0)
-        return;
-    c4_base_options_apply(options);
-    c4_options_destroy(options);
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static bool configured;
+    pthread_mutex_lock(&lock);
+    if (!configured)
+        c4_base_options_apply(options);
+    configured = true;
+    pthread_mutex_unlock(&lock);
 }
 
 c4_status c4_comm_options_load(const char *call, c4_options **options)
 {
     const c4_option_table *tables[TABLE_LIMIT];
     size_t count = option_tables(tables);
-    pthread_once(&log_once, configure_log);
-    return c4_options_create(tables, count, call, options);
+    C4_TRY(c4_options_create(tables, count, call, options));
+    configure_log_once(*options);
+    return C4_OK;
 }
