@@ -2,3 +2,5 @@ noinst_LTLIBRARIES += src/host/libc4_host.la
 src_host_libc4_host_la_LIBADD =
 src_host_libc4_host_la_SOURCES =
 src_host_libc4_host_la_SOURCES += src/host/cpu.c src/host/cpu.h
+src_host_libc4_host_la_SOURCES += src/host/topology.c src/host/topology.h src/host/topology_hwloc.c \
+    src/host/topology_internal.h src/host/topology_sysfs.c
