@@ -65,8 +65,7 @@ c4_option_entry *c4_options_find(const c4_options *options, const char *name, bo
 
 /* ---- unknown names ---- */
 
-/* Levenshtein's distance of names up to 63 characters; longer ones are far from everything. */
-static size_t edit_distance(const char *a, const char *b)
+size_t c4_edit_distance(const char *a, const char *b)
 {
     size_t width = strlen(b);
     if (width > 63 || strlen(a) > 63)
@@ -92,7 +91,7 @@ static size_t edit_distance(const char *a, const char *b)
 
 static const char *nearer(const char *name, const char *candidate, const char *best, size_t *distance)
 {
-    size_t found = edit_distance(name, candidate);
+    size_t found = c4_edit_distance(name, candidate);
     if (found >= *distance)
         return best;
     *distance = found;

@@ -71,6 +71,9 @@ bool c4_parse_int(const char *text, int64_t *value);
 bool c4_parse_bool(const char *text, bool *value);
 bool c4_parse_ms(const char *text, int64_t *ms);
 
+/* Levenshtein's distance of names up to 63 characters; longer ones are SIZE_MAX away. For "did you mean". */
+size_t c4_edit_distance(const char *a, const char *b);
+
 /* The one getenv: for launcher variables (C4_RANK, ...) that are not options. NULL when unset. In set-uid programs: NULL. */
 const char *c4_env_get(const char *name);
 
