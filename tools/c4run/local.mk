@@ -1,1 +1,15 @@
-# tools/c4run
+# tools/c4run: starts the ranks of a job. Needs the lower layers only, not libc4.
+bin_PROGRAMS += tools/c4run/c4run
+tools_c4run_c4run_SOURCES = \
+    tools/c4run/guard.c tools/c4run/guard.h \
+    tools/c4run/hosts.c tools/c4run/hosts.h \
+    tools/c4run/job.h \
+    tools/c4run/main.c \
+    tools/c4run/options.c tools/c4run/options.h \
+    tools/c4run/orders.c \
+    tools/c4run/output.c tools/c4run/output.h \
+    tools/c4run/rendezvous.c tools/c4run/rendezvous.h \
+    tools/c4run/report.c tools/c4run/report.h \
+    tools/c4run/spawn.c tools/c4run/spawn.h \
+    tools/c4run/supervise.c tools/c4run/supervise.h
+tools_c4run_c4run_LDADD = src/wire/libc4_wire.la src/host/libc4_host.la src/base/libc4_base.la -lm
