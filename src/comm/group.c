@@ -11,7 +11,8 @@ typedef struct group_entry {
     c4_request *request; /* NULL: the group waits for it */
 } group_entry;
 
-static __thread struct {
+/* initial-exec: one load instead of a call on every collective; 40 bytes of static TLS are free in any program. */
+static __thread __attribute__((tls_model("initial-exec"))) struct {
     unsigned depth;
     group_entry *entries;
     size_t count, capacity;

@@ -38,6 +38,20 @@ typedef struct c4_premul {
 
 #define C4_PREMUL_LIMIT 64
 
+/* The last call without counts arrays that passed all checks: training repeats itself, so most calls need only their
+ * pointers looked at. */
+typedef struct c4_checked {
+    c4_kind kind;
+    c4_dtype dtype;
+    c4_op op;
+    int root;
+    size_t count;
+    size_t send_bytes, recv_bytes;
+    ptrdiff_t in_place_offset; /* of send from recv when in place */
+    uintptr_t align_mask;      /* element size - 1 */
+    bool valid;
+} c4_checked;
+
 struct c4_comm {
     uint32_t magic;
     _Atomic uint32_t busy;        /* a thread is inside a call on this communicator */
@@ -69,6 +83,7 @@ struct c4_comm {
     uint32_t splits;              /* communicators derived so far: part of the children's identity */
     c4_request *requests;         /* outstanding, doubly linked */
     c4_premul premul[C4_PREMUL_LIMIT];
+    c4_checked checked;
     c4_status setup_status;       /* C4_IN_PROGRESS while being created */
     atomic_int abort_requested;
     char error[C4_ERROR_TEXT_BYTES];
@@ -95,7 +110,7 @@ c4_status c4_comm_leave(c4_comm *comm, c4_status status);
 c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request);
 
 /* Checks the arguments of `call` and fills in in_place, premul, send_bytes and recv_bytes. */
-c4_status c4_call_check(const c4_comm *comm, c4_call *call);
+c4_status c4_call_check(c4_comm *comm, c4_call *call);
 c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count);
 
 c4_status c4_request_create(c4_comm *comm, c4_operation *op, c4_request **request);

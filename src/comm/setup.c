@@ -224,6 +224,27 @@ static c4_status choose_rails(c4_setup *setup)
     return status;
 }
 
+/* A transport that no pair has chosen is closed again: no port, no polling. */
+static void drop_unused_rails(c4_setup *setup)
+{
+    uint8_t renumbered[C4_ENGINE_MAX_RAILS] = {0};
+    int kept = 1; /* loop stays */
+    for (int i = 1; i < setup->nrails; i++) {
+        bool used = false;
+        for (int peer = 0; peer < setup->comm->nranks; peer++)
+            used |= setup->rail_of[peer] == i;
+        if (used) {
+            renumbered[i] = (uint8_t)kept;
+            setup->rails[kept++] = setup->rails[i];
+        } else {
+            setup->rails[i].ops->close(setup->rails[i].module);
+        }
+    }
+    for (int peer = 0; peer < setup->comm->nranks; peer++)
+        setup->rail_of[peer] = renumbered[setup->rail_of[peer]];
+    setup->nrails = kept;
+}
+
 /* Hosts as schedules see them: ranks joined by a same-host transport. Every rank must compute the same numbers, so
  * the rails of all pairs would have to be known; a rank's host is told by the lowest rank it shares one with. */
 static c4_status number_hosts(c4_setup *setup)
@@ -233,7 +254,7 @@ static c4_status number_hosts(c4_setup *setup)
     for (int i = n - 1; i >= 0; i--)
         if (i != comm->rank && (setup->rails[setup->rail_of[i]].caps.flags & C4_CAP_SAME_HOST) && i < lowest)
             lowest = i;
-    int *leaders = calloc((size_t)n, sizeof *leaders);
+    int *leaders = calloc((uint32_t)n, sizeof *leaders);
     if (!leaders)
         return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", n);
     c4_status status = setup->exchange->all_gather(setup->exchange->context, &lowest, sizeof lowest, leaders);
@@ -265,6 +286,7 @@ c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
     C4_TRY_GOTO(open_rails(&setup), out);
     C4_TRY_GOTO(exchange_cards(&setup), out);
     C4_TRY_GOTO(choose_rails(&setup), out);
+    drop_unused_rails(&setup);
     C4_TRY_GOTO(number_hosts(&setup), out);
     C4_TRY_GOTO(c4_setup_start_engine(&setup), out);
 out:

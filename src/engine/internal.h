@@ -68,6 +68,8 @@ struct c4_program {
     c4_program *fallback;  /* of a schedule with remote terms */
     bool posted;           /* has edges without windows */
     uint16_t record;       /* index of its flight record */
+    uint64_t serial;       /* of its creation, never reused */
+    uint32_t signature;    /* of its calls, without the reduction */
     uint32_t running;      /* operations that use it: not evictable */
     bool cached;
     c4_program *hash_next;
@@ -81,8 +83,12 @@ typedef struct c4_program_cache {
     c4_program *buckets[C4_PROGRAM_BUCKETS];
     c4_program *oldest, *newest;
     c4_program *last; /* of the previous call: most calls repeat */
+    uint64_t serial;
     unsigned count;
 } c4_program_cache;
+
+/* What must be equal on all ranks of a call, but for the reduction; hashed into every frame. */
+uint32_t c4_call_signature(const c4_call *call);
 
 c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **program);
 void c4_program_release(c4_engine *engine, c4_program *program);
@@ -145,6 +151,7 @@ struct c4_operation {
     uint64_t start_ns;           /* for deadlines; 0: not yet waited */
     c4_record_operation *record; /* flight record; NULL: off */
     uint32_t record_generation;
+    uint64_t fitted;             /* serial of the program whose arrays and scratch this op has */
     uint64_t waited_ticks;       /* all lanes */
     uint64_t first_ticks;        /* end of the first wait for data */
     uint32_t stamp_polls;        /* failed polls before a wait is timed */

@@ -74,18 +74,28 @@ static c4_status premultiply(c4_operation *op, size_t offset)
     return C4_OK;
 }
 
+/* Grows the op's arrays and scratch to what its program needs. *scratch: where the premultiplied input goes. */
+static c4_status operation_fit(c4_operation *op, size_t *scratch)
+{
+    C4_TRY(reserve_parts(op));
+    *scratch = program_scratch(op->program);
+    if (op->program->fallback && program_scratch(op->program->fallback) > *scratch)
+        *scratch = program_scratch(op->program->fallback);
+    size_t premul = op->call.premul ? op->call.send_bytes : 0;
+    if (*scratch + premul)
+        C4_TRY(reserve_scratch(op, *scratch + premul));
+    op->fitted = op->program->serial;
+    return C4_OK;
+}
+
 static c4_status operation_init(c4_engine *engine, c4_operation *op, const c4_call *call)
 {
     op->call = *call;
     op->active = op->program;
     op->schedule = op->program->schedule;
-    C4_TRY(reserve_parts(op));
-    size_t scratch = program_scratch(op->program);
-    if (op->program->fallback && program_scratch(op->program->fallback) > scratch)
-        scratch = program_scratch(op->program->fallback);
-    size_t premul = call->premul ? call->send_bytes : 0;
-    if (scratch + premul)
-        C4_TRY(reserve_scratch(op, scratch + premul));
+    size_t scratch = 0;
+    if (__builtin_expect(op->fitted != op->program->serial || call->premul, 0))
+        C4_TRY(operation_fit(op, &scratch));
     op->reducer = c4_reducer_get(call->dtype, call->op, engine->spec.cpu_level);
     op->reduction = (c4_reduction){op->reducer->reduce2, op->reducer->element_bytes};
     op->buffers[C4_BUFFER_SEND] = (char *)call->send;
@@ -132,20 +142,6 @@ c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation
 }
 
 /* ---- start ---- */
-
-/* What must be equal on all ranks of the call; hashed into every frame. */
-static uint32_t call_signature(const c4_call *call)
-{
-    bool p2p = call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV;
-    uint32_t kind = p2p ? C4_KIND_SEND : call->kind;
-    uint32_t op = call->op >= C4_OP_USER ? C4_OP_USER : call->op;
-    uint32_t root = p2p ? 0 : (uint32_t)call->root;
-    uint64_t h = (uint64_t)kind << 56 ^ (uint64_t)call->dtype << 48 ^ (uint64_t)op << 24 ^ root;
-    if (call->kind < C4_KIND_ALL_GATHER_V || call->kind > C4_KIND_REDUCE_SCATTER_V)
-        h ^= call->count * 0x9e3779b97f4a7c15u;
-    h *= 0xff51afd7ed558ccdu;
-    return (uint32_t)(h ^ h >> 32);
-}
 
 static void list_append(c4_engine *engine, c4_operation *op)
 {
@@ -264,7 +260,7 @@ void c4_engine_start(c4_engine *engine, c4_operation *op)
         op->tickets[i] = op->program->edges[i]->next_ticket++;
     /* Point-to-point calls are numbered per channel: other ranks do not see them. */
     op->sequence = p2p && op->program->nedges ? op->tickets[0] : p2p ? 0 : ++engine->sequence;
-    op->signature = call_signature(&op->call);
+    op->signature = op->program->signature ^ (op->call.op >= C4_OP_USER ? C4_OP_USER : op->call.op) * 0x9e3779b1u;
     op->state = OPERATION_QUEUED;
     op->blocked = NULL;
     c4_trace_begin(engine, op);

@@ -200,6 +200,17 @@ c4_status c4_program_query(c4_engine *engine, const c4_call *call, c4_query *que
     return status;
 }
 
+uint32_t c4_call_signature(const c4_call *call)
+{
+    uint32_t kind = kind_is_p2p(call->kind) ? C4_KIND_SEND : call->kind;
+    uint32_t root = kind_is_p2p(call->kind) ? 0 : (uint32_t)call->root;
+    uint64_t h = (uint64_t)kind << 56 ^ (uint64_t)call->dtype << 48 ^ root;
+    if (!kind_is_v(call->kind))
+        h ^= call->count * 0x9e3779b97f4a7c15u;
+    h *= 0xff51afd7ed558ccdu;
+    return (uint32_t)(h ^ h >> 32);
+}
+
 static c4_status program_build(c4_engine *engine, const c4_call *call, c4_program **program)
 {
     c4_query query;
@@ -209,6 +220,8 @@ static c4_status program_build(c4_engine *engine, const c4_call *call, c4_progra
     C4_TRY(c4_schedule_build(&query, &schedule));
     C4_TRY(c4_program_bind(engine, schedule, program));
     (*program)->record = c4_trace_program(engine, call, *program);
+    (*program)->signature = c4_call_signature(call);
+    (*program)->serial = ++engine->programs.serial;
     return C4_OK;
 }
 

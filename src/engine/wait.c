@@ -73,6 +73,20 @@ static void check_deadline(c4_engine *engine, c4_operation *op, uint64_t now)
     c4_operation_fail(engine, op, status);
 }
 
+#define PEEK_POLLS 64u
+
+/* Most waits are of one lane for one frame: poll just that (a few ns) instead of going through everything (some 40). */
+static void peek_blocked(const c4_engine *engine, const c4_operation *op)
+{
+    c4_edge *edge = op->blocked;
+    c4_window window;
+    if (engine->has_posted_rails || engine->first != op || op->next || op->state != OPERATION_RUNNING ||
+        op->lanes_left != 1 || !edge || !edge->windows || edge->writer)
+        return;
+    for (unsigned i = 0; i < PEEK_POLLS && edge->ops->peek(edge->channel, &window) == C4_IN_PROGRESS; i++)
+        ;
+}
+
 void c4_engine_wait(c4_engine *engine, c4_operation *op)
 {
     const c4_wait_policy *policy = &engine->spec.wait;
@@ -84,6 +98,7 @@ void c4_engine_wait(c4_engine *engine, c4_operation *op)
             continue;
         }
         if (++idle < policy->spin_polls) {
+            peek_blocked(engine, op);
             if (policy->pause)
                 c4_cpu_pause();
             continue;
