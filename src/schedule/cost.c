@@ -11,6 +11,8 @@ typedef struct link_cost {
     double message; /* what a further message in flight costs its sender */
     double beta;    /* per byte, alone on the link */
     double crowded; /* per byte, when all ranks of a host send to other hosts at once */
+    double far;     /* per byte, crowded, to many or distant ranks: switches collide, which neighbours' traffic does not */
+    double treed;   /* per byte over a binary tree of ranks: some three of its edges cross a host's link for every two of a ring */
     double gamma;   /* per reduced byte */
     double bytes;   /* of the call, as c4_query_bytes */
 } link_cost;
@@ -32,12 +34,15 @@ static link_cost link_of(const c4_query *q)
     const c4_link_class *link = remote ? &cost->remote : &cost->local;
     double per_host = remote ? (double)q->nranks / q->layout->nhosts : 1;
     double share = cost->ranks_per_core > 1 ? cost->ranks_per_core : 1;
+    double crowded = link->seconds_per_byte * (share > per_host ? share : per_host);
     return (link_cost){.n = q->nranks,
                        .rounds = log2_ceil(q->nranks),
                        .alpha = link->latency_s * share + cost->step_s,
                        .message = link->latency_s * occupied * share + cost->step_s,
                        .beta = link->seconds_per_byte * share,
-                       .crowded = link->seconds_per_byte * (share > per_host ? share : per_host),
+                       .crowded = crowded,
+                       .far = remote ? 1.15 * crowded : crowded,
+                       .treed = link->seconds_per_byte * (per_host > 1 ? 1.5 : 1) * share,
                        .gamma = link->reduce_seconds_per_byte * share,
                        .bytes = (double)c4_query_bytes(q)};
 }
@@ -66,7 +71,7 @@ double c4_cost_rsag(const c4_query *q)
 {
     link_cost c = link_of(q);
     double part = (c.n - 1) / c.n * c.bytes;
-    return 2 * c.alpha + 2 * (c.n - 2) * c.message + part * (2 * c.crowded + c.gamma);
+    return 2 * c.alpha + 2 * (c.n - 2) * c.message + part * (2 * c.far + c.gamma);
 }
 
 double c4_cost_ring(const c4_query *q)
@@ -94,7 +99,7 @@ double c4_cost_rhd(const c4_query *q)
     double folded = power_of_two ? 0 : 2 * (c.alpha + c.bytes * c.beta) + c.bytes * c.gamma;
     double doubling = c.rounds * (c.alpha + c.bytes * (c.crowded + c.gamma));
     double part = (c.n - 1) / c.n * c.bytes;
-    double halving = 2 * c.rounds * c.alpha + part * (2 * c.crowded + c.gamma);
+    double halving = 2 * c.rounds * c.alpha + part * (2 * c.far + c.gamma);
     return folded + (doubling < halving ? doubling : halving);
 }
 
@@ -102,9 +107,9 @@ double c4_cost_tree(const c4_query *q)
 {
     link_cost c = link_of(q);
     if (q->kind == C4_KIND_BROADCAST)
-        return (c.rounds + 1) * (c.alpha + c.message) + c.bytes * c.beta;
-    double up = (c.rounds + 1) * (c.alpha + c.message) + c.bytes * (c.beta + c.gamma);
-    return q->kind == C4_KIND_REDUCE ? up : up + (c.rounds + 1) * (c.alpha + c.message) + c.bytes * c.beta;
+        return (c.rounds + 1) * (c.alpha + c.message) + c.bytes * c.treed;
+    double up = (c.rounds + 1) * (c.alpha + c.message) + c.bytes * (c.treed + c.gamma);
+    return q->kind == C4_KIND_REDUCE ? up : up + (c.rounds + 1) * (c.alpha + c.message) + c.bytes * c.treed;
 }
 
 double c4_cost_bruck(const c4_query *q)

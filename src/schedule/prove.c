@@ -39,17 +39,20 @@ static c4_status init_memory(prove_run *run, int rank)
 {
     const c4_query *q = &run->queries[rank];
     prove_rank *r = &run->ranks[rank];
-    uint64_t input = c4_query_input_bytes(q), output = c4_query_output_bytes(q);
-    bool aliased = q->in_place && input && output, inside = c4_kind_output_is_inside(q->kind);
-    uint64_t bytes[PROVE_REGIONS] = {aliased && !inside ? 0 : input, aliased && inside ? 0 : output,
+    uint64_t input = r->input_bytes = c4_query_input_bytes(q), output = r->output_bytes = c4_query_output_bytes(q);
+    r->aliased = q->in_place && input && output;
+    r->inside = c4_kind_output_is_inside(q->kind);
+    r->alias_offset = r->aliased ? c4_query_alias_offset(q) : 0;
+    bool in_recv = r->aliased && !r->inside;
+    uint64_t bytes[PROVE_REGIONS] = {in_recv ? 0 : input, r->aliased && r->inside ? 0 : output,
                                      run->schedules[rank]->scratch_bytes};
     for (int i = 0; i < PROVE_REGIONS; i++)
         if (!prove_region_init(&r->regions[i], &run->arena, bytes[i]))
             return prove_no_memory(run);
     if (input == 0)
         return C4_OK;
-    prove_region *home = &r->regions[aliased && !inside ? PROVE_RECV : PROVE_SEND];
-    uint64_t begin = aliased && !inside ? c4_query_alias_offset(q) : 0;
+    prove_region *home = &r->regions[in_recv ? PROVE_RECV : PROVE_SEND];
+    uint64_t begin = in_recv ? r->alias_offset : 0;
     uint32_t ncells;
     prove_cell *cell = prove_cells(home, begin, begin + input, &ncells);
     if (!cell)

@@ -135,6 +135,8 @@ typedef struct prove_rank {
     prove_channel **channels; /* by the schedule's index */
     uint32_t *reader_index;   /* this rank's place among the readers, where it is one */
     uint32_t first_lane;
+    uint64_t input_bytes, output_bytes, alias_offset;
+    bool aliased, inside; /* in place; output within input, not the other way round */
 } prove_rank;
 
 typedef enum prove_mode { PROVE_RENDEZVOUS, PROVE_ONE_CREDIT } prove_mode;

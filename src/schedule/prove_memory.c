@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schedule/kinds.h"
 #include "schedule/prove_internal.h"
 
 /* Grows an arena array; the old one stays behind in the arena. */
@@ -130,22 +129,18 @@ c4_status prove_resolve(prove_run *run, const prove_lane *lane, const c4_term *t
     int rank = term->kind == C4_TERM_REMOTE ? term->index : lane->schedule->rank;
     if (rank < 0 || rank >= run->nranks || term->buffer >= PROVE_REGIONS)
         return prove_refuse(run, lane, "term names rank %d, buffer %d", rank, term->buffer);
-    const c4_query *q = &run->queries[rank];
+    const prove_rank *r = &run->ranks[rank];
     uint64_t begin = term->offset + offset;
-    uint64_t limit = term->buffer == C4_BUFFER_SEND   ? c4_query_input_bytes(q)
-                     : term->buffer == C4_BUFFER_RECV ? c4_query_output_bytes(q)
+    uint64_t limit = term->buffer == C4_BUFFER_SEND   ? r->input_bytes
+                     : term->buffer == C4_BUFFER_RECV ? r->output_bytes
                                                       : run->schedules[rank]->scratch_bytes;
     if (begin + bytes > limit)
         return prove_refuse(run, lane, "touches %s [%llu, %llu) of %llu bytes", names[term->buffer],
                             (unsigned long long)begin, (unsigned long long)(begin + bytes), (unsigned long long)limit);
     unsigned region = term->buffer;
-    bool aliased = q->in_place && c4_query_input_bytes(q) > 0 && c4_query_output_bytes(q) > 0;
-    if (aliased && region == PROVE_SEND && !c4_kind_output_is_inside(q->kind)) {
-        region = PROVE_RECV;
-        begin += c4_query_alias_offset(q);
-    } else if (aliased && region == PROVE_RECV && c4_kind_output_is_inside(q->kind)) {
-        region = PROVE_SEND;
-        begin += c4_query_alias_offset(q);
+    if (r->aliased && region == (r->inside ? PROVE_RECV : PROVE_SEND)) {
+        region = r->inside ? PROVE_SEND : PROVE_RECV;
+        begin += r->alias_offset;
     }
     *span = (prove_span){&run->ranks[rank].regions[region], begin, begin + bytes};
     return C4_OK;

@@ -193,10 +193,9 @@ c4_status prove_outputs(prove_run *run)
         prove_lane *end = &run->lanes[run->nlanes]; /* the spare one */
         C4_TRY(end_of_rank(run, rank, end));
         C4_TRY(check_values(run, end));
-        bool inside = q->in_place && c4_kind_output_is_inside(q->kind) && c4_query_input_bytes(q) &&
-                      c4_query_output_bytes(q);
-        C4_TRY(check_region(run, end, &run->ranks[rank].regions[PROVE_SEND], inside ? c4_query_alias_offset(q) : 0));
-        C4_TRY(check_region(run, end, &run->ranks[rank].regions[PROVE_RECV], 0));
+        const prove_rank *r = &run->ranks[rank];
+        C4_TRY(check_region(run, end, &r->regions[PROVE_SEND], r->inside ? r->alias_offset : 0));
+        C4_TRY(check_region(run, end, &r->regions[PROVE_RECV], 0));
         if (q->kind == C4_KIND_BARRIER)
             C4_TRY(check_barrier(run, end));
     }

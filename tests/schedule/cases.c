@@ -98,7 +98,7 @@ c4_status call_create(const call_spec *spec, call *c)
                   .max_frame_bytes = 256 << 10},
         .remote = {.latency_s = 10e-6, .seconds_per_byte = 0.4e-9, .reduce_seconds_per_byte = 0.05e-9,
                    .max_readers = 1, .max_frame_bytes = 1 << 20},
-        .step_s = 5e-9, .ranks_per_core = 1, .cache_bytes = 32 << 20};
+        .step_s = 5e-9, .ranks_per_core = 1, .cache_bytes = spec->cache_bytes ? spec->cache_bytes : 32 << 20};
     c->queries = calloc(n, sizeof *c->queries);
     c->schedules = calloc(n, sizeof *c->schedules);
     c->host_of = calloc(n, sizeof *c->host_of);

@@ -19,6 +19,7 @@ typedef struct call_spec {
     bool deterministic, may_map;
     int ranks_per_host;   /* 0: one host; < 0: hosts of 1, 2, 3, ... ranks */
     bool windows;         /* links of one host let many ranks read a channel */
+    size_t cache_bytes;   /* 0: 32 MiB; small ones bring out the streaming forms */
 } call_spec;
 
 typedef struct call {
