@@ -68,8 +68,14 @@ struct slot_row {
     any_slot stub; /* NULL: every transport must have it */
 };
 
-#define REQUIRED(slot) {#slot, offsetof(c4_transport_ops, slot), NULL}
-#define OPTIONAL(slot) {#slot, offsetof(c4_transport_ops, slot), (any_slot)c4_stub_##slot}
+#define REQUIRED(slot)                                \
+    {                                                 \
+#slot, offsetof(c4_transport_ops, slot), NULL \
+    }
+#define OPTIONAL(slot)                                                    \
+    {                                                                     \
+#slot, offsetof(c4_transport_ops, slot), (any_slot)c4_stub_##slot \
+    }
 
 /* clang-format off */
 static const struct slot_row slots[] = {

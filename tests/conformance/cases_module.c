@@ -63,8 +63,8 @@ static void case_bad_peer(conf_rank *r)
                C4_ERR_UNREACHABLE);
     CONF_CHECK(r->ops->add_peer(r->module, -1, r->shared->addresses[peer], r->shared->address_bytes[peer], reason,
                                 sizeof reason) < 0);
-    CONF_CHECK(r->ops->add_peer(r->module, r->nranks, r->shared->addresses[peer], r->shared->address_bytes[peer], reason,
-                                sizeof reason) < 0);
+    CONF_CHECK(r->ops->add_peer(r->module, r->nranks, r->shared->addresses[peer], r->shared->address_bytes[peer],
+                                reason, sizeof reason) < 0);
 }
 
 /* Only read, write and exit are allowed to the child: any other system call of progress kills it. */

@@ -10,8 +10,27 @@ static void case_sizes(conf_rank *r)
 {
     c4_channel *channel = conf_pair(r, 1, 1, 0, 1);
     const size_t line = r->caps.inline_bytes;
-    const size_t sizes[] = {0, 1, 7, 8, 63, 64, 65, line, line + 1, line + 63, 1000, 1023, 1024, 1025, 4095, 4096, 4097,
-                            65535, 65536, r->caps.max_frame_bytes - 1, r->caps.max_frame_bytes};
+    const size_t sizes[] = {0,
+                            1,
+                            7,
+                            8,
+                            63,
+                            64,
+                            65,
+                            line,
+                            line + 1,
+                            line + 63,
+                            1000,
+                            1023,
+                            1024,
+                            1025,
+                            4095,
+                            4096,
+                            4097,
+                            65535,
+                            65536,
+                            r->caps.max_frame_bytes - 1,
+                            r->caps.max_frame_bytes};
     uint32_t count = sizeof sizes / sizeof sizes[0];
     for (uint32_t i = 0; i < count; i++) {
         if (r->rank == 0)

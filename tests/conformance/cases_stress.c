@@ -4,8 +4,8 @@
 
 #include "tests/conformance/world.h"
 
-#define CHANNELS 3  /* per ordered pair */
-#define WINDOW   6  /* xfers pending per channel end */
+#define CHANNELS 3 /* per ordered pair */
+#define WINDOW   6 /* xfers pending per channel end */
 #define FRAMES   150
 
 static void add_u32(void *dst, const void *a, const void *b, size_t count, unsigned flags)
@@ -110,8 +110,10 @@ static size_t open_ends(conf_rank *r, struct end *ends)
                 c4_channel *channel = conf_pair(r, 9, tag, writer, reader);
                 uint32_t pattern = (uint32_t)((writer * 8 + reader) * 8 + (int)tag) << 16;
                 if (channel != NULL)
-                    ends[count++] = (struct end){
-                        .channel = channel, .writer = writer == r->rank, .rng = {r->shared->seed + pattern}, .pattern = pattern};
+                    ends[count++] = (struct end){.channel = channel,
+                                                 .writer = writer == r->rank,
+                                                 .rng = {r->shared->seed + pattern},
+                                                 .pattern = pattern};
             }
     return count;
 }

@@ -105,8 +105,8 @@ static void log_line(void *context, int level, const char *format, ...)
         fprintf(stderr, "rank %d: %s\n", host->host.rank, line);
 }
 
-void c4_test_host_init(c4_test_host *host, const c4_option_table *table, const char *overrides, uint64_t job_id, int rank,
-                       int nranks)
+void c4_test_host_init(c4_test_host *host, const c4_option_table *table, const char *overrides, uint64_t job_id,
+                       int rank, int nranks)
 {
     memset(host, 0, sizeof *host);
     host->table = table;

@@ -15,8 +15,8 @@
 /* Shared by all ranks of a case. */
 typedef struct conf_shared {
     atomic_int failures;
-    atomic_int arrived;     /* barrier */
-    atomic_int flags[16];   /* for the case's own use */
+    atomic_int arrived;   /* barrier */
+    atomic_int flags[16]; /* for the case's own use */
     uint64_t seed;
     uint64_t job_id;
     size_t address_bytes[CONF_MAX_RANKS];

@@ -29,7 +29,7 @@ struct c4_channel {
     c4_channel *next;
     c4_module *module;
     c4_channel *inner;
-    c4_xfer *first, *last; /* held back; scratch[0]: when it may go, in ns */
+    c4_xfer *first, *last;   /* held back; scratch[0]: when it may go, in ns */
     uint64_t reserve_due_ns; /* a reservation is held back till then; 0: none is */
 };
 
@@ -81,8 +81,8 @@ static c4_status hook_open(const c4_transport_ops *ops, const c4_transport_host 
         return c4_fail(C4_ERR_MEMORY, "hook: module");
     module->ops = ops;
     module->host = *host;
-    c4_status status = c4_hook_rules_parse(host->option_string(host->context, "C4_HOOK"), ops->name, host->rank,
-                                           &module->rules);
+    c4_status status =
+        c4_hook_rules_parse(host->option_string(host->context, "C4_HOOK"), ops->name, host->rank, &module->rules);
     if (status == C4_OK)
         status = ops->open(host, &module->inner);
     if (status < 0) {
@@ -98,7 +98,8 @@ static void report_counts(const c4_module *module)
     for (unsigned i = 0; i < module->rules.count; i++)
         if (module->rules.rules[i].action == C4_HOOK_COUNT)
             module->host.log(module->host.context, C4_TLOG_INFO, "hook: %s sent %llu frames, dropped %llu",
-                             module->ops->name, (unsigned long long)module->frames, (unsigned long long)module->dropped);
+                             module->ops->name, (unsigned long long)module->frames,
+                             (unsigned long long)module->dropped);
 }
 
 static void hook_close(c4_module *module)
@@ -176,7 +177,8 @@ static c4_status hook_send(c4_channel *channel, c4_xfer *xfer)
     c4_module *module = channel->module;
     struct verdict verdict = judge(module, xfer->bytes);
     if (verdict.fail)
-        return xfer->state = c4_fail(C4_ERR_LINK, "hook: frame %llu fails as asked", (unsigned long long)module->frames);
+        return xfer->state =
+                   c4_fail(C4_ERR_LINK, "hook: frame %llu fails as asked", (unsigned long long)module->frames);
     if (verdict.drop) {
         xfer->handed_over = 1;
         return xfer->state = C4_OK;
@@ -328,10 +330,10 @@ struct wrapped {
 static pthread_mutex_t wrapped_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct wrapped wrapped_tables[C4_HOOK_MAX_WRAPPED]; /* filled once per transport, at start-up */
 
-#define OPEN_FUNCTION(n)                                                                                               \
-    static c4_status open_##n(const c4_transport_host *host, c4_module **module)                                       \
-    {                                                                                                                  \
-        return hook_open(wrapped_tables[n].inner, host, module);                                                       \
+#define OPEN_FUNCTION(n)                                                         \
+    static c4_status open_##n(const c4_transport_host *host, c4_module **module) \
+    {                                                                            \
+        return hook_open(wrapped_tables[n].inner, host, module);                 \
     }
 OPEN_FUNCTION(0)
 OPEN_FUNCTION(1)

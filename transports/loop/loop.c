@@ -239,7 +239,8 @@ static c4_status xfer_recv(c4_channel *channel, c4_xfer *xfer)
     if (window.bytes != xfer->bytes)
         status = C4_ERR_PROTOCOL;
     else if (xfer->reduce != NULL)
-        xfer->reduce->reduce(xfer->pointer, xfer->operand, window.pointer, xfer->bytes / xfer->reduce->element_bytes, 0);
+        xfer->reduce->reduce(xfer->pointer, xfer->operand, window.pointer, xfer->bytes / xfer->reduce->element_bytes,
+                             0);
     else if (xfer->bytes != 0)
         memcpy(xfer->pointer, window.pointer, xfer->bytes);
     loop_consume(channel);

@@ -285,7 +285,8 @@ bool c4_loop_memory_contains(const void *pointer, size_t bytes)
     bool found = false;
     pthread_mutex_lock(&list_lock);
     for (const struct allocation *entry = allocations; entry != NULL && !found; entry = entry->next)
-        found = start >= entry->start && bytes <= entry->bytes && (size_t)(start - entry->start) <= entry->bytes - bytes;
+        found =
+            start >= entry->start && bytes <= entry->bytes && (size_t)(start - entry->start) <= entry->bytes - bytes;
     pthread_mutex_unlock(&list_lock);
     return found;
 }

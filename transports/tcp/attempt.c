@@ -191,7 +191,8 @@ static void client_answer(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
 /* Reads the greeting and not a byte more: frames follow. */
 static void read_hello(c4_tcp_attempt *attempt)
 {
-    ssize_t got = recv(attempt->fd, attempt->in + attempt->in_bytes, sizeof attempt->in - attempt->in_bytes, MSG_DONTWAIT);
+    ssize_t got =
+        recv(attempt->fd, attempt->in + attempt->in_bytes, sizeof attempt->in - attempt->in_bytes, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got <= 0) {

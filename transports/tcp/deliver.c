@@ -13,7 +13,8 @@ static void reduce_piece(c4_tcp_link *link, const unsigned char *from, size_t by
     size_t total = rx->carry_bytes + bytes;
     size_t whole = total - total % element;
     if (whole > 0)
-        xfer->reduce->reduce((char *)xfer->pointer + start, (const char *)xfer->operand + start, from, whole / element, 0);
+        xfer->reduce->reduce((char *)xfer->pointer + start, (const char *)xfer->operand + start, from, whole / element,
+                             0);
     rx->carry_bytes = total - whole;
     memcpy(rx->carry, from + whole, rx->carry_bytes);
     rx->done += bytes;

@@ -14,11 +14,11 @@
 #define C4_TCP_TAG_LIMIT       (1u << 24)
 
 typedef enum c4_tcp_kind {
-    C4_TCP_DATA = 1,   /* payload follows */
-    C4_TCP_ACK = 2,    /* carries `ack` alone */
-    C4_TCP_PAUSE = 3,  /* stop sending on this channel: frames nobody has asked for pile up */
+    C4_TCP_DATA = 1,  /* payload follows */
+    C4_TCP_ACK = 2,   /* carries `ack` alone */
+    C4_TCP_PAUSE = 3, /* stop sending on this channel: frames nobody has asked for pile up */
     C4_TCP_RESUME = 4,
-    C4_TCP_BYE = 5     /* the sender closes its module; nothing follows */
+    C4_TCP_BYE = 5 /* the sender closes its module; nothing follows */
 } c4_tcp_kind;
 
 enum {
@@ -28,8 +28,8 @@ enum {
 /* One header: 48 bytes.
  *     0 u32 kind | flags << 4 | tag << 8      4 u32 comm      8 u64 ack      16 frame (32 bytes) */
 typedef struct c4_tcp_header {
-    uint8_t kind;  /* c4_tcp_kind */
-    uint8_t flags; /* C4_TCP_WANT_ACK */
+    uint8_t kind;       /* c4_tcp_kind */
+    uint8_t flags;      /* C4_TCP_WANT_ACK */
     uint32_t tag, comm; /* the channel */
     uint64_t ack;       /* bytes of the opposite stream received so far */
     c4_frame frame;     /* DATA: as given to send; else zero */
@@ -40,11 +40,11 @@ void c4_tcp_header_pack(const c4_tcp_header *header, unsigned char wire[C4_TCP_H
 const char *c4_tcp_header_unpack(const unsigned char wire[C4_TCP_HEADER_BYTES], c4_tcp_header *header);
 
 typedef enum c4_tcp_hello_code {
-    C4_TCP_HELLO = 1,    /* client: please connect this link */
-    C4_TCP_WELCOME = 2,  /* server: connected */
-    C4_TCP_BUSY = 3,     /* server: my own connection to you is under way, wait for it */
-    C4_TCP_STALE = 4,    /* server: a newer connection exists; try again with this generation */
-    C4_TCP_CLOSED = 5    /* server: the link was closed or has failed */
+    C4_TCP_HELLO = 1,   /* client: please connect this link */
+    C4_TCP_WELCOME = 2, /* server: connected */
+    C4_TCP_BUSY = 3,    /* server: my own connection to you is under way, wait for it */
+    C4_TCP_STALE = 4,   /* server: a newer connection exists; try again with this generation */
+    C4_TCP_CLOSED = 5   /* server: the link was closed or has failed */
 } c4_tcp_hello_code;
 
 /* The first message of a link on a connection, after the handshake, in both directions: 32 bytes. */

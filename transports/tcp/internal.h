@@ -72,9 +72,9 @@ typedef struct c4_tcp_tx {
     uint64_t end;             /* stream position behind last_started */
     uint64_t sent;            /* stream position behind the last byte given to the kernel, over all sockets */
     uint64_t acked;
-    size_t retained_bytes;    /* memory of outs that hold no caller's span */
-    unsigned nspans;          /* outs that hold a caller's span */
-    bool blocked;             /* the kernel's buffer is full */
+    size_t retained_bytes; /* memory of outs that hold no caller's span */
+    unsigned nspans;       /* outs that hold a caller's span */
+    bool blocked;          /* the kernel's buffer is full */
 } c4_tcp_tx;
 
 typedef enum c4_tcp_rx_mode { C4_TCP_RX_HEADER, C4_TCP_RX_STORE, C4_TCP_RX_REDUCE, C4_TCP_RX_DROP } c4_tcp_rx_mode;
@@ -91,18 +91,18 @@ typedef struct c4_tcp_rx {
     c4_channel *channel; /* of the current frame; NULL when closed meanwhile */
     c4_xfer *xfer;       /* receives the current frame; NULL: `in` does, or it is dropped */
     c4_tcp_in *in;
-    unsigned char *target; /* STORE: start of the destination */
-    size_t done;           /* payload bytes taken, including `carry` */
+    unsigned char *target;   /* STORE: start of the destination */
+    size_t done;             /* payload bytes taken, including `carry` */
     unsigned char carry[16]; /* REDUCE: the beginning of an element whose rest has not come yet */
     size_t carry_bytes;
     uint64_t held_since_ns; /* a large frame waits at the head of the stage; 0: none */
 } c4_tcp_rx;
 
 typedef enum c4_tcp_link_state {
-    C4_TCP_DOWN,   /* no socket; perhaps an attempt */
+    C4_TCP_DOWN, /* no socket; perhaps an attempt */
     C4_TCP_UP,
-    C4_TCP_ENDED,  /* the peer said BYE */
-    C4_TCP_FAILED  /* `status` says why */
+    C4_TCP_ENDED, /* the peer said BYE */
+    C4_TCP_FAILED /* `status` says why */
 } c4_tcp_link_state;
 
 struct c4_tcp_link {
@@ -135,8 +135,8 @@ struct c4_channel {
     c4_tcp_link *link;
     uint32_t comm, tag;
     bool writer;
-    bool opened; /* false: frames came before channel_open */
-    bool paused; /* writer: by the peer; reader: we have paused the peer */
+    bool opened;           /* false: frames came before channel_open */
+    bool paused;           /* writer: by the peer; reader: we have paused the peer */
     c4_xfer *first, *last; /* reader: posted receives; writer: sends held back while paused */
     c4_tcp_in *in_first, *in_last;
     size_t in_bytes, depth_bytes;

@@ -10,9 +10,9 @@
 #include "transports/tcp/rx.h"
 #include "transports/tcp/tx.h"
 
-#define MS                   1000000u
-#define FIRST_RETRY_NS       (1u * MS)
-#define LONGEST_RETRY_NS     (200u * MS)
+#define MS               1000000u
+#define FIRST_RETRY_NS   (1u * MS)
+#define LONGEST_RETRY_NS (200u * MS)
 /* After a loss the lower rank connects at once; the higher one gives it this long. */
 #define HIGHER_RANK_GRACE_NS (20u * MS)
 
@@ -115,8 +115,8 @@ void c4_tcp_link_up(c4_tcp_link *link, int fd, uint64_t generation, uint64_t rec
         return;
     }
     if (!c4_tcp_tx_rewind(link, received)) {
-        c4_tcp_link_fail(link, c4_fail(C4_ERR_PROTOCOL, "tcp: rank %d asks for bytes that are gone or were never sent",
-                                       link->peer));
+        c4_tcp_link_fail(
+            link, c4_fail(C4_ERR_PROTOCOL, "tcp: rank %d asks for bytes that are gone or were never sent", link->peer));
         return;
     }
     link->rx.told = link->rx.received;

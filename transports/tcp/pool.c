@@ -25,7 +25,7 @@ void *c4_tcp_pool_get(c4_tcp_pool *pool, size_t bytes)
 {
     unsigned class = 0;
     while (class < C4_TCP_POOL_CLASSES && bytes > class_bytes[class])
-        class++;
+        class ++;
     if (class < C4_TCP_POOL_CLASSES && pool->free[class] != NULL) {
         struct c4_tcp_block *block = pool->free[class];
         pool->free[class] = block->next;
@@ -55,7 +55,7 @@ void c4_tcp_pool_put(c4_tcp_pool *pool, void *data)
 
 void c4_tcp_pool_fini(c4_tcp_pool *pool)
 {
-    for (unsigned class = 0; class < C4_TCP_POOL_CLASSES; class++)
+    for (unsigned class = 0; class < C4_TCP_POOL_CLASSES; class ++)
         while (pool->free[class] != NULL) {
             struct c4_tcp_block *next = pool->free[class]->next;
             free(pool->free[class]);

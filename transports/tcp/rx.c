@@ -240,9 +240,8 @@ static ssize_t read_predicted(c4_tcp_link *link, c4_channel *channel, size_t *wa
     size_t room = xfer->bytes < 65536 ? xfer->bytes : 65536;
     bool reduce = xfer->reduce != NULL;
     void *target = reduce ? (void *)link->module->bounce : xfer->pointer;
-    struct iovec iov[3] = {{rx->stage, C4_TCP_HEADER_BYTES},
-                           {target, room},
-                           {rx->stage + C4_TCP_HEADER_BYTES, C4_TCP_TAIL_BYTES}};
+    struct iovec iov[3] = {
+        {rx->stage, C4_TCP_HEADER_BYTES}, {target, room}, {rx->stage + C4_TCP_HEADER_BYTES, C4_TCP_TAIL_BYTES}};
     int n = room == xfer->bytes ? 3 : 2;
     *wanted = C4_TCP_HEADER_BYTES + room + (n == 3 ? C4_TCP_TAIL_BYTES : 0);
     ssize_t got = readv(link->fd, iov, n);

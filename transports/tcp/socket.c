@@ -113,7 +113,8 @@ static c4_status listen_in_range(c4_tcp_address *address, c4_port_range range, c
     char ip[INET6_ADDRSTRLEN];
     c4_netif_ip_text(address->family, address->ip, ip, sizeof ip);
     return c4_fail_errno(c4_status_from_errno(error == EACCES ? EADDRINUSE : error), error,
-                         "tcp: no port of C4_PORT_RANGE=%u-%u is free on %s (%u tried)", range.lo, range.hi, ip, nports);
+                         "tcp: no port of C4_PORT_RANGE=%u-%u is free on %s (%u tried)", range.lo, range.hi, ip,
+                         nports);
 }
 
 static c4_status listen_anywhere(c4_tcp_address *address, int *fd)

@@ -309,8 +309,8 @@ static void out_detach(c4_tcp_link *link, c4_tcp_out *out)
 {
     void *copy = c4_tcp_pool_get(&link->module->pool, out->bytes);
     if (copy == NULL) {
-        c4_tcp_link_fail(link, c4_fail(C4_ERR_MEMORY, "tcp: cancelling a frame of %u bytes to rank %d", out->bytes,
-                                       link->peer));
+        c4_tcp_link_fail(
+            link, c4_fail(C4_ERR_MEMORY, "tcp: cancelling a frame of %u bytes to rank %d", out->bytes, link->peer));
         return;
     }
     memcpy(copy, out->payload, out->bytes);

@@ -136,7 +136,8 @@ static void test_drop_and_fail(void)
     struct world w;
     c4_xfer xfer;
     uint64_t values[4] = {1, 2, 3, 4}, got = 0;
-    world_open(&w, "C4_HOOK=drop=loop@frame:1#0,fail=loop@frame:3,drop=loop@frame:2#1,trace=shm,slow=tcp:1s,count=loop");
+    world_open(&w,
+               "C4_HOOK=drop=loop@frame:1#0,fail=loop@frame:3,drop=loop@frame:2#1,trace=shm,slow=tcp:1s,count=loop");
     C4TEST_OK(send_value(&w, &xfer, &values[0]));
     C4TEST_OK(send_value(&w, &xfer, &values[1]));
     C4TEST_INT(send_value(&w, &xfer, &values[2]), C4_ERR_LINK);
@@ -183,8 +184,9 @@ static void test_rules(void)
     C4TEST_INT(rules.count, 0);
     C4TEST_OK(c4_hook_rules_parse("", "tcp", 0, &rules));
     C4TEST_OK(c4_hook_rules_parse(NULL, "tcp", 0, &rules));
-    static const char *const bad[] = {"slow=tcp", "close=tcp:1ms", "frob=tcp", "slow", "slow=:1ms", "slow=tcp:1h",
-                                      "close=tcp@frame:0", "close=tcp@frame:x", "close=tcp#", "drop=tcp@frame:3x"};
+    static const char *const bad[] = {"slow=tcp",   "close=tcp:1ms",    "frob=tcp",          "slow",
+                                      "slow=:1ms",  "slow=tcp:1h",      "close=tcp@frame:0", "close=tcp@frame:x",
+                                      "close=tcp#", "drop=tcp@frame:3x"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         C4TEST_INT(c4_hook_rules_parse(bad[i], "tcp", 0, &rules), C4_ERR_OPTION);
         C4TEST_CONTAINS(c4_fail_text(), bad[i]);

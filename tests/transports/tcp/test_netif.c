@@ -56,7 +56,8 @@ static void test_automatic(void)
     const c4_netif *chosen = NULL;
     C4TEST_OK(c4_netif_choose(list, count, &wish, &chosen));
     C4TEST_STRING(chosen->name, "ib0");
-    C4TEST_OK(c4_netif_choose(list, 2, &wish, &chosen)); /* loopback and a bridge: the bridge leaves the host, perhaps */
+    C4TEST_OK(
+        c4_netif_choose(list, 2, &wish, &chosen)); /* loopback and a bridge: the bridge leaves the host, perhaps */
     C4TEST_STRING(chosen->name, "docker0");
 }
 
@@ -134,7 +135,8 @@ static void test_hellos_and_addresses(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(automatic), C4TEST(asked_for), C4TEST(excluded),
-                                        C4TEST(headers),   C4TEST(hellos_and_addresses), C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(automatic), C4TEST(asked_for), C4TEST(excluded), C4TEST(headers), C4TEST(hellos_and_addresses),
+        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
