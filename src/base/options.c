@@ -13,9 +13,8 @@
 
 /* C4_* variables that are not options: they say who this process is, where the files are, or belong to a tool. */
 static const char *const other_variables[] = {
-    "C4_RANK",       "C4_NRANKS",        "C4_LOCAL_RANK", "C4_LOCAL_NRANKS", "C4_NODE_RANK",   "C4_NNODES",
-    "C4_RENDEZVOUS", "C4_RENDEZVOUS_FD", "C4_KEY",        "C4_JOB_ID",       "C4_CONFIG_FILE", "C4_LAUNCHER",
-    "C4_TOPOLOGY",
+    "C4_RANK",          "C4_NRANKS", "C4_LOCAL_RANK", "C4_LOCAL_NRANKS", "C4_NODE_RANK", "C4_NNODES",   "C4_RENDEZVOUS",
+    "C4_RENDEZVOUS_FD", "C4_KEY",    "C4_JOB_ID",     "C4_CONFIG_FILE",  "C4_LAUNCHER",  "C4_TOPOLOGY",
 };
 static const char test_prefix[] = "C4_TEST_";
 
@@ -257,7 +256,8 @@ static c4_status fill_entries(c4_options *options, const c4_option_table *const 
     return C4_OK;
 }
 
-c4_status c4_options_create(const c4_option_table *const *tables, size_t ntables, const char *call, c4_options **options)
+c4_status c4_options_create(const c4_option_table *const *tables, size_t ntables, const char *call,
+                            c4_options **options)
 {
     c4_status status = C4_OK;
     c4_options *made = calloc(1, sizeof *made);

@@ -43,9 +43,11 @@ typedef struct c4_option_table {
 
 typedef struct c4_options c4_options;
 
-/* Resolves all `tables`. `call` is "NAME=value NAME=value" or NULL. Warns once per process about unknown C4_* variables with
- * the nearest known name. C4_ERR_OPTION with an exact text for a value that does not parse. Caller destroys. */
-c4_status c4_options_create(const c4_option_table *const *tables, size_t ntables, const char *call, c4_options **options);
+/* Resolves all `tables`. `call` is "NAME=value NAME=value" or NULL. Warns once per process about unknown C4_*
+ * variables with the nearest known name. C4_ERR_OPTION with an exact text for a value that does not parse. Caller
+ * destroys. */
+c4_status c4_options_create(const c4_option_table *const *tables, size_t ntables, const char *call,
+                            c4_options **options);
 void c4_options_destroy(c4_options *options);
 
 /* Typed getters, for set-up time (a look-up by name, about 100 ns). An unknown name or wrong type is a bug and
@@ -74,7 +76,8 @@ bool c4_parse_ms(const char *text, int64_t *ms);
 /* Levenshtein's distance of names up to 63 characters; longer ones are SIZE_MAX away. For "did you mean". */
 size_t c4_edit_distance(const char *a, const char *b);
 
-/* The one getenv: for launcher variables (C4_RANK, ...) that are not options. NULL when unset. In set-uid programs: NULL. */
+/* The one getenv: for launcher variables (C4_RANK, ...) that are not options. NULL when unset. In set-uid programs:
+ * NULL. */
 const char *c4_env_get(const char *name);
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/status.h"
 
 #define FILE_MAX_BYTES 65536
-#define SYSTEM_FILE "/etc/c4.conf"
+#define SYSTEM_FILE    "/etc/c4.conf"
 
 static char *trim(char *text)
 {

@@ -34,8 +34,8 @@ bool c4_option_value_parse(const c4_option_spec *spec, const char *text, int64_t
 /* The entry with this name or, failing that, this alias; NULL when unknown. *by_alias tells which. */
 c4_option_entry *c4_options_find(const c4_options *options, const char *name, bool *by_alias);
 
-/* Sets a value from one layer; keeps the old value when that came from a stronger one. C4_ERR_OPTION when the value does
- * not parse (a warning only, when it came through an alias: that variable is another library's). */
+/* Sets a value from one layer; keeps the old value when that came from a stronger one. C4_ERR_OPTION when the value
+ * does not parse (a warning only, when it came through an alias: that variable is another library's). */
 c4_status c4_options_set(c4_option_entry *entry, bool by_alias, const char *value, int layer, const char *source);
 
 /* Nearest known name within a third of its length, or NULL. */

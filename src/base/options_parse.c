@@ -32,9 +32,9 @@ static bool parse_scaled(const char *text, const struct unit *units, size_t nuni
 bool c4_parse_bytes(const char *text, uint64_t *bytes)
 {
     static const struct unit units[] = {
-        {"B", 1},           {"K", 1ull << 10}, {"KB", 1ull << 10}, {"KiB", 1ull << 10}, {"M", 1ull << 20},
-        {"MB", 1ull << 20}, {"MiB", 1ull << 20}, {"G", 1ull << 30}, {"GB", 1ull << 30},  {"GiB", 1ull << 30},
-        {"T", 1ull << 40},  {"TB", 1ull << 40}, {"TiB", 1ull << 40},
+        {"B", 1},           {"K", 1ull << 10},   {"KB", 1ull << 10},  {"KiB", 1ull << 10}, {"M", 1ull << 20},
+        {"MB", 1ull << 20}, {"MiB", 1ull << 20}, {"G", 1ull << 30},   {"GB", 1ull << 30},  {"GiB", 1ull << 30},
+        {"T", 1ull << 40},  {"TB", 1ull << 40},  {"TiB", 1ull << 40},
     };
     uint64_t value = 0;
     if (!parse_scaled(text, units, sizeof units / sizeof units[0], &value))

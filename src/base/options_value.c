@@ -68,7 +68,8 @@ static void describe(const c4_option_spec *spec, char *expected, size_t bytes)
         [C4_OPTION_ENUM] = "one of",
     };
     const char *join = spec->type == C4_OPTION_ENUM ? " " : " in ";
-    snprintf(expected, bytes, "%s%s%s", forms[spec->type], spec->choices ? join : "", spec->choices ? spec->choices : "");
+    snprintf(expected, bytes, "%s%s%s", forms[spec->type], spec->choices ? join : "",
+             spec->choices ? spec->choices : "");
 }
 
 bool c4_option_value_parse(const c4_option_spec *spec, const char *text, int64_t *number, char *expected, size_t bytes)

@@ -193,8 +193,8 @@ c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *membe
     c4_control_attachment *made = malloc(sizeof *made + (size_t)nmembers * sizeof *members);
     if (!made)
         return c4_fail(C4_ERR_MEMORY, "control plane of a communicator of %d ranks", nmembers);
-    *made = (c4_control_attachment){.control = control, .comm = comm, .on_fault = on_fault, .context = context,
-                                    .nmembers = nmembers};
+    *made = (c4_control_attachment){
+        .control = control, .comm = comm, .on_fault = on_fault, .context = context, .nmembers = nmembers};
     for (int i = 0; i < nmembers; i++) {
         if (members[i] < 0 || members[i] >= control->nranks) {
             free(made);
@@ -280,9 +280,9 @@ static c4_status watch_fd(c4_control *control, int fd, c4_control_ready_fn ready
         return c4_fail(C4_ERR_MEMORY, "control plane: watches");
     if (!known)
         watch->generation++;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
-                                .data.u64 = c4_event_pack(C4_EVENT_WATCH, watch->generation,
-                                                          (uint32_t)(watch - control->watches))};
+    struct epoll_event event = {
+        .events = EPOLLIN | EPOLLONESHOT,
+        .data.u64 = c4_event_pack(C4_EVENT_WATCH, watch->generation, (uint32_t)(watch - control->watches))};
     watch->ready = ready;
     watch->context = context;
     if (epoll_ctl(control->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0) {
@@ -308,7 +308,6 @@ void c4_control_unwatch_fd(c4_control *control, int fd)
     if (watch) {
         epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
         watch->fd = -1;
-        watch->ready = NULL;
     }
     pthread_mutex_unlock(&control->lock);
 }

@@ -2,8 +2,8 @@
  * bootstrap's connections, rank 0 in its middle.
  *
  * It learns that a rank's process has ended from the end of its connection (rank 0 watches all, all watch rank 0) and
- * from pidfds (ranks on this host: all when they are few, else the neighbours), tells everybody, and carries errors that
- * ranks report. A rank that leaves with c4_control_stop is not a fault.
+ * from pidfds (ranks on this host: all when they are few, else the neighbours), tells everybody, and carries errors
+ * that ranks report. A rank that leaves with c4_control_stop is not a fault.
  *
  * Ranks here are job ranks, those of the bootstrap; a communicator attaches with the list of its members. */
 #ifndef C4_CONTROL_CONTROL_H
@@ -17,9 +17,9 @@ typedef struct c4_control c4_control;
 typedef struct c4_control_attachment c4_control_attachment;
 
 /* A member died (C4_ERR_PEER_DEAD) or reported an error for this communicator (its status). `member` is its index in
- * the communicator. `text` names job rank, pid, host and, where it can be known, signal or exit status; valid during the call.
- * Once per dead member. Runs on the control thread, or inside c4_control_attach for what happened before it; must not
- * block and must not call c4_control_*. */
+ * the communicator. `text` names job rank, pid, host and, where it can be known, signal or exit status; valid during
+ * the call. Once per dead member. Runs on the control thread, or inside c4_control_attach for what happened before
+ * it; must not block and must not call c4_control_*. */
 typedef void (*c4_control_fault_fn)(void *context, c4_status status, int member, const char *text);
 
 /* Collective over the bootstrap's ranks; blocks for one exchange. Takes the bootstrap's connections (also when it
@@ -30,8 +30,8 @@ c4_status c4_control_start(c4_bootstrap *bootstrap, c4_control **control);
  * a child made by fork it only frees: the parent's job goes on. */
 void c4_control_stop(c4_control *control);
 
-/* From now on faults of members[0 .. nmembers-1] (job ranks; copied) are told to `on_fault`; what is known already is told
- * before this returns. `comm` is equal on all members; communicators without a common member may share it. */
+/* From now on faults of members[0 .. nmembers-1] (job ranks; copied) are told to `on_fault`; what is known already is
+ * told before this returns. `comm` is equal on all members; communicators without a common member may share it. */
 c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *members, int nmembers,
                             c4_control_fault_fn on_fault, void *context, c4_control_attachment **attachment);
 /* After it returns, `on_fault` is not running and will not be called. NULL is allowed. */
@@ -42,7 +42,8 @@ void c4_control_detach(c4_control_attachment *attachment);
 void c4_control_report(c4_control_attachment *attachment, c4_status status, const char *text);
 
 /* Calls ready(context) once, on the control thread, when `fd` becomes readable; to be asked again for more (cheap: one
- * system call). The callback must not block nor call c4_control_*. A second call for a waiting fd replaces the first. */
+ * system call). The callback must not block nor call c4_control_*. A second call for a waiting fd replaces the first.
+ * */
 typedef void (*c4_control_ready_fn)(void *context);
 c4_status c4_control_watch_fd(c4_control *control, int fd, c4_control_ready_fn ready, void *context);
 /* Before `fd` is closed. After it returns the callback is not running and will not be called. */

@@ -12,7 +12,7 @@ enum {
     C4_CONTROL_QUEUE_MAX_BYTES = 256 * 1024, /* what may wait for a peer that does not read */
     C4_CONTROL_ALL_WATCHED = 16,             /* ranks on a host up to which each watches all others */
     C4_CONTROL_NEIGHBOURS = 4,               /* else so many on each side */
-    C4_CONTROL_EXIT_GRACE_MS = 50,    /* from the end of a connection to that of the process, for its exit status */
+    C4_CONTROL_EXIT_GRACE_MS = 50,     /* from the end of a connection to that of the process, for its exit status */
     C4_CONTROL_GOODBYE_GRACE_MS = 150, /* from the end of a process to its goodbye, which comes through rank 0 */
     C4_CONTROL_FLUSH_MS = 500,
     C4_CONTROL_KEPT_REPORTS = 16
@@ -23,9 +23,9 @@ typedef enum c4_control_event { C4_EVENT_WAKE, C4_EVENT_LINK, C4_EVENT_PROCESS, 
 
 typedef struct c4_control_peer {
     c4_process process;
-    c4_link link;           /* fd -1: no connection to this rank, or ended */
-    unsigned char *in;      /* payload being received; NULL without connection */
-    unsigned char *queue;   /* bytes to be sent */
+    c4_link link;         /* fd -1: no connection to this rank, or ended */
+    unsigned char *in;    /* payload being received; NULL without connection */
+    unsigned char *queue; /* bytes to be sent */
     size_t queued, capacity;
     int pidfd;              /* -1: not watched */
     bool left, dead, ended; /* said goodbye; told to all; its process is known to have ended */

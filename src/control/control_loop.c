@@ -73,11 +73,8 @@ static void on_watch(c4_control *control, uint32_t index, uint32_t generation)
     if (index >= control->nwatches)
         return;
     c4_control_watch *watch = &control->watches[index];
-    if (watch->fd < 0 || (watch->generation & 0xffffff) != generation || !watch->ready)
-        return; /* an event of a descriptor that is not watched any more */
-    c4_control_ready_fn ready = watch->ready;
-    watch->ready = NULL; /* once */
-    ready(watch->context);
+    if (watch->fd >= 0 && (watch->generation & 0xffffff) == generation) /* else it is not watched any more */
+        watch->ready(watch->context);
 }
 
 static void dispatch(c4_control *control, const struct epoll_event *event)

@@ -23,7 +23,7 @@ typedef struct pidfd_exit_info {
     uint32_t ids[11];
     int32_t exit_code;
 } pidfd_exit_info;
-#define PIDFD_GET_EXIT _IOWR(0xff, 11, pidfd_exit_info)
+#define PIDFD_GET_EXIT  _IOWR(0xff, 11, pidfd_exit_info)
 #define PIDFD_EXIT_MASK (1u << 3)
 
 /* Field 52 of /proc/PID/stat, of a zombie that nobody has waited for yet. */
@@ -118,7 +118,7 @@ void c4_control_watch_processes(c4_control *control)
             continue;
         int distance = abs(position++ - before);
         if (local - distance < distance)
-            distance = local - distance; /* the order is a circle */
+            distance = local - distance;                    /* the order is a circle */
         bool same_process = peer->process.pid == self->pid; /* ranks can be threads of one process */
         if (!same_process && (all || rank == 0 || distance <= C4_CONTROL_NEIGHBOURS))
             watch_process(control, rank);
@@ -140,7 +140,7 @@ void c4_control_on_process_end(c4_control *control, int rank)
     peer->ended = true;
     if (peer->pidfd >= 0)
         epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, peer->pidfd, NULL); /* stays open for its exit status */
-    if (peer->link.fd >= 0) /* a goodbye may be among the last bytes */
+    if (peer->link.fd >= 0)                                             /* a goodbye may be among the last bytes */
         c4_control_on_link_event(control, rank, EPOLLIN);
     bool told = control->rank == 0 || rank == 0; /* nobody else could bring its goodbye */
     if (!peer->left && !peer->dead)

@@ -1,11 +1,11 @@
-/* The bootstrap: before any transport exists, every rank meets rank 0 (the root), proves that it belongs to the job, and
- * exchanges small blobs with all the others. A star: n - 1 connections at the root, one elsewhere; 256 ranks gather in
- * a fraction of a second. c4_control_start takes its connections over for the life of the job.
+/* The bootstrap: before any transport exists, every rank meets rank 0 (the root), proves that it belongs to the job,
+ * and exchanges small blobs with all the others. A star: n - 1 connections at the root, one elsewhere; 256 ranks
+ * gather in a fraction of a second. c4_control_start takes its connections over for the life of the job.
  *
  * Three ways in, chosen by the spec and equal on all ranks:
  *   a key       TCP, mutual proof by key.
  *   no key      only processes of the same user on the same host: an AF_UNIX socket whose both ends ask the kernel who
- *               the other is. Every rank then receives a fresh key, so that data connections are protected all the same.
+ *               the other is. Every rank then receives a fresh key, so that data connections are protected, too.
  *   insecure    no key and C4_INSECURE=1: TCP, anybody who reaches the port. */
 #ifndef C4_RENDEZVOUS_BOOTSTRAP_H
 #define C4_RENDEZVOUS_BOOTSTRAP_H

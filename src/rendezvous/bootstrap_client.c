@@ -26,8 +26,8 @@ static int make_socket(const c4_bootstrap *bootstrap, const c4_net_address *addr
                        socklen_t *bytes)
 {
     bool local = c4_bootstrap_is_local(bootstrap);
-    *bytes = local ? c4_local_name(bootstrap->spec.job_id, address->port, name)
-                   : c4_net_address_to_sockaddr(address, name);
+    *bytes =
+        local ? c4_local_name(bootstrap->spec.job_id, address->port, name) : c4_net_address_to_sockaddr(address, name);
     int fd = socket(name->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
     if (fd >= 0 && !local)
@@ -89,7 +89,8 @@ static c4_status shake(c4_bootstrap *bootstrap, const try_state *attempt, int fd
     if (c4_bootstrap_is_local(bootstrap) && !c4_peer_is_same_user(fd))
         return c4_bootstrap_fail(bootstrap, C4_ERR_AUTH, 0,
                                  "rank %d: the rendezvous of port %u on this host is held by another user; give all "
-                                 "ranks the same C4_KEY_FILE", bootstrap->spec.rank, attempt->address->port);
+                                 "ranks the same C4_KEY_FILE",
+                                 bootstrap->spec.rank, attempt->address->port);
     C4_TRY(c4_handshake_init(&handshake, &identity, true));
     c4_status status = C4_IN_PROGRESS;
     while ((status = c4_handshake_step(&handshake, fd)) == C4_IN_PROGRESS) {
@@ -192,9 +193,11 @@ static c4_status explain(c4_bootstrap *bootstrap, c4_status status, const try_st
                             ? "; this rank has no key and so looks only for a rank 0 without key, of the same user on "
                               "this host: set C4_KEY_FILE on all ranks for anything else"
                             : "";
-    return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rank 0 at %s did not let this rank in within %d ms "
-                                                   "(C4_SETUP_TIMEOUT_MS): %s%s", rank, address,
-                             bootstrap->spec.timeout_ms, attempt->error ? strerror(attempt->error) : "no answer", local);
+    return c4_bootstrap_fail(bootstrap, status, 0,
+                             "rank %d: rank 0 at %s did not let this rank in within %d ms "
+                             "(C4_SETUP_TIMEOUT_MS): %s%s",
+                             rank, address, bootstrap->spec.timeout_ms,
+                             attempt->error ? strerror(attempt->error) : "no answer", local);
 }
 
 c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)
@@ -204,7 +207,7 @@ c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)
     try_state attempt = {.address = &bootstrap->addresses[0]};
     C4_TRY(c4_random_bytes(&rng, sizeof rng));
     if (bootstrap->spec.key)
-        c4_hmac_available(); /* opens libcrypto (5 ms) before the root's time is taken; a failure shows in the handshake */
+        c4_hmac_available(); /* opens libcrypto (5 ms) before it costs the root time; what fails shows in the handshake */
     c4_bootstrap_start_clock(bootstrap, C4_BOOTSTRAP_GRACE_MS);
     for (size_t i = 0;; i++) {
         attempt.address = &bootstrap->addresses[i % bootstrap->spec.naddresses];

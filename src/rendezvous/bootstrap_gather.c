@@ -61,8 +61,10 @@ c4_status c4_bootstrap_rank_left(c4_bootstrap *bootstrap, int rank)
         if (bootstrap->fault.status < 0)
             return status;
     }
-    return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank, "rank %d (pid %u on %s) died or left during set-up", rank,
-                             process->pid, process->host);
+    if (c4_bootstrap_check(bootstrap) == C4_ERR_ABORTED) /* all abort at once, and the others were faster */
+        return c4_bootstrap_fail(bootstrap, C4_ERR_ABORTED, 0, "rank 0: aborted while the job was set up");
+    return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank, "rank %d (pid %u on %s) died or left during set-up",
+                             rank, process->pid, process->host);
 }
 
 void c4_bootstrap_give_up(c4_bootstrap *bootstrap, const char *text)
@@ -93,8 +95,8 @@ static c4_status receive_part(gathering *gather, int rank)
         if (header->value != bootstrap->round || header->bytes != gather->bytes)
             return c4_bootstrap_fail(bootstrap, C4_ERR_MISMATCH, rank,
                                      "rank %d is at set-up exchange %u with %u bytes, rank 0 at %u with %zu; all ranks "
-                                     "must run the same C4 version with the same options", rank, header->value,
-                                     header->bytes, bootstrap->round, gather->bytes);
+                                     "must run the same C4 version with the same options",
+                                     rank, header->value, header->bytes, bootstrap->round, gather->bytes);
         gather->stages[rank] = IN_PART;
     }
     c4_status status = c4_link_receive_payload(link, gather->out + (size_t)rank * gather->bytes);
@@ -141,9 +143,10 @@ static c4_status explain_wait(gathering *gather, c4_status status)
     if (status == C4_ERR_ABORTED)
         return c4_bootstrap_fail(bootstrap, status, 0, "rank 0: aborted while the job was set up");
     c4_rank_list(bootstrap->spec.nranks, is_late, gather, ranks, sizeof ranks);
-    return c4_bootstrap_fail(bootstrap, status, -1, "%s not reached set-up exchange %u after %d ms "
-                                                    "(C4_SETUP_TIMEOUT_MS)", ranks, bootstrap->round,
-                             bootstrap->spec.timeout_ms);
+    return c4_bootstrap_fail(bootstrap, status, -1,
+                             "%s not reached set-up exchange %u after %d ms "
+                             "(C4_SETUP_TIMEOUT_MS)",
+                             ranks, bootstrap->round, bootstrap->spec.timeout_ms);
 }
 
 /* Brings all ranks to the goal. */
@@ -230,9 +233,31 @@ static c4_status exchange_with_root(c4_bootstrap *bootstrap, const void *in, siz
 static c4_status last_words(c4_bootstrap *bootstrap)
 {
     c4_link *link = &bootstrap->links[0];
-    if (c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks) == C4_OK && link->header.kind == C4_CONTROL_FAULT)
+    if (c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks) == C4_OK &&
+        link->header.kind == C4_CONTROL_FAULT)
         return take_fault(bootstrap, link, 0);
     return C4_ERR_LINK;
+}
+
+static c4_status explain_exchange(c4_bootstrap *bootstrap, c4_status status)
+{
+    int rank = bootstrap->spec.rank;
+    if (status == C4_ERR_LINK && c4_bootstrap_check(bootstrap) == C4_ERR_ABORTED)
+        status = C4_ERR_ABORTED; /* all abort at once, and rank 0 was faster */
+    if (status == C4_ERR_LINK)
+        return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, 0, "rank %d: rank 0 died or left during set-up", rank);
+    if (status == C4_ERR_TIMEOUT)
+        c4_bootstrap_fail(bootstrap, status, 0,
+                          "rank %d: rank 0 did not answer set-up exchange %u within %d ms "
+                          "(C4_SETUP_TIMEOUT_MS)",
+                          rank, bootstrap->round, bootstrap->spec.timeout_ms);
+    else if (status == C4_ERR_ABORTED)
+        c4_bootstrap_fail(bootstrap, status, rank, "rank %d: aborted while the job was set up", rank);
+    else
+        c4_bootstrap_fail(bootstrap, status, 0, "rank %d: set-up exchange %u with rank 0 failed", rank,
+                          bootstrap->round);
+    c4_bootstrap_spread_fault(bootstrap); /* so that rank 0 can tell the others why */
+    return status;
 }
 
 static c4_status gather_as_other(c4_bootstrap *bootstrap, const void *in, size_t bytes, void *out)
@@ -242,17 +267,7 @@ static c4_status gather_as_other(c4_bootstrap *bootstrap, const void *in, size_t
         status = last_words(bootstrap);
     if (status >= 0 || bootstrap->fault.status < 0)
         return status;
-    int rank = bootstrap->spec.rank;
-    if (status == C4_ERR_LINK)
-        return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, 0, "rank %d: rank 0 died or left during set-up", rank);
-    if (status == C4_ERR_TIMEOUT)
-        return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rank 0 did not answer set-up exchange %u within %d ms "
-                                                       "(C4_SETUP_TIMEOUT_MS)", rank, bootstrap->round,
-                                 bootstrap->spec.timeout_ms);
-    if (status == C4_ERR_ABORTED)
-        return c4_bootstrap_fail(bootstrap, status, rank, "rank %d: aborted while the job was set up", rank);
-    return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: set-up exchange %u with rank 0 failed", rank,
-                             bootstrap->round);
+    return explain_exchange(bootstrap, status);
 }
 
 c4_status c4_bootstrap_all_gather(c4_bootstrap *bootstrap, const void *in, size_t bytes, void *out)

@@ -19,12 +19,12 @@ struct c4_bootstrap {
     unsigned char key[C4_KEY_BYTES]; /* of the job: given, made by the root or received */
     bool has_key;
     c4_process self;
-    c4_link *links;          /* root: one per rank; else links[0] leads to the root */
-    c4_process *processes;   /* root: who the ranks are */
-    uint32_t round;          /* all-gathers so far */
+    c4_link *links;        /* root: one per rank; else links[0] leads to the root */
+    c4_process *processes; /* root: who the ranks are */
+    uint32_t round;        /* all-gathers so far */
     uint64_t deadline_ns;
-    c4_control_fault fault;  /* status < 0 once failed */
-    int fault_rank;          /* -1: none in particular */
+    c4_control_fault fault; /* status < 0 once failed */
+    int fault_rank;         /* -1: none in particular */
 };
 
 static inline bool c4_bootstrap_is_root(const c4_bootstrap *bootstrap)

@@ -64,8 +64,10 @@ c4_status c4_key_read_file(const char *path, unsigned char key[C4_KEY_BYTES])
         while (got > 0 && strchr("\r\n ", text[got - 1]))
             text[--got] = '\0';
         if (!c4_key_parse(text, key))
-            status = c4_fail(C4_ERR_OPTION, "C4_KEY_FILE %s must hold 64 hexadecimal digits or 32 bytes; make one with: "
-                                            "(umask 077; head -c 32 /dev/urandom > %s)", path, path);
+            status = c4_fail(C4_ERR_OPTION,
+                             "C4_KEY_FILE %s must hold 64 hexadecimal digits or 32 bytes; make one with: "
+                             "(umask 077; head -c 32 /dev/urandom > %s)",
+                             path, path);
     }
     explicit_bzero(text, sizeof text);
     return status;

@@ -8,13 +8,13 @@
 #include "wire/control_message.h"
 
 typedef struct c4_link {
-    int fd;                   /* -1: closed */
+    int fd; /* -1: closed */
     /* receiving */
     size_t got;               /* bytes of the message so far, header included */
     c4_control_header header; /* valid once got >= C4_CONTROL_HEADER_BYTES */
     unsigned char head[C4_CONTROL_HEADER_BYTES];
     /* sending */
-    size_t sent;              /* bytes of the message so far, header included */
+    size_t sent; /* bytes of the message so far, header included */
 } c4_link;
 
 void c4_link_init(c4_link *link, int fd); /* takes the descriptor, which must be non-blocking */

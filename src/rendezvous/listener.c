@@ -14,7 +14,7 @@
 #include "wire/unique_id.h"
 
 /* Every rank of the job may knock before rank 0 looks; the system caps this at net.core.somaxconn. */
-#define BACKLOG 4096
+#define BACKLOG     4096
 #define MAX_WAITING 64
 
 /* Unique ids made here whose communicator has not been created yet. */
@@ -70,8 +70,10 @@ static c4_status describe_failure(int error, const c4_listen_spec *spec, const c
     if (error == EADDRINUSE)
         return c4_fail(C4_ERR_PORTS, "cannot listen on %s: the port is in use", text);
     if (error == EADDRNOTAVAIL)
-        return c4_fail(C4_ERR_INTERFACE, "cannot listen on %s: not an address of this host; rank 0 must run where the "
-                                         "rendezvous address is", text);
+        return c4_fail(C4_ERR_INTERFACE,
+                       "cannot listen on %s: not an address of this host; rank 0 must run where the "
+                       "rendezvous address is",
+                       text);
     if (error == EACCES)
         return c4_fail(C4_ERR_PORTS, "cannot listen on %s: ports below 1024 need a privilege; choose another", text);
     return c4_fail_errno(c4_status_from_errno(error), error, "cannot listen on %s", text);
@@ -153,8 +155,10 @@ c4_status c4_unique_id_listen(const c4_listen_spec *spec, c4_unique_id *id)
     C4_TRY(c4_listener_open(spec, &fd, &fields.addresses[0]));
     if (keep(fields.job_id, fd) < 0) {
         close(fd);
-        return c4_fail(C4_ERR_FILES, "%d unique ids were created in this process and not used; create communicators "
-                                     "from them", MAX_WAITING);
+        return c4_fail(C4_ERR_FILES,
+                       "%d unique ids were created in this process and not used; create communicators "
+                       "from them",
+                       MAX_WAITING);
     }
     c4_unique_id_pack(&fields, id);
     return C4_OK;

@@ -8,7 +8,7 @@
 #include "wire/net_address.h"
 
 typedef struct c4_listen_spec {
-    c4_net_address bind; /* interface; its port is used when port_lo is 0, and 0 then means any free port */
+    c4_net_address bind;       /* interface; its port is used when port_lo is 0, and 0 then means any free port */
     uint16_t port_lo, port_hi; /* C4_PORT_RANGE; 0, 0: none */
 } c4_listen_spec;
 

@@ -13,12 +13,12 @@
 
 #include "wire/handshake.h"
 
-#define C4_CONTROL_VERSION 1u
-#define C4_CONTROL_HEADER_BYTES 16u
-#define C4_CONTROL_BLOB_MAX_BYTES 4096u    /* one rank's part of an all-gather */
+#define C4_CONTROL_VERSION           1u
+#define C4_CONTROL_HEADER_BYTES      16u
+#define C4_CONTROL_BLOB_MAX_BYTES    4096u /* one rank's part of an all-gather */
 #define C4_CONTROL_MESSAGE_MAX_BYTES 512u  /* everything else */
-#define C4_CONTROL_TEXT_MAX_BYTES 384u     /* of an error, without its end */
-#define C4_CONTROL_MAX_RANKS 65536u
+#define C4_CONTROL_TEXT_MAX_BYTES    384u  /* of an error, without its end */
+#define C4_CONTROL_MAX_RANKS         65536u
 
 typedef enum c4_control_kind {
     C4_CONTROL_JOIN = 1,    /* client: c4_process; value: nranks */
@@ -49,7 +49,7 @@ c4_status c4_control_header_unpack(const unsigned char in[C4_CONTROL_HEADER_BYTE
 /* ---- payloads ---- */
 
 /* Which process a rank is. Two ranks can watch one another by pid when boot_id and pid_namespace are equal. */
-#define C4_PROCESS_BYTES 112u
+#define C4_PROCESS_BYTES   112u
 #define C4_HOST_NAME_BYTES 64u
 typedef struct c4_process {
     uint32_t pid;

@@ -146,8 +146,12 @@ static refusal compare_hello(const c4_handshake *h, const unsigned char *theirs)
     static const struct {
         unsigned char at, bytes, why;
     } equal[] = {
-        {JOB_AT, 8, BAD_JOB},     {ROLE_AT, 1, BAD_ROLE},     {TRANSPORT_AT, 8, BAD_TRANSPORT},
-        {KEYED_AT, 1, BAD_KEYED}, {NRANKS_AT, 4, BAD_NRANKS}, {EPOCH_AT, 2, BAD_EPOCH},
+        {JOB_AT, 8, BAD_JOB},
+        {ROLE_AT, 1, BAD_ROLE},
+        {TRANSPORT_AT, 8, BAD_TRANSPORT},
+        {KEYED_AT, 1, BAD_KEYED},
+        {NRANKS_AT, 4, BAD_NRANKS},
+        {EPOCH_AT, 2, BAD_EPOCH},
         {SERVER_AT, 4, BAD_SERVER_RANK},
     };
     for (size_t i = 0; i < sizeof equal / sizeof equal[0]; i++)
@@ -248,8 +252,8 @@ c4_status c4_handshake_init(c4_handshake *handshake, const c4_handshake_identity
 {
     memset(handshake, 0, sizeof *handshake);
     if (identity->rank >= identity->nranks || strlen(identity->transport) > C4_HANDSHAKE_TRANSPORT_BYTES)
-        return c4_fail(C4_ERR_INTERNAL, "handshake of rank %u of %u for transport %s", identity->rank,
-                       identity->nranks, identity->transport);
+        return c4_fail(C4_ERR_INTERNAL, "handshake of rank %u of %u for transport %s", identity->rank, identity->nranks,
+                       identity->transport);
     handshake->self = *identity;
     handshake->client = client;
     handshake->status = C4_IN_PROGRESS;

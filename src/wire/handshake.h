@@ -32,26 +32,26 @@
 
 #include "wire/hmac.h"
 
-#define C4_HANDSHAKE_VERSION 1u
-#define C4_HANDSHAKE_MESSAGE_BYTES 112u
-#define C4_HANDSHAKE_NONCE_BYTES 32u
-#define C4_KEY_BYTES 32u
-#define C4_HANDSHAKE_ANY_RANK UINT32_MAX
+#define C4_HANDSHAKE_VERSION         1u
+#define C4_HANDSHAKE_MESSAGE_BYTES   112u
+#define C4_HANDSHAKE_NONCE_BYTES     32u
+#define C4_KEY_BYTES                 32u
+#define C4_HANDSHAKE_ANY_RANK        UINT32_MAX
 #define C4_HANDSHAKE_TRANSPORT_BYTES 8u
 
 typedef enum c4_handshake_role { C4_HANDSHAKE_CONTROL = 1, C4_HANDSHAKE_DATA = 2 } c4_handshake_role;
 
 /* What this side is and whom it expects. Copied, but for the key, which must outlive the handshake. */
 typedef struct c4_handshake_identity {
-    const unsigned char *key;  /* C4_KEY_BYTES; NULL: open */
+    const unsigned char *key; /* C4_KEY_BYTES; NULL: open */
     uint64_t job_id;
-    uint32_t rank;             /* of this process */
-    uint32_t peer_rank;        /* client: of the server; server: expected client or C4_HANDSHAKE_ANY_RANK */
-    uint32_t nranks;           /* of the job; both must agree; ranks are below it */
-    uint32_t stream;           /* client: a number of its choice, such as the socket's index; server: ignored */
-    uint16_t epoch;            /* membership epoch; both must agree */
-    c4_handshake_role role;    /* both must agree */
-    const char *transport;     /* up to 8 bytes, "tcp"; both must agree */
+    uint32_t rank;          /* of this process */
+    uint32_t peer_rank;     /* client: of the server; server: expected client or C4_HANDSHAKE_ANY_RANK */
+    uint32_t nranks;        /* of the job; both must agree; ranks are below it */
+    uint32_t stream;        /* client: a number of its choice, such as the socket's index; server: ignored */
+    uint16_t epoch;         /* membership epoch; both must agree */
+    c4_handshake_role role; /* both must agree */
+    const char *transport;  /* up to 8 bytes, "tcp"; both must agree */
 } c4_handshake_identity;
 
 typedef struct c4_handshake {

@@ -66,8 +66,8 @@ c4_status c4_hmac_sha256(const void *key, size_t key_bytes, const struct iovec *
         used += parts[i].iov_len;
     }
     if (!ready(reason, sizeof reason))
-        return c4_fail(C4_ERR_UNSUPPORTED,
-                       "a job with a key needs OpenSSL's libcrypto (Debian package libssl3): %s", reason);
+        return c4_fail(C4_ERR_UNSUPPORTED, "a job with a key needs OpenSSL's libcrypto (Debian package libssl3): %s",
+                       reason);
     unsigned char tag[64];
     unsigned int tag_bytes = 0;
     if (!crypto.hmac(crypto.sha256(), key, (int)key_bytes, input, used, tag, &tag_bytes) || tag_bytes != C4_HMAC_BYTES)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <sys/uio.h>
 
-#define C4_HMAC_BYTES 32u
+#define C4_HMAC_BYTES           32u
 #define C4_HMAC_MAX_INPUT_BYTES 512u
 
 /* Can tags be made on this machine? Opens the library; logs nothing. */

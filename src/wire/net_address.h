@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define C4_NET_ADDRESS_BYTES 20u
+#define C4_NET_ADDRESS_BYTES      20u
 #define C4_NET_ADDRESS_TEXT_BYTES 64u
 
 typedef struct c4_net_address {

@@ -65,11 +65,19 @@ static void test_parse_bytes(void)
     static const struct {
         const char *text;
         uint64_t value;
-    } good[] = {{"0", 0},           {"4096", 4096},       {"64K", 65536},       {"64k", 65536},
-                {"2M", 2097152},    {"1G", 1073741824},   {"3KiB", 3072},       {"7b", 7},
-                {"1T", 1ull << 40}, {"18446744073709551615", UINT64_MAX}, {"16777215T", 16777215ull << 40}};
-    static const char *const bad[] = {"",   "K",  "-1", "+1", " 1", "1 ", "1.5K", "1KK", "0x10", "18446744073709551616",
-                                      "16777216T", "1e3", NULL};
+    } good[] = {{"0", 0},
+                {"4096", 4096},
+                {"64K", 65536},
+                {"64k", 65536},
+                {"2M", 2097152},
+                {"1G", 1073741824},
+                {"3KiB", 3072},
+                {"7b", 7},
+                {"1T", 1ull << 40},
+                {"18446744073709551615", UINT64_MAX},
+                {"16777215T", 16777215ull << 40}};
+    static const char *const bad[] = {
+        "", "K", "-1", "+1", " 1", "1 ", "1.5K", "1KK", "0x10", "18446744073709551616", "16777216T", "1e3", NULL};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         uint64_t value = 99;
         CU_ASSERT(c4_parse_bytes(good[i].text, &value));
@@ -293,7 +301,8 @@ static void test_base_table(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(parse_bytes), C4TEST(parse_others), C4TEST(defaults),   C4TEST(precedence), C4TEST(alias),      C4TEST(bad_values),
-        C4TEST(unknown_variables), C4TEST(agree_hash), C4TEST(secret), C4TEST(base_table), C4TEST_END};
+        C4TEST(parse_bytes), C4TEST(parse_others),      C4TEST(defaults),   C4TEST(precedence), C4TEST(alias),
+        C4TEST(bad_values),  C4TEST(unknown_variables), C4TEST(agree_hash), C4TEST(secret),     C4TEST(base_table),
+        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -58,8 +58,13 @@ static c4_control *start(const test_rig *rig, int rank)
     c4_control *control = NULL;
     if (rank != 0)
         close(rig->listen_fd);
-    c4_bootstrap_spec spec = {.rank = rank, .nranks = rig->nranks, .job_id = 1, .key = key, .addresses = &rig->address,
-                              .naddresses = 1, .listen_fd = rank ? -1 : rig->listen_fd,
+    c4_bootstrap_spec spec = {.rank = rank,
+                              .nranks = rig->nranks,
+                              .job_id = 1,
+                              .key = key,
+                              .addresses = &rig->address,
+                              .naddresses = 1,
+                              .listen_fd = rank ? -1 : rig->listen_fd,
                               .timeout_ms = c4test_seconds(15) * 1000};
     C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
     C4TEST_OK_FATAL(c4_control_start(bootstrap, &control));
@@ -224,7 +229,8 @@ static void victim_rank(int rank, void *arg)
     await_news(&news, 1);
     double late_ms = (double)(news.last_ns - atomic_load(&rig->shared->fault_ns)) / 1e6;
     if (late_ms > 1000.0 * c4test_seconds(1) || rank == (rig->victim ? 0 : 1))
-        printf("rank %d of %d heard of rank %d after %.1f ms: %s\n", rank, rig->nranks, rig->victim, late_ms, news.texts[0]);
+        printf("rank %d of %d heard of rank %d after %.1f ms: %s\n", rank, rig->nranks, rig->victim, late_ms,
+               news.texts[0]);
     CU_ASSERT(late_ms < 1000.0 * c4test_seconds(1));
     C4TEST_INT(news.members[0], rig->victim);
     C4TEST_INT(news.statuses[0], C4_ERR_PEER_DEAD);
@@ -275,6 +281,54 @@ static void test_how_it_died(void)
         run(&rig, victim_rank, 15, statuses);
         CU_ASSERT_NOT_EQUAL(statuses[2], 0);
     }
+}
+
+/* Rank 0 is stopped: those on the victim's host see it themselves. When rank 0 goes on, nobody is told twice. */
+static void stopped_root_rank(int rank, void *arg)
+{
+    test_rig *rig = arg;
+    news_log news;
+    news_init(&news);
+    c4_control *control = start(rig, rank);
+    c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
+    meet(&rig->shared->ready, rig->nranks);
+    if (rank == 0)
+        raise(SIGSTOP);
+    while (!atomic_load(&rig->shared->go))
+        poll(NULL, 0, 1);
+    if (rank == rig->victim)
+        raise(SIGKILL);
+    await_news(&news, 1);
+    if (rank != 0)
+        CU_ASSERT(news.last_ns - atomic_load(&rig->shared->fault_ns) < 1000000000u * (unsigned)c4test_seconds(1));
+    if (atomic_fetch_add(&rig->shared->reports, 1) + 1 == rig->nranks - 2) /* all but rank 0 and the victim */
+        kill((pid_t)c4_control_process(control, 0)->pid, SIGCONT);
+    meet(&rig->shared->done, rig->nranks - 1);
+    c4_control_report(attachment, C4_ERR_ABORTED, "behind everything that was sent before");
+    await_news(&news, rig->nranks - 1); /* the death once, and what the others report */
+    int deaths = 0;
+    for (int i = 0; i < news.count; i++)
+        deaths += news.statuses[i] == C4_ERR_PEER_DEAD;
+    C4TEST_INT(deaths, 1);
+    C4TEST_INT(news.count, rig->nranks - 1);
+    meet(&rig->shared->done, 2 * (rig->nranks - 1));
+    c4_control_detach(attachment);
+    c4_control_stop(control);
+}
+
+static void test_stopped_root(void)
+{
+    int statuses[4];
+    test_rig rig = make_rig(4, 2);
+    c4test_team *team = c4test_team_start(rig.nranks, stopped_root_rank, &rig);
+    close(rig.listen_fd);
+    siginfo_t info;
+    CU_ASSERT_EQUAL(waitid(P_PID, (id_t)c4test_team_pid(team, 0), &info, WSTOPPED), 0);
+    atomic_store(&rig.shared->fault_ns, c4_now_ns());
+    atomic_store(&rig.shared->go, 1);
+    c4test_team_wait(team, 15, statuses);
+    for (int rank = 0; rank < 4; rank++)
+        CU_ASSERT(rank == 2 ? WIFSIGNALED(statuses[rank]) : statuses[rank] == 0);
 }
 
 /* Several at once, rank 0 among them. */
@@ -446,11 +500,15 @@ static void test_fork(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST_DEADLINE(clean_end, 40), C4TEST_DEADLINE(early_leaver, 40),
-        C4TEST_DEADLINE(killed, 90),    C4TEST_DEADLINE(how_it_died, 40),
-        C4TEST(massacre),               C4TEST(report),
-        C4TEST(watch_fd),               C4TEST(fork),
-        C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(clean_end, 40),
+                                        C4TEST_DEADLINE(early_leaver, 40),
+                                        C4TEST_DEADLINE(killed, 90),
+                                        C4TEST_DEADLINE(how_it_died, 40),
+                                        C4TEST(stopped_root),
+                                        C4TEST(massacre),
+                                        C4TEST(report),
+                                        C4TEST(watch_fd),
+                                        C4TEST(fork),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -1,5 +1,5 @@
-/* Bytes from a stranger into both ends of the handshake, in pieces whose sizes the input chooses. Byte 0: bit 0 which end,
- * bit 1 with a key; byte 1: size of the pieces. Without the key nothing may end in C4_OK. */
+/* Bytes from a stranger into both ends of the handshake, in pieces whose sizes the input chooses. Byte 0: bit 0 which
+ * end, bit 1 with a key; byte 1: size of the pieces. Without the key nothing may end in C4_OK. */
 #include <stdlib.h>
 
 #include "wire/handshake.h"

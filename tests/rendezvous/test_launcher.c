@@ -94,7 +94,8 @@ static void test_good(void)
 
 static void test_bad(void)
 {
-    refuse("C4_RANK", NULL, C4_ERR_OPTION, "no launcher found (C4_RANK is not set): start the program with `c4run -n N");
+    refuse("C4_RANK", NULL, C4_ERR_OPTION,
+           "no launcher found (C4_RANK is not set): start the program with `c4run -n N");
     set_all();
     refuse("C4_NRANKS", NULL, C4_ERR_OPTION, "C4_NRANKS is not set: start the program with");
     refuse("C4_NRANKS", "0", C4_ERR_OPTION, "C4_NRANKS=0: expected a whole number in 1..65536");

@@ -82,12 +82,20 @@ static void test_hmac(void)
     memset(key1, 0x0b, sizeof key1);
     struct iovec one[] = {{(void *)"Hi ", 3}, {NULL, 0}, {(void *)"There", 5}};
     C4TEST_OK_FATAL(c4_hmac_sha256(key1, sizeof key1, one, 3, out));
-    CU_ASSERT_EQUAL(memcmp(out, "\xb0\x34\x4c\x61\xd8\xdb\x38\x53\x5c\xa8\xaf\xce\xaf\x0b\xf1\x2b\x88\x1d\xc2\x00\xc9\x83\x3d\xa7"
-                                "\x26\xe9\x37\x6c\x2e\x32\xcf\xf7", 32), 0);
+    CU_ASSERT_EQUAL(
+        memcmp(out,
+               "\xb0\x34\x4c\x61\xd8\xdb\x38\x53\x5c\xa8\xaf\xce\xaf\x0b\xf1\x2b\x88\x1d\xc2\x00\xc9\x83\x3d\xa7"
+               "\x26\xe9\x37\x6c\x2e\x32\xcf\xf7",
+               32),
+        0);
     struct iovec two[] = {{(void *)"what do ya want for nothing?", 28}};
     C4TEST_OK_FATAL(c4_hmac_sha256("Jefe", 4, two, 1, out));
-    CU_ASSERT_EQUAL(memcmp(out, "\x5b\xdc\xc1\x46\xbf\x60\x75\x4e\x6a\x04\x24\x26\x08\x95\x75\xc7\x5a\x00\x3f\x08\x9d\x27\x39\x83"
-                                "\x9d\xec\x58\xb9\x64\xec\x38\x43", 32), 0);
+    CU_ASSERT_EQUAL(
+        memcmp(out,
+               "\x5b\xdc\xc1\x46\xbf\x60\x75\x4e\x6a\x04\x24\x26\x08\x95\x75\xc7\x5a\x00\x3f\x08\x9d\x27\x39\x83"
+               "\x9d\xec\x58\xb9\x64\xec\x38\x43",
+               32),
+        0);
     unsigned char big[C4_HMAC_MAX_INPUT_BYTES] = {0};
     struct iovec three[] = {{big, sizeof big}, {big, 1}};
     C4TEST_INT(c4_hmac_sha256("k", 1, three, 2, out), C4_ERR_COUNT);
@@ -237,7 +245,7 @@ static void test_replay(void)
     size_t consumed = 0;
     const unsigned char *message = good.bytes;
     C4TEST_OK_FATAL(c4_handshake_init(&server, &b, false));
-    C4TEST_INT(c4_handshake_input(&server, message, 112, &consumed), C4_IN_PROGRESS);   /* the old hello ... */
+    C4TEST_INT(c4_handshake_input(&server, message, 112, &consumed), C4_IN_PROGRESS);    /* the old hello ... */
     C4TEST_INT(c4_handshake_input(&server, message + 224, 112, &consumed), C4_ERR_AUTH); /* ... and the old proof */
     C4TEST_OK_FATAL(c4_handshake_init(&client, &a, true));
     C4TEST_INT(c4_handshake_input(&client, message + 112, 112, &consumed), C4_ERR_AUTH);
@@ -303,8 +311,8 @@ static void test_garbage(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(hmac),      C4TEST(good),   C4TEST(leftover),   C4TEST(differences),
-                                        C4TEST(version),   C4TEST(every_bit), C4TEST(replay), C4TEST(reflection),
-                                        C4TEST(garbage),   C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(hmac),    C4TEST(good),      C4TEST(leftover), C4TEST(differences),
+                                        C4TEST(version), C4TEST(every_bit), C4TEST(replay),   C4TEST(reflection),
+                                        C4TEST(garbage), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -12,9 +12,10 @@
 static void test_address_text(void)
 {
     static const char *const good[] = {"127.0.0.1:4711", "0.0.0.0:0", "[::1]:65535", "[2001:db8::1]:80"};
-    static const char *const bad[] = {"",           ":",          "1.2.3.4",      "1.2.3.4:",   "1.2.3.4:65536", "1.2.3:80",
-                                      "host:80",    "[::1]",      "::1:80",       "[::1:80",    "[]:80",         "[1.2.3.4]:80",
-                                      "1.2.3.4:-1", "1.2.3.4:8x", "1.2.3.4.5:80", "[::g]:80",   "300.0.0.1:1"};
+    static const char *const bad[] = {
+        "",           ":",          "1.2.3.4",      "1.2.3.4:", "1.2.3.4:65536", "1.2.3:80",
+        "host:80",    "[::1]",      "::1:80",       "[::1:80",  "[]:80",         "[1.2.3.4]:80",
+        "1.2.3.4:-1", "1.2.3.4:8x", "1.2.3.4.5:80", "[::g]:80", "300.0.0.1:1"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         c4_net_address address;
         c4_net_address again;
@@ -150,8 +151,12 @@ static void test_header(void)
 
 static void test_process(void)
 {
-    c4_process process = {.pid = 42, .uid = 1000, .start_ticks = 1234567890123, .pid_namespace = 4026531836,
-                          .boot_id = {1, 2, 3}, .host = "node-7"};
+    c4_process process = {.pid = 42,
+                          .uid = 1000,
+                          .start_ticks = 1234567890123,
+                          .pid_namespace = 4026531836,
+                          .boot_id = {1, 2, 3},
+                          .host = "node-7"};
     c4_process again;
     unsigned char packed[C4_PROCESS_BYTES + 1];
     c4_process_pack(&process, packed);
