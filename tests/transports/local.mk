@@ -6,6 +6,23 @@ tests_transports_hook_test_hook_conformance_LDADD = tests/conformance/libconform
 check_PROGRAMS += tests/transports/loop/test_loop_conformance
 tests_transports_loop_test_loop_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
 
+check_PROGRAMS += tests/transports/shm/test_shm_conformance
+tests_transports_shm_test_shm_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
+check_PROGRAMS += tests/transports/shm/test_shm_rings
+tests_transports_shm_test_shm_rings_SOURCES = \
+    tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_rings.c
+check_PROGRAMS += tests/transports/shm/test_shm_memory
+tests_transports_shm_test_shm_memory_SOURCES = \
+    tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_memory.c
+check_PROGRAMS += tests/transports/shm/test_shm_module
+tests_transports_shm_test_shm_module_SOURCES = \
+    tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_module.c
+
+# Not a test: `make tests/transports/shm/bench_shm`, then run it on an idle machine with two cores.
+EXTRA_PROGRAMS += tests/transports/shm/bench_shm
+tests_transports_shm_bench_shm_SOURCES = \
+    tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/bench_shm.c
+
 check_PROGRAMS += tests/transports/tcp/test_netif
 check_PROGRAMS += tests/transports/tcp/test_tcp
 tests_transports_tcp_test_tcp_SOURCES = tests/transports/tcp/test_tcp.c tests/transports/tcp/pair.h

@@ -251,9 +251,22 @@ static c4_status channel_open(c4_module *module, const c4_channel_spec *spec, c4
     return c4_shm_channel_open(module, spec, channel);
 }
 
-/* "no_memory=1": rings cannot be allocated; "no_memory=0": they can again. */
+/* As if the flag's latency had been measured. */
+static void inject_distance(c4_module *module, bool far)
+{
+    for (int i = 0; i < module->npeers; i++)
+        if (module->peers[i])
+            module->peers[i]->distance.far = far;
+}
+
+/* "no_memory=1": rings cannot be allocated; "no_memory=0": they can again. "distance=near", "distance=far": until the
+ * next measurement. */
 static c4_status shm_inject(c4_module *module, const char *fault)
 {
+    if (strcmp(fault, "distance=near") == 0 || strcmp(fault, "distance=far") == 0) {
+        inject_distance(module, strcmp(fault, "distance=far") == 0);
+        return C4_OK;
+    }
     if (strcmp(fault, "no_memory=1") == 0 || strcmp(fault, "no_memory=0") == 0) {
         module->fail_alloc = fault[sizeof "no_memory=" - 1] == '1';
         return C4_OK;

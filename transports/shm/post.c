@@ -87,13 +87,9 @@ static c4_status recv_try(c4_channel *channel, c4_xfer *xfer)
     if (status != C4_OK)
         return status;
     xfer->frame = window.frame;
-    if (window.bytes != xfer->bytes) {
-        if (!channel->error)
-            channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: a frame of %zu bytes from rank %d where %zu were expected "
-                                     "(channel %u:%u)", window.bytes, channel->spec.writer, xfer->bytes,
-                                     channel->spec.comm, channel->spec.tag);
-        return channel->error;
-    }
+    if (window.bytes != xfer->bytes) /* this xfer's error, not the channel's: the frame stays for another receive */
+        return c4_fail(C4_ERR_PROTOCOL, "shm: a frame of %zu bytes from rank %d where %zu were expected (channel %u:%u)",
+                       window.bytes, channel->spec.writer, xfer->bytes, channel->spec.comm, channel->spec.tag);
     if (xfer->reduce)
         xfer->reduce->reduce(xfer->pointer, xfer->operand, window.pointer, xfer->bytes / xfer->reduce->element_bytes, 0);
     else if (xfer->bytes)
@@ -102,32 +98,36 @@ static c4_status recv_try(c4_channel *channel, c4_xfer *xfer)
     return C4_OK;
 }
 
-c4_status c4_shm_send(c4_channel *channel, c4_xfer *xfer)
+static c4_status over_max(const c4_channel *channel, c4_xfer *xfer)
 {
-    c4_status status = channel->sends.first ? C4_IN_PROGRESS : send_try(channel, xfer);
+    xfer->state = c4_fail(C4_ERR_COUNT, "shm: a frame of %zu bytes on a channel that takes %zu (a quarter of its ring)",
+                          xfer->bytes, channel->max_frame_bytes);
+    return (c4_status)xfer->state;
+}
+
+static c4_status post(c4_channel *channel, c4_shm_queue *queue, c4_xfer *xfer,
+                      c4_status (*attempt)(c4_channel *, c4_xfer *))
+{
+    if (__builtin_expect(xfer->bytes > channel->max_frame_bytes, 0))
+        return over_max(channel, xfer);
+    xfer->handed_over = 0;
+    c4_status status = queue->first ? C4_IN_PROGRESS : attempt(channel, xfer);
     xfer->state = status;
     if (status != C4_IN_PROGRESS)
         return status;
-    if (xfer->bytes > channel->max_frame_bytes) {
-        xfer->state = c4_fail(C4_ERR_COUNT, "shm: a frame of %zu bytes on a channel that takes %zu", xfer->bytes,
-                              channel->max_frame_bytes);
-        return (c4_status)xfer->state;
-    }
-    xfer->handed_over = 0;
-    queue_push(&channel->sends, xfer);
+    queue_push(queue, xfer);
     pending_add(channel);
     return C4_IN_PROGRESS;
 }
 
+c4_status c4_shm_send(c4_channel *channel, c4_xfer *xfer)
+{
+    return post(channel, &channel->sends, xfer, send_try);
+}
+
 c4_status c4_shm_recv(c4_channel *channel, c4_xfer *xfer)
 {
-    c4_status status = channel->receives.first ? C4_IN_PROGRESS : recv_try(channel, xfer);
-    xfer->state = status;
-    if (status != C4_IN_PROGRESS)
-        return status;
-    queue_push(&channel->receives, xfer);
-    pending_add(channel);
-    return C4_IN_PROGRESS;
+    return post(channel, &channel->receives, xfer, recv_try);
 }
 
 void c4_shm_cancel(c4_channel *channel, c4_xfer *xfer)
@@ -137,7 +137,8 @@ void c4_shm_cancel(c4_channel *channel, c4_xfer *xfer)
     pending_remove(channel);
 }
 
-/* C4_OK: something moved. An error leaves the failed xfer out of the queue, with the error as its state. */
+/* C4_OK: something moved. A failed xfer leaves the queue with the error as its state; only an error of the channel
+ * itself is returned. */
 static c4_status queue_move(c4_channel *channel, c4_shm_queue *queue, c4_status (*attempt)(c4_channel *, c4_xfer *))
 {
     bool moved = false;
@@ -149,7 +150,7 @@ static c4_status queue_move(c4_channel *channel, c4_shm_queue *queue, c4_status 
         queue_pop(queue);
         xfer->state = status;
         moved = true;
-        C4_TRY(status);
+        C4_TRY(channel->error);
     }
     return moved ? C4_OK : C4_IN_PROGRESS;
 }

@@ -28,6 +28,7 @@ typedef struct region {
 } region;
 
 typedef struct region_table {
+    struct region_table *outgrown; /* a look-up may still be in it */
     size_t capacity;
     region entries[];
 } region_table;
@@ -103,6 +104,7 @@ static c4_status table_grow(void)
     if (!larger)
         return c4_fail(C4_ERR_MEMORY, "shm: the table of mappable memory");
     larger->capacity = capacity;
+    larger->outgrown = table;
     if (table)
         memcpy(larger->entries, table->entries, count * sizeof(region));
     change_begin();

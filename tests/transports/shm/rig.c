@@ -58,7 +58,7 @@ void rig_barrier(rig_board *board, int nranks)
             sched_yield();
 }
 
-c4_status rig_open(rig_rank *rig, rig_board *board, int rank, int nranks, const rig_options *options)
+c4_status rig_create(rig_rank *rig, rig_board *board, int rank, int nranks, const rig_options *options)
 {
     memset(rig, 0, sizeof *rig);
     rig->options = options ? *options : rig_defaults();
@@ -77,15 +77,28 @@ c4_status rig_open(rig_rank *rig, rig_board *board, int rank, int nranks, const 
     if (status < 0)
         return status;
     board->address_bytes[rank] = C4_ADDRESS_MAX_BYTES;
-    status = c4_shm_ops.address(rig->module, board->address[rank], &board->address_bytes[rank]);
-    rig_barrier(board, nranks);
-    for (int peer = 0; peer < nranks && status >= 0; peer++) {
+    return c4_shm_ops.address(rig->module, board->address[rank], &board->address_bytes[rank]);
+}
+
+c4_status rig_connect(rig_rank *rig)
+{
+    c4_status status = C4_OK;
+    for (int peer = 0; peer < rig->host.nranks && status >= 0; peer++) {
         char reason[256] = "";
-        status = c4_shm_ops.add_peer(rig->module, peer, board->address[peer], board->address_bytes[peer], reason,
-                                     sizeof reason);
+        status = c4_shm_ops.add_peer(rig->module, peer, rig->board->address[peer], rig->board->address_bytes[peer],
+                                     reason, sizeof reason);
         if (status < 0)
-            fprintf(stderr, "rank %d cannot reach %d: %s\n", rank, peer, reason);
+            fprintf(stderr, "rank %d cannot reach %d: %s\n", rig->host.rank, peer, reason);
     }
+    return status;
+}
+
+c4_status rig_open(rig_rank *rig, rig_board *board, int rank, int nranks, const rig_options *options)
+{
+    c4_status status = rig_create(rig, board, rank, nranks, options);
+    rig_barrier(board, nranks);
+    if (status >= 0)
+        status = rig_connect(rig);
     rig_barrier(board, nranks);
     return status;
 }

@@ -30,6 +30,9 @@ typedef struct rig_rank {
 rig_options rig_defaults(void);
 /* Opens a module for `rank` and, behind a barrier, adds all peers. NULL options: defaults. */
 c4_status rig_open(rig_rank *rig, rig_board *board, int rank, int nranks, const rig_options *options);
+/* The two halves of rig_open, for several ranks in one process. */
+c4_status rig_create(rig_rank *rig, rig_board *board, int rank, int nranks, const rig_options *options);
+c4_status rig_connect(rig_rank *rig);
 /* Behind a barrier, so that nobody loses a peer that it still uses. */
 void rig_close(rig_rank *rig);
 void rig_barrier(rig_board *board, int nranks);

@@ -1,0 +1,428 @@
+/* Modules: addresses, limits, sleep, death. */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/c4test.h"
+#include "tests/transports/shm/rig.h"
+#include "transports/shm/module.h"
+
+static const c4_transport_ops *const ops = &c4_shm_ops;
+
+static c4_status send_one(c4_channel *channel, void *data, size_t bytes)
+{
+    c4_xfer xfer = {.pointer = data, .bytes = bytes};
+    return ops->send(channel, &xfer);
+}
+
+static int named_segments(void)
+{
+    int count = 0;
+    DIR *directory = opendir("/dev/shm");
+    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;)
+        count += strncmp(entry->d_name, "c4-shm-", 7) == 0;
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+/* ---- addresses ---- */
+
+static void test_addresses(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[2];
+    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
+    C4TEST_OK_FATAL(rig_create(&rig[1], board, 1, 2, NULL));
+    c4_shm_address good;
+    memcpy(&good, board->address[1], sizeof good);
+    struct {
+        c4_shm_address address;
+        const char *reason;
+    } bad[] = {{good, "another version"}, {good, "another host"},  {good, "pid namespace"},
+               {good, "cannot open"},     {good, "does not hold"}, {good, "C4_SHM_BACKEND"}};
+    bad[0].address.magic ^= 1;
+    bad[1].address.boot_id[3] ^= 1;
+    bad[2].address.pid_namespace ^= 1;
+    bad[3].address.fd = 9999;
+    bad[4].address.nonce[1] ^= 1;
+    bad[5].address.backend = C4_SHM_BACKEND_FILE;
+    char reason[256];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        C4TEST_INT(ops->add_peer(rig[0].module, 1, &bad[i].address, sizeof good, reason, sizeof reason),
+                   C4_ERR_UNREACHABLE);
+        C4TEST_CONTAINS(reason, bad[i].reason);
+    }
+    C4TEST_INT(ops->add_peer(rig[0].module, 1, &good, sizeof good - 1, reason, sizeof reason), C4_ERR_UNREACHABLE);
+    C4TEST_INT(ops->add_peer(rig[0].module, 2, &good, sizeof good, reason, sizeof reason), C4_ERR_ROOT);
+    C4TEST_OK(ops->add_peer(rig[0].module, 1, &good, sizeof good, reason, sizeof reason));
+    C4TEST_OK(ops->add_peer(rig[0].module, 1, &good, sizeof good, reason, sizeof reason));
+    size_t bytes = sizeof good - 1;
+    char small[sizeof good];
+    C4TEST_INT(ops->address(rig[0].module, small, &bytes), C4_ERR_ARGUMENT);
+    ops->close(rig[0].module);
+    ops->close(rig[1].module);
+}
+
+/* The process that an address names has gone: an error that says so, from the first use on. */
+static void test_dead_peer(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[2];
+    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
+    pid_t child = fork();
+    if (child == 0) {
+        rig_rank other;
+        _exit(rig_create(&other, board, 1, 2, NULL) < 0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    C4TEST_INT_FATAL(status, 0);
+    char reason[256] = "";
+    C4TEST_INT(ops->add_peer(rig[0].module, 1, board->address[1], board->address_bytes[1], reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "cannot open");
+
+    C4TEST_OK_FATAL(rig_create(&rig[1], board, 1, 2, NULL));
+    C4TEST_OK_FATAL(rig_connect(&rig[0])); /* reachable now, gone before the first frame */
+    ops->close(rig[1].module);
+    c4_channel *out = rig_channel(&rig[0], 1, 0, 1, 0), *in = rig_channel(&rig[0], 1, 1, 0, 0);
+    c4_window window;
+    C4TEST_INT(ops->reserve(out, 8, &window), C4_ERR_PEER_DEAD);
+    C4TEST_INT(ops->peek(in, &window), C4_ERR_PEER_DEAD);
+    ops->close(rig[0].module);
+}
+
+/* ---- limits ---- */
+
+static void test_budget(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[2];
+    rig_options options = rig_defaults();
+    options.budget_bytes = 16 << 20; /* 8 MiB for each of two */
+    for (int rank = 0; rank < 2; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, 2, &options));
+    for (int rank = 0; rank < 2; rank++)
+        C4TEST_OK_FATAL(rig_connect(&rig[rank]));
+    char data[100] = "x";
+    c4_channel *last = NULL;
+    c4_status status = C4_OK;
+    int made = 0;
+    for (uint32_t tag = 0; tag < 20 && status == C4_OK; tag++) {
+        last = rig_channel(&rig[0], tag, 0, 1, 0);
+        status = send_one(last, data, sizeof data);
+        made += status == C4_OK;
+    }
+    CU_ASSERT(made >= 4 && made < 8);
+    C4TEST_INT(status, C4_ERR_SHM);
+    C4TEST_CONTAINS(board->last_warning[0], "C4_SHM_BUDGET_BYTES"); /* smaller rings were tried, and said so */
+    C4TEST_INT(send_one(last, data, sizeof data), C4_ERR_SHM);
+    /* A small ring still fits, and a closed one makes room. */
+    C4TEST_OK(send_one(rig_channel(&rig[0], 100, 0, 1, 16384), data, sizeof data));
+    ops->close(rig[0].module);
+    ops->close(rig[1].module);
+}
+
+static void test_no_memory(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, NULL));
+    c4_channel *channel = rig_channel(&rig, 1, 0, 0, 0);
+    C4TEST_OK_FATAL(ops->inject(rig.module, "no_memory=1"));
+    char data[100] = "x";
+    C4TEST_INT(send_one(channel, data, sizeof data), C4_ERR_SHM);
+    C4TEST_OK_FATAL(ops->inject(rig.module, "no_memory=0"));
+    C4TEST_OK(send_one(channel, data, sizeof data)); /* nothing was left half made */
+    C4TEST_INT(ops->inject(rig.module, "slow_us=100"), C4_ERR_UNSUPPORTED);
+    ops->close(rig.module);
+}
+
+static void test_file_size_limit(void)
+{
+    struct rlimit limit = {.rlim_cur = 1 << 20, .rlim_max = RLIM_INFINITY};
+    C4TEST_INT_FATAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    C4TEST_INT(rig_create(&rig, board, 0, 2, NULL), C4_ERR_SHM); /* not SIGXFSZ */
+}
+
+static void test_file_descriptor_limit(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    struct rlimit limit = {.rlim_cur = (rlim_t)dup(0), .rlim_max = 1000};
+    close((int)limit.rlim_cur);
+    C4TEST_INT_FATAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    rig_rank rig;
+    rig_options options = rig_defaults();
+    options.backend = C4_SHM_BACKEND_MEMFD;
+    C4TEST_INT(rig_create(&rig, board, 0, 1, &options), C4_ERR_FILES);
+    int free_fd = (limit.rlim_cur = 1000, setrlimit(RLIMIT_NOFILE, &limit), dup(0));
+    close(free_fd);
+    C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, &options));
+    C4TEST_INT(rig.module->arena.fd, free_fd); /* the failed attempt leaked none */
+    ops->close(rig.module);
+}
+
+/* A container's 1 MiB /dev/shm: a warning at once, an error and no SIGBUS when a ring is wanted. */
+static void test_full_dev_shm(void)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "/dev/shm", "tmpfs", 0, "size=1m,mode=1777") < 0)
+        C4TEST_SKIP("needs to mount a tmpfs: run as root (%s)", strerror(errno));
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    rig_options options = rig_defaults();
+    options.backend = C4_SHM_BACKEND_FILE;
+    C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, &options));
+    C4TEST_CONTAINS(board->last_warning[0], "--shm-size");
+    char data[100] = "x";
+    C4TEST_INT(send_one(rig_channel(&rig, 1, 0, 0, 2 << 20), data, sizeof data), C4_ERR_SHM);
+    C4TEST_OK(send_one(rig_channel(&rig, 2, 0, 0, 64 << 10), data, sizeof data));
+    ops->close(rig.module);
+}
+
+static void test_probe(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    C4TEST_OK_FATAL(rig_create(&rig, board, 0, 2, NULL));
+    c4_transport_caps probed = {.struct_size = sizeof probed}, open = {.struct_size = sizeof open};
+    char reason[256] = "";
+    C4TEST_OK(ops->probe(&rig.host, &probed, reason, sizeof reason));
+    C4TEST_OK(ops->caps(rig.module, &open));
+    C4TEST_INT((long long)probed.max_frame_bytes, (long long)open.max_frame_bytes);
+    C4TEST_INT(probed.flags, open.flags);
+    CU_ASSERT(probed.flags & C4_CAP_WINDOWS && probed.flags & C4_CAP_MAP && probed.flags & C4_CAP_DOORBELL);
+    ops->close(rig.module);
+}
+
+/* ---- sleep ---- */
+
+static void sleep_until_rung(const uint32_t *word, uint32_t seen)
+{
+    while (__atomic_load_n(word, __ATOMIC_SEQ_CST) == seen)
+        syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0);
+}
+
+/* Reads one frame, asleep while there is none. Returns whether it slept. */
+static int receive_asleep(rig_rank *rig, c4_channel *in, uint32_t *value)
+{
+    uint32_t *word = NULL;
+    int slept = 0, fd = 0;
+    C4TEST_OK_FATAL(ops->doorbell(rig->module, &word));
+    c4_window window;
+    while (ops->peek(in, &window) == C4_IN_PROGRESS) {
+        uint32_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+        if (ops->arm(rig->module, &fd) == C4_OK)
+            continue;
+        C4TEST_INT(fd, -1);
+        sleep_until_rung(word, seen);
+        ops->disarm(rig->module);
+        slept++;
+    }
+    memcpy(value, window.pointer, sizeof *value);
+    ops->consume(in);
+    return slept;
+}
+
+static void sleep_rank(int rank, void *arg)
+{
+    rig_board *board = arg;
+    rig_rank rig;
+    C4TEST_OK_FATAL(rig_open(&rig, board, rank, 2, NULL));
+    c4_channel *out = rig_channel(&rig, 1, rank, 1 - rank, 0), *in = rig_channel(&rig, 1, 1 - rank, rank, 0);
+    int slept = 0;
+    for (uint32_t turn = 0; turn < 3000; turn++) { /* a lost wake-up ends at the deadline */
+        if ((int)(turn % 2) == rank) {
+            C4TEST_OK_FATAL(send_one(out, &turn, sizeof turn));
+        } else {
+            uint32_t value = UINT32_MAX;
+            slept += receive_asleep(&rig, in, &value);
+            C4TEST_INT(value, turn);
+        }
+    }
+    CU_ASSERT(slept > 0);
+    rig_close(&rig);
+}
+
+static void test_sleep(void)
+{
+    c4test_ranks(2, sleep_rank, c4test_shared(sizeof(rig_board)), 25);
+}
+
+/* A writer without credit sleeps until its reader gives some. */
+static void credit_rank(int rank, void *arg)
+{
+    rig_board *board = arg;
+    rig_rank rig;
+    C4TEST_OK_FATAL(rig_open(&rig, board, rank, 2, NULL));
+    c4_channel *channel = rig_channel(&rig, 1, 0, 1, 16384);
+    char data[3000] = {0};
+    uint32_t *word = NULL;
+    int fd, slept = 0;
+    C4TEST_OK_FATAL(ops->doorbell(rig.module, &word));
+    for (int i = 0; i < 2000; i++) {
+        c4_window window;
+        if (rank == 1) {
+            uint32_t value;
+            receive_asleep(&rig, channel, &value);
+            continue;
+        }
+        while (ops->reserve(channel, sizeof data, &window) == C4_IN_PROGRESS) {
+            uint32_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+            if (ops->arm(rig.module, &fd) == C4_OK)
+                continue;
+            sleep_until_rung(word, seen);
+            ops->disarm(rig.module);
+            slept++;
+        }
+        c4_frame frame = {.bytes = sizeof data};
+        memcpy(window.pointer, data, sizeof data);
+        ops->commit(channel, &frame);
+    }
+    CU_ASSERT(rank == 1 || slept > 0);
+    rig_close(&rig);
+}
+
+static void test_sleep_for_credit(void)
+{
+    c4test_ranks(2, credit_rank, c4test_shared(sizeof(rig_board)), 25);
+}
+
+/* ---- files and death ---- */
+
+struct death {
+    rig_board board;
+    rig_options options;
+    int ready;
+};
+
+static void doomed_rank(int rank, void *arg)
+{
+    struct death *d = arg;
+    rig_rank rig;
+    if (rig_open(&rig, &d->board, rank, 3, &d->options) < 0)
+        _exit(1);
+    c4_channel *out = rig_channel(&rig, 1, rank, (rank + 1) % 3, 0);
+    char data[5000] = {0};
+    send_one(out, data, sizeof data);
+    __atomic_fetch_add(&d->ready, 1, __ATOMIC_SEQ_CST);
+    for (;;)
+        pause();
+}
+
+static void kill_all(int backend)
+{
+    struct death *d = c4test_shared(sizeof *d);
+    d->options = rig_defaults();
+    d->options.backend = backend;
+    int before = named_segments();
+    c4test_team *team = c4test_team_start(3, doomed_rank, d);
+    int64_t deadline = (int64_t)time(NULL) + c4test_seconds(10);
+    while (__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST) < 3 && time(NULL) < deadline)
+        usleep(1000);
+    C4TEST_INT(__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST), 3);
+    for (int rank = 0; rank < 3; rank++)
+        kill(c4test_team_pid(team, rank), SIGKILL);
+    int statuses[3];
+    c4test_team_wait(team, 10, statuses);
+    C4TEST_INT(named_segments(), before);
+}
+
+static void test_killed_memfd(void)
+{
+    kill_all(C4_SHM_BACKEND_MEMFD);
+}
+
+/* Named files lose their names once everybody has opened them. */
+static void test_killed_file(void)
+{
+    kill_all(C4_SHM_BACKEND_FILE);
+}
+
+/* A name left by a process that died before that goes at the next start; a living one's stays. */
+static void test_stale_file(void)
+{
+    struct death *d = c4test_shared(sizeof *d);
+    d->options = rig_defaults();
+    d->options.backend = C4_SHM_BACKEND_FILE;
+    int before = named_segments();
+    rig_rank alive, fresh;
+    C4TEST_OK_FATAL(rig_create(&alive, &d->board, 0, 3, &d->options));
+    pid_t child = fork();
+    if (child == 0) {
+        rig_rank dies;
+        if (rig_create(&dies, &d->board, 1, 3, &d->options) < 0)
+            _exit(1);
+        raise(SIGKILL);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CU_ASSERT(WIFSIGNALED(status));
+    C4TEST_INT(named_segments(), before + 2);
+    C4TEST_OK_FATAL(rig_create(&fresh, &d->board, 2, 3, &d->options));
+    C4TEST_INT(named_segments(), before + 2);
+    ops->close(fresh.module);
+    ops->close(alive.module);
+    C4TEST_INT(named_segments(), before);
+}
+
+static void file_rank(int rank, void *arg)
+{
+    rig_board *board = arg;
+    rig_options options = rig_defaults();
+    options.backend = C4_SHM_BACKEND_FILE;
+    rig_rank rig;
+    C4TEST_OK_FATAL(rig_open(&rig, board, rank, 2, &options));
+    c4_transport_caps caps = {.struct_size = sizeof caps};
+    C4TEST_OK(ops->caps(rig.module, &caps));
+    CU_ASSERT(!(caps.flags & C4_CAP_MAP)); /* regions are found through /proc only */
+    c4_channel *out = rig_channel(&rig, 1, rank, 1 - rank, 0), *in = rig_channel(&rig, 1, 1 - rank, rank, 0);
+    for (uint32_t turn = 0; turn < 200; turn++) {
+        uint32_t value = UINT32_MAX;
+        C4TEST_OK_FATAL(send_one(out, &turn, sizeof turn));
+        receive_asleep(&rig, in, &value);
+        C4TEST_INT(value, turn);
+    }
+    rig_close(&rig);
+}
+
+static void test_file_backend(void)
+{
+    int before = named_segments();
+    c4test_ranks(2, file_rank, c4test_shared(sizeof(rig_board)), 15);
+    C4TEST_INT(named_segments(), before);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST(addresses),
+                                        C4TEST(dead_peer),
+                                        C4TEST(budget),
+                                        C4TEST(no_memory),
+                                        C4TEST(file_size_limit),
+                                        C4TEST(file_descriptor_limit),
+                                        C4TEST(full_dev_shm),
+                                        C4TEST(probe),
+                                        C4TEST_DEADLINE(sleep, 30),
+                                        C4TEST_DEADLINE(sleep_for_credit, 30),
+                                        C4TEST(killed_memfd),
+                                        C4TEST(killed_file),
+                                        C4TEST(stale_file),
+                                        C4TEST(file_backend),
+                                        C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
