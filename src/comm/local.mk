@@ -17,6 +17,9 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/progress.c \
     src/comm/request.c \
     src/comm/setup.c src/comm/setup.h \
+    src/comm/setup_choice.c \
     src/comm/setup_engine.c \
     src/comm/split.c \
     src/comm/submit.c
+src_comm_libc4_comm_la_SOURCES += src/comm/info.c src/comm/info.h src/comm/info_choice.c src/comm/info_options.c \
+    src/comm/info_transports.c

@@ -20,4 +20,9 @@ c4_status c4_setup_start_engine(c4_setup *setup);
 /* The numbers that the chooser works with. */
 void c4_setup_cost(const c4_rail *rails, int nrails, int local_nranks, c4_cost_params *cost);
 
+/* C4_ALGO: "ring" or "all_reduce:ring,broadcast:tree"; *algorithm is -1 when it is empty. */
+c4_status c4_setup_forced_algorithm(const c4_options *options, int *algorithm, uint32_t *kinds);
+/* Reads C4_TUNING_FILE; leaves *tuning alone when it is empty. */
+c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning);
+
 #endif

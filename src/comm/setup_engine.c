@@ -5,14 +5,25 @@
 #include <string.h>
 
 #include "comm/setup.h"
+#include "host/topology.h"
 
 #define SPIN_OWN_CORE 20000u  /* about 20 us: longer than any frame takes to cross */
 #define SPIN_SHARED_CORE 100u /* see wait.c */
 
-static int cores_available(void)
+/* c4run tells the cores of the job on this host; a rank bound to one of them cannot see the others. Without c4run, one
+ * usable hardware thread means that somebody else has bound the ranks, presumably each to its own. */
+static double ranks_per_core(int local_nranks)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    c4_topology topology;
+    const char *text = c4_env_get("C4_TOPOLOGY");
+    if (text && c4_topology_parse(text, &topology) == C4_OK) {
+        double ratio = (double)local_nranks / (double)topology.ncores;
+        c4_topology_fini(&topology);
+        return ratio;
+    }
+    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return cores > 1 ? (double)local_nranks / cores : 1.0;
 }
 
 static c4_link_class link_of(const c4_transport_caps *caps)
@@ -41,65 +52,11 @@ void c4_setup_cost(const c4_rail *rails, int nrails, int local_nranks, c4_cost_p
         local = remote ? remote : &rails[0];
     if (!remote)
         remote = local;
-    int cores = cores_available() > 1 ? cores_available() : local_nranks;
     *cost = (c4_cost_params){.local = link_of(&local->caps),
                              .remote = link_of(&remote->caps),
                              .step_s = 5e-9,
-                             .ranks_per_core = (double)local_nranks / cores,
+                             .ranks_per_core = ranks_per_core(local_nranks),
                              .cache_bytes = cpu.l3_bytes};
-}
-
-/* "ring" or "all_reduce:ring,broadcast:tree" */
-static c4_status parse_algorithm(const char *text, int *algorithm, uint32_t *kinds)
-{
-    char copy[256];
-    char *save = NULL;
-    *algorithm = -1;
-    *kinds = 0;
-    snprintf(copy, sizeof copy, "%s", text);
-    for (char *word = strtok_r(copy, ", ", &save); word; word = strtok_r(NULL, ", ", &save)) {
-        char *colon = strchr(word, ':');
-        uint32_t mask = ~0u;
-        if (colon) {
-            *colon = '\0';
-            mask = 0;
-            for (int kind = 0; kind < C4_NKINDS; kind++)
-                if (strcmp(c4_kind_name((c4_kind)kind), word) == 0)
-                    mask = 1u << kind;
-            if (!mask)
-                return c4_fail(C4_ERR_OPTION, "C4_ALGO names the collective \"%s\"; try all_reduce, broadcast, ...",
-                               word);
-            word = colon + 1;
-        }
-        int found = c4_algorithm_find(word);
-        if (found < 0)
-            return c4_fail(C4_ERR_OPTION, "C4_ALGO names \"%s\"; `c4info algorithms` lists them", word);
-        if (*algorithm >= 0 && found != *algorithm)
-            return c4_fail(C4_ERR_OPTION, "C4_ALGO names two algorithms; use C4_TUNING_FILE for that");
-        *algorithm = found;
-        *kinds |= mask;
-    }
-    return C4_OK;
-}
-
-static c4_status read_tuning(c4_comm *comm)
-{
-    const char *name = c4_option_string(comm->options, "C4_TUNING_FILE");
-    if (!*name)
-        return C4_OK;
-    FILE *file = fopen(name, "re");
-    if (!file)
-        return c4_fail(C4_ERR_OPTION, "C4_TUNING_FILE %s cannot be opened", name);
-    enum { LIMIT = 1 << 20 };
-    char *text = malloc(LIMIT + 1);
-    size_t got = text ? fread(text, 1, LIMIT, file) : 0;
-    fclose(file);
-    if (!text)
-        return c4_fail(C4_ERR_MEMORY, "tuning file");
-    text[got] = '\0';
-    c4_status status = c4_tuning_parse(text, name, &comm->tuning);
-    free(text);
-    return status;
 }
 
 static c4_wait_policy wait_policy(const c4_comm *comm)
@@ -136,7 +93,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
     c4_cpu_detect(&cpu);
     static const char *const levels[] = {"auto", "scalar", "avx2", "avx512"};
     C4_TRY(c4_cpu_level_select(&cpu, levels[c4_option_int(options, "C4_CPU")], &level));
-    C4_TRY(read_tuning(comm));
+    C4_TRY(c4_setup_read_tuning(options, &comm->tuning));
     start_record(comm);
     c4_setup_cost(setup->rails, setup->nrails, comm->roster.local_nranks, &comm->cost);
     c4_engine_spec spec = {.rank = comm->rank,
@@ -158,7 +115,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
                            .deterministic = c4_option_int(options, "C4_DETERMINISTIC") != 0,
                            .map = c4_option_int(options, "C4_MAP") != 0,
                            .timeout_ms = (int)c4_option_int(options, "C4_TIMEOUT_MS")};
-    C4_TRY(parse_algorithm(c4_option_string(options, "C4_ALGO"), &spec.forced_algorithm, &spec.forced_kinds));
+    C4_TRY(c4_setup_forced_algorithm(options, &spec.forced_algorithm, &spec.forced_kinds));
     for (int i = 1; i < setup->nrails && !comm->doorbell; i++)
         if (setup->rails[i].caps.flags & C4_CAP_DOORBELL)
             C4_TRY(setup->rails[i].ops->doorbell(setup->rails[i].module, &comm->doorbell));
