@@ -1,4 +1,4 @@
-/* Randomised traffic between all pairs on several channels, undisturbed and with faults injected. The seed repeats it. */
+/* Randomised traffic between all pairs on several channels, undisturbed and with faults injected. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* One suite for every transport: each sentence of c4/transport.h is a check. A transport instantiates it in a few lines:
+/* One suite for every transport: each sentence of c4/transport.h is a check. A transport needs a few lines:
  *
  *     #include "tests/conformance/conformance.h"
  *     #include "transports/shm/shm.h"

@@ -23,8 +23,8 @@
 
 extern const c4_option_table c4_hook_option_table;
 
-/* A table that behaves as `inner` with the rules of the host's C4_HOOK, read at open. The same for the same `inner`; lives
- * for ever. NULL when more than C4_HOOK_MAX_WRAPPED different tables are wrapped. Any thread. */
+/* A table that behaves as `inner` with the rules of the host's C4_HOOK, read at open. The same for the same `inner`;
+ * lives for ever. NULL when more than C4_HOOK_MAX_WRAPPED different tables are wrapped. Any thread. */
 #define C4_HOOK_MAX_WRAPPED 8
 const c4_transport_ops *c4_hook_wrap(const c4_transport_ops *inner);
 

@@ -11,7 +11,7 @@ c4_status c4_tcp_channel_recv(c4_channel *channel, c4_xfer *xfer);
 void c4_tcp_channel_cancel(c4_channel *channel, c4_xfer *xfer);
 c4_status c4_tcp_channel_counters(c4_channel *channel, c4_edge_counters *counters);
 
-/* The reader's end that a frame belongs to; made when the frame comes before channel_open. NULL: the link has failed. */
+/* The reader's end that a frame belongs to; made when it comes before channel_open. NULL: the link has failed. */
 c4_channel *c4_tcp_channel_incoming(c4_tcp_link *link, uint32_t comm, uint32_t tag);
 /* Keeps an unexpected frame, or hands it to a receive that was posted meanwhile. NULL channel: drops it. */
 void c4_tcp_channel_store(c4_channel *channel, c4_tcp_in *in);

@@ -140,7 +140,7 @@ c4_status c4_tcp_arm(c4_module *module, int *fd)
 
 void c4_tcp_disarm(c4_module *module)
 {
-    /* What was watched stays so: it costs nothing while nobody waits, and the next arm only tells the kernel changes. */
+    /* What was watched stays so: it costs nothing while nobody waits, and the next arm tells only what has changed. */
     module->setup_poll_tsc = 0;
 }
 

@@ -75,7 +75,7 @@ static void open_side(struct side *side, int pair, const char *overrides)
     }
 }
 
-/* Posts `bytes` in chunks from `source` and into `sink`; sum with `operand` unless that is NULL. Either may be 0 bytes. */
+/* Posts chunks of `source` and into `sink`; sums with `operand` unless that is NULL. Either may be 0 bytes. */
 static void exchange(struct side *side, const float *source, size_t send_bytes, float *sink, size_t recv_bytes,
                      const float *operand)
 {

@@ -1,4 +1,4 @@
-/* What is particular to tcp: lost sockets, retained frames, pausing, refused peers, system calls, limits of the system. */
+/* What is particular to tcp: lost sockets, retained frames, pausing, refused peers, system calls, the system's limits. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/transports/tcp/pair.h"
+#include "transports/tcp/deliver.h"
 #include "transports/tcp/socket.h"
 
 /* ---- system calls of the data path, counted (linked with --wrap) ---- */
@@ -169,6 +170,58 @@ static void test_lost_while_reducing(void)
     pair_close(&p);
     free(source);
     free(result);
+}
+
+/* The network cuts where it likes, in the middle of elements too. */
+static void test_reduce_in_odd_pieces(void)
+{
+    enum { COUNT = 100000 };
+    static uint32_t incoming[COUNT], result[COUNT];
+    const c4_reduction sum = {add_u32, 4};
+    c4_xfer xfer = {.pointer = result, .operand = result, .reduce = &sum, .bytes = sizeof result};
+    c4_module module = {.bounce = malloc(C4_TCP_BOUNCE_BYTES)};
+    c4_tcp_link link = {.module = &module};
+    for (uint32_t i = 0; i < COUNT; i++) {
+        incoming[i] = i * 2654435761u;
+        result[i] = i;
+    }
+    link.rx = (c4_tcp_rx){.mode = C4_TCP_RX_REDUCE, .frame.bytes = sizeof incoming, .xfer = &xfer};
+    while (link.rx.done < sizeof incoming) {
+        const unsigned char *from = (const unsigned char *)incoming + link.rx.done;
+        struct iovec iov;
+        size_t space = c4_tcp_deliver_space(&link, &iov);
+        size_t part = 1 + (size_t)c4test_rand_below(c4test_rand_below(4) == 0 ? space : space < 50 ? space : 50);
+        if (c4test_rand_below(2) == 0) {
+            c4_tcp_deliver_copy(&link, from, part);
+        } else {
+            memcpy(iov.iov_base, from, part);
+            c4_tcp_deliver_read(&link, part);
+        }
+    }
+    C4TEST_INT(link.rx.carry_bytes, 0);
+    for (uint32_t i = 0; i < COUNT; i++)
+        if (result[i] != i + incoming[i]) {
+            C4TEST_INT(result[i], i + incoming[i]);
+            break;
+        }
+    free(module.bounce);
+}
+
+/* Both sides connect at the same moment: exactly one of the two connections stays. */
+static void test_crossing_connections(void)
+{
+    for (int i = 0; i < 20; i++) {
+        pair p;
+        c4_channel *out[2], *in[2];
+        unsigned char memory[64];
+        pair_open(&p, 2, "");
+        open_both(&p, out, in);
+        exchange(&p, out, in, 8, memory);
+        C4TEST_INT(out[0]->link->generation, 1);
+        C4TEST_INT(out[1]->link->generation, 1);
+        CU_ASSERT(p.modules[0]->attempts == NULL && p.modules[1]->attempts == NULL);
+        pair_close(&p);
+    }
 }
 
 /* A small send is complete at once; the socket dies before the peer has read it. */
@@ -533,6 +586,8 @@ int main(int argc, char **argv)
         C4TEST(system_calls),
         C4TEST(silence_reads_nothing),
         C4TEST(lost_while_reducing),
+        C4TEST(reduce_in_odd_pieces),
+        C4TEST(crossing_connections),
         C4TEST(lost_after_small_send),
         C4TEST(dead_peer_is_named),
         C4TEST(unread_channel_is_paused),
