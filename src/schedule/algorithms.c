@@ -7,7 +7,7 @@
 #include "schedule/kinds.h"
 
 #define KIND(name) C4_KIND_BIT(C4_KIND_##name)
-#define ALL_KINDS (C4_KIND_BIT(C4_NKINDS) - 1)
+#define ALL_KINDS  (C4_KIND_BIT(C4_NKINDS) - 1)
 
 const c4_algorithm c4_algorithms[] = {
     {"direct", ALL_KINDS, c4_direct_restrict, c4_direct_build, c4_cost_direct,
@@ -25,8 +25,7 @@ const c4_algorithm c4_algorithms[] = {
     {"bruck", KIND(ALL_GATHER) | KIND(ALL_TO_ALL) | KIND(BARRIER), c4_bruck_restrict, c4_bruck_build, c4_cost_bruck,
      "distances 1, 2, 4, ...: log n a + (n-1) B b; all_to_all of small blocks, barrier by dissemination"},
     {"pairwise", KIND(ALL_TO_ALL) | KIND(ALL_TO_ALL_V) | KIND(REDUCE_SCATTER) | KIND(REDUCE_SCATTER_V),
-     c4_pairwise_restrict, c4_pairwise_build, c4_cost_pairwise,
-     "one peer at a time: (n-1) (a + B b)"},
+     c4_pairwise_restrict, c4_pairwise_build, c4_cost_pairwise, "one peer at a time: (n-1) (a + B b)"},
     {"mapped", KIND(ALL_REDUCE) | KIND(REDUCE_SCATTER) | KIND(ALL_GATHER) | KIND(BROADCAST) | KIND(ALL_TO_ALL),
      c4_mapped_restrict, c4_mapped_build, c4_cost_mapped,
      "peers' buffers read and written in place, with a copying fallback: 2 a + memory traffic of input and output"},

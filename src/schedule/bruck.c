@@ -110,8 +110,7 @@ static c4_status all_to_all(bruck *x)
     c4_duplex_next(&x->d);
     for (int j = q->in_place ? 1 : 0; j < x->n; j++) {
         uint64_t source = (uint64_t)((x->rank + x->n - j) % x->n);
-        c4_step_move(&x->b, x->d.receive_loop, x->block, where[j],
-                     c4_term_local(C4_BUFFER_RECV, source * x->block), 0);
+        c4_step_move(&x->b, x->d.receive_loop, x->block, where[j], c4_term_local(C4_BUFFER_RECV, source * x->block), 0);
     }
     c4_duplex_close(&x->d);
     free(where);

@@ -188,8 +188,8 @@ static c4_term channel_term(c4_builder *b, int writer, uint32_t tag, const int *
         return term;
     }
     memcpy(b->readers + b->nreaders, readers, nreaders * sizeof *readers);
-    b->channels[b->nchannels] = (c4_channel_use){
-        .writer = writer, .tag = tag, .first_reader = b->nreaders, .nreaders = (uint16_t)nreaders};
+    b->channels[b->nchannels] =
+        (c4_channel_use){.writer = writer, .tag = tag, .first_reader = b->nreaders, .nreaders = (uint16_t)nreaders};
     b->nreaders += nreaders;
     term.index = (uint16_t)b->nchannels++;
     return term;
@@ -226,7 +226,8 @@ c4_term c4_term_publish(c4_builder *b, const c4_group *group, int writer, uint32
 bool c4_group_can_publish(const c4_query *query, const c4_group *group)
 {
     const c4_link_class *link = &c4_query_cost(query)->local;
-    if (group->n < 3 || !link->windows || link->max_readers < (unsigned)group->n - 1)
+    /* Every rank names all readers of all writers: beyond this the schedules grow with n squared. */
+    if (group->n < 3 || group->n > C4_FOLD_SOURCES || !link->windows || link->max_readers < (unsigned)group->n - 1)
         return false;
     for (int i = 1; i < group->n; i++)
         if (!c4_query_same_host(query, c4_group_rank(group, 0), c4_group_rank(group, i)))

@@ -16,7 +16,7 @@
 
 typedef struct c4_build_loop {
     uint32_t lane, iterations, nsteps;
-    uint32_t first_step; /* when packed */
+    uint32_t first_step;  /* when packed */
     uint64_t done_before; /* steps of the lane before this loop, all iterations; when packed */
 } c4_build_loop;
 

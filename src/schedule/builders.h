@@ -24,8 +24,8 @@ void c4_duplex_gate_send(c4_duplex *duplex);
 /* The receive step that was just opened waits for everything sent so far in this loop. */
 void c4_duplex_gate_receive(c4_duplex *duplex);
 
-#define C4_BUILDER(name)                                                                                               \
-    c4_status c4_##name##_restrict(const c4_query *query);                                                             \
+#define C4_BUILDER(name)                                   \
+    c4_status c4_##name##_restrict(const c4_query *query); \
     c4_status c4_##name##_build(const c4_query *query, c4_schedule **schedule)
 C4_BUILDER(direct);
 C4_BUILDER(rsag);
@@ -36,7 +36,5 @@ C4_BUILDER(bruck);
 C4_BUILDER(pairwise);
 C4_BUILDER(mapped);
 C4_BUILDER(hierarchical);
-
-/* The tree shape for any tree (tree.c), used by the hierarchical builder too. */
 
 #endif

@@ -11,10 +11,11 @@ typedef struct link_cost {
     double message; /* what a further message in flight costs its sender */
     double beta;    /* per byte, alone on the link */
     double crowded; /* per byte, when all ranks of a host send to other hosts at once */
-    double far;     /* per byte, crowded, to many or distant ranks: switches collide, which neighbours' traffic does not */
-    double treed;   /* per byte over a binary tree of ranks: some three of its edges cross a host's link for every two of a ring */
-    double gamma;   /* per reduced byte */
-    double bytes;   /* of the call, as c4_query_bytes */
+    double far; /* per byte, crowded, to many or distant ranks: switches collide, which neighbours' traffic does not */
+    double
+        treed; /* per byte over a binary tree of ranks: some three of its edges cross a host's link for every two of a ring */
+    double gamma; /* per reduced byte */
+    double bytes; /* of the call, as c4_query_bytes */
 } link_cost;
 
 static double log2_ceil(int n)

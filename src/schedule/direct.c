@@ -149,7 +149,7 @@ static c4_status reduce_scatter(const c4_query *q, c4_schedule **schedule)
     c4_span own = c4_query_input_block(q, q->rank);
     if (own.bytes) {
         c4_term partial = c4_fold_partial(&x.b, &x.world, own.bytes);
-            c4_step_fold(&x.b, x.d.receive_loop, own.bytes, &x.world, c4_query_input(q, own.offset), TAG_DATA, false,
+        c4_step_fold(&x.b, x.d.receive_loop, own.bytes, &x.world, c4_query_input(q, own.offset), TAG_DATA, false,
                      partial, C4_STEP_FINAL | x.stream);
         c4_step_to(&x.b, c4_term_local(C4_BUFFER_RECV, 0));
     }
@@ -320,8 +320,8 @@ static c4_status send_or_receive(const c4_query *q, c4_schedule **schedule)
     uint64_t bytes = (uint64_t)q->count * q->element_bytes;
     direct_open(&x, q, bytes);
     if (q->kind == C4_KIND_SEND)
-        c4_step_move(&x.b, x.d.send_loop, bytes, c4_term_local(C4_BUFFER_SEND, 0),
-                     c4_term_send(&x.b, q->root, TAG_P2P), 0);
+        c4_step_move(&x.b, x.d.send_loop, bytes, c4_term_local(C4_BUFFER_SEND, 0), c4_term_send(&x.b, q->root, TAG_P2P),
+                     0);
     else
         c4_step_move(&x.b, x.d.receive_loop, bytes, c4_term_receive(&x.b, q->root, TAG_P2P),
                      c4_term_local(C4_BUFFER_RECV, 0), 0);

@@ -26,12 +26,12 @@ enum { TAG_REDUCE = 0, TAG_SUM = 1, TAG_GATHER = 2, TAG_FORWARD = 3, TAG_TREE = 
 typedef struct hierarchy {
     c4_builder b;
     c4_duplex d;
-    int host;         /* this rank's */
-    int *members;     /* ranks by host */
-    int *first;       /* [nhosts + 1] of each host's in members */
-    int *place;       /* [nranks] of each rank within its host */
-    c4_term *sum;     /* [nranks] where this rank keeps the sum of block y of its host */
-    int *others;      /* scratch list of ranks */
+    int host;     /* this rank's */
+    int *members; /* ranks by host */
+    int *first;   /* [nhosts + 1] of each host's in members */
+    int *place;   /* [nranks] of each rank within its host */
+    c4_term *sum; /* [nranks] where this rank keeps the sum of block y of its host */
+    int *others;  /* scratch list of ranks */
     c4_group local;
     bool publish;
     unsigned stream;
@@ -85,7 +85,8 @@ static void open_local_fold(hierarchy *x, c4_span block, unsigned flags)
     c4_step_open(&x->b, x->d.receive_loop, block.bytes, flags);
     for (int i = 0; i < x->local.n; i++) {
         int rank = c4_group_rank(&x->local, i);
-        c4_step_from(&x->b, rank == q->rank ? c4_query_input(q, block.offset) : c4_term_receive(&x->b, rank, TAG_REDUCE));
+        c4_step_from(&x->b,
+                     rank == q->rank ? c4_query_input(q, block.offset) : c4_term_receive(&x->b, rank, TAG_REDUCE));
     }
 }
 

@@ -194,9 +194,16 @@ c4_status c4_query_check(const c4_query *q)
 
 /* For callers without measurements: shared memory and TCP of an ordinary server. */
 static const c4_cost_params default_cost = {
-    .local = {.latency_s = 0.2e-6, .seconds_per_byte = 0.1e-9, .reduce_seconds_per_byte = 0.05e-9, .windows = true,
-              .max_readers = 64, .max_frame_bytes = 256 << 10},
-    .remote = {.latency_s = 10e-6, .seconds_per_byte = 0.4e-9, .reduce_seconds_per_byte = 0.05e-9, .max_readers = 1,
+    .local = {.latency_s = 0.2e-6,
+              .seconds_per_byte = 0.1e-9,
+              .reduce_seconds_per_byte = 0.05e-9,
+              .windows = true,
+              .max_readers = 64,
+              .max_frame_bytes = 256 << 10},
+    .remote = {.latency_s = 10e-6,
+               .seconds_per_byte = 0.4e-9,
+               .reduce_seconds_per_byte = 0.05e-9,
+               .max_readers = 1,
                .max_frame_bytes = 1 << 20},
     .step_s = 5e-9,
     .ranks_per_core = 1,

@@ -10,7 +10,7 @@
 bool c4_kind_is_v(c4_kind kind);
 bool c4_kind_is_rooted(c4_kind kind); /* has a root (not a peer) */
 
-bool c4_kind_gathers(c4_kind kind);   /* the output has a block from every rank */
+bool c4_kind_gathers(c4_kind kind); /* the output has a block from every rank */
 
 /* Block of rank p in the caller's input (offset as if the input were a buffer of its own): reduce_scatter, scatter, all_to_all
  * and their v-forms: what is meant for p; else the whole input. */

@@ -198,8 +198,8 @@ static uint64_t mapped_chunk(const c4_query *q)
 c4_status c4_mapped_build(const c4_query *q, c4_schedule **schedule)
 {
     static void (*const builders[C4_NKINDS])(mapped *) = {
-        [C4_KIND_ALL_REDUCE] = all_reduce, [C4_KIND_REDUCE_SCATTER] = reduce_scatter,
-        [C4_KIND_ALL_GATHER] = all_gather, [C4_KIND_BROADCAST] = broadcast, [C4_KIND_ALL_TO_ALL] = all_to_all,
+        [C4_KIND_ALL_REDUCE] = all_reduce, [C4_KIND_REDUCE_SCATTER] = reduce_scatter, [C4_KIND_ALL_GATHER] = all_gather,
+        [C4_KIND_BROADCAST] = broadcast,   [C4_KIND_ALL_TO_ALL] = all_to_all,
     };
     mapped x = {.world = c4_group_world(q)};
     c4_query fallback = *q;

@@ -6,10 +6,10 @@
 
 typedef struct packer {
     c4_builder *b;
-    uint32_t *lane_of;  /* packed number of each lane; UINT32_MAX when it is empty */
+    uint32_t *lane_of; /* packed number of each lane; UINT32_MAX when it is empty */
     uint32_t nlanes, nloops;
-    uint32_t *step_of;  /* place of each step */
-    uint32_t *loop_of;  /* place of each loop */
+    uint32_t *step_of; /* place of each step */
+    uint32_t *loop_of; /* place of each loop */
 } packer;
 
 /* Numbers the lanes that have steps, places loops by lane and steps by loop, and counts what precedes each loop. */
@@ -84,8 +84,8 @@ static c4_status pack(packer *p, c4_schedule **out)
     size_t steps_bytes = b->nsteps * sizeof(c4_step), terms_bytes = b->nterms * sizeof(c4_term);
     size_t channels_bytes = b->nchannels * sizeof(c4_channel_use), loops_bytes = p->nloops * sizeof(c4_loop);
     size_t lanes_bytes = p->nlanes * sizeof(c4_lane), readers_bytes = b->nreaders * sizeof(int);
-    size_t bytes = sizeof(c4_schedule) + steps_bytes + terms_bytes + channels_bytes + loops_bytes + lanes_bytes +
-                   readers_bytes;
+    size_t bytes =
+        sizeof(c4_schedule) + steps_bytes + terms_bytes + channels_bytes + loops_bytes + lanes_bytes + readers_bytes;
     c4_schedule *s = calloc(1, bytes);
     if (!s)
         return c4_fail(C4_ERR_MEMORY, "schedule of %zu bytes", bytes);
@@ -104,12 +104,25 @@ static c4_status pack(packer *p, c4_schedule **out)
         memcpy(readers, b->readers, readers_bytes);
     fill(p, lanes, loops, steps);
     const c4_query *q = b->query;
-    *s = (c4_schedule){.kind = q->kind, .algorithm = (uint16_t)(q->algorithm < 0 ? 0 : q->algorithm),
-                       .rank = q->rank, .nranks = q->nranks, .nlanes = p->nlanes, .nloops = p->nloops,
-                       .nsteps = b->nsteps, .nterms = b->nterms, .nchannels = b->nchannels, .nreaders = b->nreaders,
-                       .lanes = lanes, .loops = loops, .steps = steps, .terms = terms, .channels = channels,
-                       .readers = readers, .scratch_bytes = b->scratch_bytes,
-                       .element_bytes = q->reduces ? (uint32_t)q->element_bytes : 1, .memory_bytes = bytes};
+    *s = (c4_schedule){.kind = q->kind,
+                       .algorithm = (uint16_t)(q->algorithm < 0 ? 0 : q->algorithm),
+                       .rank = q->rank,
+                       .nranks = q->nranks,
+                       .nlanes = p->nlanes,
+                       .nloops = p->nloops,
+                       .nsteps = b->nsteps,
+                       .nterms = b->nterms,
+                       .nchannels = b->nchannels,
+                       .nreaders = b->nreaders,
+                       .lanes = lanes,
+                       .loops = loops,
+                       .steps = steps,
+                       .terms = terms,
+                       .channels = channels,
+                       .readers = readers,
+                       .scratch_bytes = b->scratch_bytes,
+                       .element_bytes = q->reduces ? (uint32_t)q->element_bytes : 1,
+                       .memory_bytes = bytes};
     *out = s;
     return C4_OK;
 }

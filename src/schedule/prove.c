@@ -98,8 +98,11 @@ static bool channel_matches(const prove_channel *channel, const c4_schedule *s, 
 
 static c4_status init_channel(prove_run *run, prove_channel *channel, const c4_schedule *s, const c4_channel_use *use)
 {
-    *channel = (prove_channel){.writer = use->writer, .tag = use->tag, .nreaders = use->nreaders,
-                               .readers = s->readers + use->first_reader, .last_send = {.lane = PROVE_NO_LANE}};
+    *channel = (prove_channel){.writer = use->writer,
+                               .tag = use->tag,
+                               .nreaders = use->nreaders,
+                               .readers = s->readers + use->first_reader,
+                               .last_send = {.lane = PROVE_NO_LANE}};
     channel->begun = prove_alloc(&run->arena, 2 * use->nreaders * sizeof *channel->begun);
     channel->last_receive = prove_alloc(&run->arena, use->nreaders * sizeof *channel->last_receive);
     if (!channel->begun || !channel->last_receive)
@@ -147,7 +150,7 @@ static c4_status init_channels(prove_run *run)
     for (int rank = 0; rank < run->nranks; rank++) {
         const c4_schedule *s = run->schedules[rank];
         prove_rank *r = &run->ranks[rank];
-        r->channels = prove_alloc(&run->arena, (s->nchannels + 1) * sizeof *r->channels);
+        r->channels = prove_alloc(&run->arena, (s->nchannels + 1) * sizeof(void *));
         r->reader_index = prove_alloc(&run->arena, (s->nchannels + 1) * sizeof *r->reader_index);
         if (!r->channels || !r->reader_index)
             return prove_no_memory(run);
@@ -191,8 +194,8 @@ static c4_status check_shapes(prove_run *run)
 
 static c4_status run_mode(const c4_query *queries, c4_schedule *const *schedules, prove_mode mode, c4_proof *proof)
 {
-    prove_run run = {.queries = queries, .schedules = schedules, .nranks = queries[0].nranks, .mode = mode,
-                     .proof = proof};
+    prove_run run = {
+        .queries = queries, .schedules = schedules, .nranks = queries[0].nranks, .mode = mode, .proof = proof};
     c4_status status = C4_OK;
     if (!prove_forest_init(&run.forest, &run.arena, run.nranks)) {
         status = prove_no_memory(&run);
@@ -225,7 +228,7 @@ c4_status c4_schedule_prove(const c4_query *queries, c4_schedule *const *schedul
     C4_TRY(run_mode(queries, schedules, PROVE_ONE_CREDIT, proof));
     if (!schedules[0]->fallback)
         return C4_OK;
-    c4_schedule **fallbacks = malloc(sizeof *fallbacks * (size_t)nranks);
+    c4_schedule **fallbacks = malloc(sizeof(void *) * (size_t)nranks);
     if (!fallbacks)
         return C4_ERR_MEMORY;
     for (int rank = 0; rank < nranks; rank++)

@@ -19,8 +19,8 @@
 #include "schedule/schedule.h"
 
 typedef struct c4_proof {
-    uint64_t steps;  /* step instances run, over all ranks */
-    char text[256];  /* why it failed: rank, lane, step and reason; "" on success */
+    uint64_t steps; /* step instances run, over all ranks */
+    char text[256]; /* why it failed: rank, lane, step and reason; "" on success */
 } c4_proof;
 
 /* queries, schedules: [nranks] in rank order; nranks and kind as in queries[0] (SEND pairs with RECV). C4_OK, C4_ERR_INTERNAL

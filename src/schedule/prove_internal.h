@@ -25,7 +25,7 @@ typedef struct prove_node {
     const prove_tree *children; /* fold; NULL for a leaf; one child for final */
     const uint64_t *leaves;     /* bit per rank */
     uint32_t nchildren;
-    int rank;                   /* leaf; -1 */
+    int rank; /* leaf; -1 */
     bool final;
 } prove_node;
 
@@ -59,8 +59,8 @@ typedef struct prove_event {
 typedef struct prove_cell {
     uint64_t begin, end;
     prove_tree tree;
-    uint64_t origin; /* offset in the input of the value at `begin` */
-    prove_event write; /* lane PROVE_NO_LANE: initial content */
+    uint64_t origin;    /* offset in the input of the value at `begin` */
+    prove_event write;  /* lane PROVE_NO_LANE: initial content */
     prove_event *reads; /* since the write */
     uint32_t nreads, reads_room;
 } prove_cell;
@@ -111,7 +111,7 @@ typedef struct prove_channel {
     const int *readers;
     prove_frame **frames; /* [sent] */
     uint32_t sent, room;
-    uint32_t *begun, *consumed; /* [nreaders]: receives begun, done */
+    uint32_t *begun, *consumed;           /* [nreaders]: receives begun, done */
     prove_event last_send, *last_receive; /* [nreaders] */
 } prove_channel;
 

@@ -121,7 +121,6 @@ static prove_event event_of(const prove_run *run, const prove_lane *lane, bool r
     return (prove_event){(uint32_t)(lane - run->lanes), lane->count, remote};
 }
 
-
 c4_status prove_resolve(prove_run *run, const prove_lane *lane, const c4_term *term, uint64_t offset, uint64_t bytes,
                         prove_span *span)
 {
@@ -136,7 +135,7 @@ c4_status prove_resolve(prove_run *run, const prove_lane *lane, const c4_term *t
                                                       : run->schedules[rank]->scratch_bytes;
     if (begin + bytes > limit)
         return prove_refuse(run, lane, "touches %s [%llu, %llu) of %llu bytes", names[term->buffer],
-                            (unsigned long long)begin, (unsigned long long)(begin + bytes), (unsigned long long)limit);
+                            (unsigned long long)begin, (unsigned long long)begin + bytes, (unsigned long long)limit);
     unsigned region = term->buffer;
     if (r->aliased && region == (r->inside ? PROVE_RECV : PROVE_SEND)) {
         region = r->inside ? PROVE_SEND : PROVE_RECV;

@@ -61,10 +61,10 @@ static c4_status expect_reduction(prove_run *run, const prove_lane *end, c4_span
         const prove_node *node = &run->forest.nodes[piece->tree];
         if (piece->tree == 0 || !(node->final || run->nranks == 1) || !prove_complete(&run->forest, piece->tree))
             return prove_refuse(run, end, "output from %llu on: undefined, not final or without some rank",
-                                (unsigned long long)(block.offset + piece->begin));
+                                (unsigned long long)block.offset + piece->begin);
         if (piece->origin != origin + piece->begin)
             return prove_refuse(run, end, "output from %llu on is the reduction of offset %llu",
-                                (unsigned long long)(block.offset + piece->begin), (unsigned long long)piece->origin);
+                                (unsigned long long)block.offset + piece->begin, (unsigned long long)piece->origin);
         if (fixed && run->nranks > 1 && piece->tree != rank_order_tree(run))
             return prove_refuse(run, end, "deterministic call is not folded in rank order");
     }
@@ -142,9 +142,10 @@ static c4_status check_region(prove_run *run, const prove_lane *end, const prove
     for (uint32_t i = 0; i < region->ncells; i++) {
         const prove_cell *cell = &region->cells[i];
         bool written = cell->write.lane != PROVE_NO_LANE;
-        if (written && (cell->begin < base || covered(q, cell->begin - base, cell->end - base) != cell->end - cell->begin))
-            return prove_refuse(run, end, "writes [%llu, %llu), which is not output",
-                                (unsigned long long)cell->begin, (unsigned long long)cell->end);
+        if (written &&
+            (cell->begin < base || covered(q, cell->begin - base, cell->end - base) != cell->end - cell->begin))
+            return prove_refuse(run, end, "writes [%llu, %llu), which is not output", (unsigned long long)cell->begin,
+                                (unsigned long long)cell->end);
         if (written && cell->write.remote && !prove_happened(run, cell->write, end))
             return prove_refuse(run, end, "may return while a peer writes its buffer");
         for (uint32_t r = 0; r < cell->nreads; r++)

@@ -254,11 +254,11 @@ static c4_status put_frame(prove_run *run, const prove_lane *lane, prove_channel
 {
     if (channel->sent == channel->room) {
         uint32_t room = channel->room ? 2 * channel->room : 4;
-        prove_frame **frames = prove_alloc(&run->arena, room * sizeof *frames);
+        prove_frame **frames = prove_alloc(&run->arena, room * sizeof(void *));
         if (!frames)
             return prove_no_memory(run);
         if (channel->sent)
-            memcpy(frames, channel->frames, channel->sent * sizeof *frames);
+            memcpy(frames, channel->frames, channel->sent * sizeof(void *));
         channel->frames = frames;
         channel->room = room;
     }
@@ -300,7 +300,10 @@ static c4_status send_frames(prove_run *run, prove_lane *lane, const step_view *
             frame = prove_alloc(&run->arena, sizeof *frame);
             if (!frame)
                 return prove_no_memory(run);
-            *frame = (prove_frame){.value = *value, .bytes = view->bytes, .offset = view->offset, .held = held,
+            *frame = (prove_frame){.value = *value,
+                                   .bytes = view->bytes,
+                                   .offset = view->offset,
+                                   .held = held,
                                    .clock = lane->clock,
                                    .sent = {(uint32_t)(lane - run->lanes), lane->count, false}};
         }

@@ -41,8 +41,8 @@ void prove_arena_fini(prove_arena *arena)
 
 bool prove_forest_init(prove_forest *f, prove_arena *arena, int nranks)
 {
-    *f = (prove_forest){.arena = arena, .nranks = nranks, .words = (nranks + 63) / 64, .nnodes = 1, .room = 256,
-                        .table_room = 1024};
+    *f = (prove_forest){
+        .arena = arena, .nranks = nranks, .words = (nranks + 63) / 64, .nnodes = 1, .room = 256, .table_room = 1024};
     f->nodes = calloc(f->room, sizeof *f->nodes);
     f->table = calloc(f->table_room, sizeof *f->table);
     return f->nodes && f->table;
@@ -140,7 +140,7 @@ prove_tree prove_leaf(prove_forest *f, int rank)
 
 prove_tree prove_fold(prove_forest *f, const prove_tree *operands, uint32_t k, const char **why)
 {
-    prove_tree children[UINT8_MAX];
+    prove_tree children[UINT8_MAX] = {0};
     for (uint32_t i = 0; i < k; i++) {
         children[i] = operands[i];
         if (operands[i] == 0)

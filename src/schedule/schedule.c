@@ -50,8 +50,7 @@ static c4_status build_alone(const c4_query *q, c4_schedule **schedule)
     bool same = from.buffer == to.buffer && from.offset == to.offset;
     bool aliased = q->in_place && from.buffer != to.buffer; /* the in-place form of these kinds, with one rank */
     if (out.bytes && !same && !aliased)
-        c4_step_move(&b, c4_builder_loop(&b, c4_builder_lane(&b)), out.bytes, from, to,
-                     q->reduces ? C4_STEP_FINAL : 0);
+        c4_step_move(&b, c4_builder_loop(&b, c4_builder_lane(&b)), out.bytes, from, to, q->reduces ? C4_STEP_FINAL : 0);
     return c4_builder_finish(&b, schedule);
 }
 

@@ -14,8 +14,8 @@ typedef struct parser {
     char words[FIELDS][WORD_BYTES];
 } parser;
 
-static const char *const field_names[FIELDS] = {"collective", "nranks", "ranks_per_host", "min_bytes",
-                                                "max_bytes", "algorithm", "chunk_bytes", "lanes"};
+static const char *const field_names[FIELDS] = {"collective", "nranks",    "ranks_per_host", "min_bytes",
+                                                "max_bytes",  "algorithm", "chunk_bytes",    "lanes"};
 
 static c4_status complain(const parser *p, const char *what, const char *word)
 {
@@ -97,8 +97,10 @@ static c4_status split(parser *p, const char *line, const char *end, int *nwords
         line += length;
     }
     if (*nwords && *nwords < FIELDS)
-        return c4_fail(C4_ERR_OPTION, "%s:%u: %s is missing; a row is: collective nranks ranks_per_host min_bytes "
-                       "max_bytes algorithm chunk_bytes lanes", p->name, p->line, field_names[*nwords]);
+        return c4_fail(C4_ERR_OPTION,
+                       "%s:%u: %s is missing; a row is: collective nranks ranks_per_host min_bytes "
+                       "max_bytes algorithm chunk_bytes lanes",
+                       p->name, p->line, field_names[*nwords]);
     return C4_OK;
 }
 

@@ -14,7 +14,8 @@ bool kind_reduces(c4_kind kind)
 const char *call_name(const call_spec *s)
 {
     static char text[256];
-    snprintf(text, sizeof text, "%s %s n=%d root=%d count=%zu x%zu chunk=%zu lanes=%u place=%d det=%d map=%d hosts=%d win=%d",
+    snprintf(text, sizeof text,
+             "%s %s n=%d root=%d count=%zu x%zu chunk=%zu lanes=%u place=%d det=%d map=%d hosts=%d win=%d",
              c4_kind_name(s->kind), s->algorithm < 0 ? "chosen" : c4_algorithms[s->algorithm].name, s->nranks, s->root,
              s->count, s->element_bytes, s->chunk_bytes, s->lanes, s->place, s->deterministic, s->may_map,
              s->ranks_per_host, s->windows);
@@ -65,11 +66,21 @@ static c4_query query_of(const call *c, int rank)
 {
     const call_spec *s = &c->spec;
     size_t row = (size_t)rank * (size_t)s->nranks;
-    c4_query q = {.kind = s->kind, .rank = rank, .nranks = s->nranks, .root = s->root, .count = s->count,
-                  .element_bytes = s->element_bytes, .reduces = kind_reduces(s->kind),
+    c4_query q = {.kind = s->kind,
+                  .rank = rank,
+                  .nranks = s->nranks,
+                  .root = s->root,
+                  .count = s->count,
+                  .element_bytes = s->element_bytes,
+                  .reduces = kind_reduces(s->kind),
                   .in_place = s->place == PLACE_IN || (s->place == PLACE_MIXED && rank % 2 == 1),
-                  .deterministic = s->deterministic, .layout = &c->layout, .cost = &c->cost, .algorithm = s->algorithm,
-                  .chunk_bytes = s->chunk_bytes, .lanes = s->lanes, .may_map = s->may_map};
+                  .deterministic = s->deterministic,
+                  .layout = &c->layout,
+                  .cost = &c->cost,
+                  .algorithm = s->algorithm,
+                  .chunk_bytes = s->chunk_bytes,
+                  .lanes = s->lanes,
+                  .may_map = s->may_map};
     if (s->kind == C4_KIND_SEND || s->kind == C4_KIND_RECV) {
         q.kind = rank == s->root ? C4_KIND_RECV : C4_KIND_SEND;
         q.root = rank == s->root ? 1 - s->root : s->root;
@@ -92,15 +103,23 @@ c4_status call_create(const call_spec *spec, call *c)
 {
     size_t n = (size_t)spec->nranks;
     *c = (call){.spec = *spec};
-    c->cost = (c4_cost_params){
-        .local = {.latency_s = 0.2e-6, .seconds_per_byte = 0.1e-9, .reduce_seconds_per_byte = 0.05e-9,
-                  .windows = spec->windows, .map = spec->may_map, .max_readers = spec->windows ? 1024 : 1,
-                  .max_frame_bytes = 256 << 10},
-        .remote = {.latency_s = 10e-6, .seconds_per_byte = 0.4e-9, .reduce_seconds_per_byte = 0.05e-9,
-                   .max_readers = 1, .max_frame_bytes = 1 << 20},
-        .step_s = 5e-9, .ranks_per_core = 1, .cache_bytes = spec->cache_bytes ? spec->cache_bytes : 32 << 20};
+    c->cost = (c4_cost_params){.local = {.latency_s = 0.2e-6,
+                                         .seconds_per_byte = 0.1e-9,
+                                         .reduce_seconds_per_byte = 0.05e-9,
+                                         .windows = spec->windows,
+                                         .map = spec->may_map,
+                                         .max_readers = spec->windows ? 1024 : 1,
+                                         .max_frame_bytes = 256 << 10},
+                               .remote = {.latency_s = 10e-6,
+                                          .seconds_per_byte = 0.4e-9,
+                                          .reduce_seconds_per_byte = 0.05e-9,
+                                          .max_readers = 1,
+                                          .max_frame_bytes = 1 << 20},
+                               .step_s = 5e-9,
+                               .ranks_per_core = 1,
+                               .cache_bytes = spec->cache_bytes ? spec->cache_bytes : 32 << 20};
     c->queries = calloc(n, sizeof *c->queries);
-    c->schedules = calloc(n, sizeof *c->schedules);
+    c->schedules = calloc(n, sizeof(void *));
     c->host_of = calloc(n, sizeof *c->host_of);
     c->counts = calloc(4 * n * n, sizeof *c->counts);
     if (!c->queries || !c->schedules || !c->host_of || !c->counts)

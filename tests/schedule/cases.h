@@ -11,15 +11,15 @@ typedef struct call_spec {
     c4_kind kind;
     int algorithm;
     int nranks, root;
-    size_t count;         /* v-kinds: about this many elements per block, some 0 */
+    size_t count; /* v-kinds: about this many elements per block, some 0 */
     size_t element_bytes;
-    size_t chunk_bytes;   /* 0: the builder's own */
+    size_t chunk_bytes; /* 0: the builder's own */
     unsigned lanes;
     place_mode place;
     bool deterministic, may_map;
-    int ranks_per_host;   /* 0: one host; < 0: hosts of 1, 2, 3, ... ranks */
-    bool windows;         /* links of one host let many ranks read a channel */
-    size_t cache_bytes;   /* 0: 32 MiB; small ones bring out the streaming forms */
+    int ranks_per_host; /* 0: one host; < 0: hosts of 1, 2, 3, ... ranks */
+    bool windows;       /* links of one host let many ranks read a channel */
+    size_t cache_bytes; /* 0: 32 MiB; small ones bring out the streaming forms */
 } call_spec;
 
 typedef struct call {

@@ -79,7 +79,7 @@ void executor_init(executor *x, const call *c, bool fallback, frame_mode mode, v
 {
     size_t n = (size_t)c->spec.nranks, uses = 0;
     *x = (executor){.c = c, .mode = mode};
-    x->schedules = calloc(n, sizeof *x->schedules);
+    x->schedules = calloc(n, sizeof(void *));
     x->send = calloc(6 * n, sizeof *x->send);
     x->recv = x->send + n;
     x->scratch = x->recv + n;
@@ -101,8 +101,9 @@ void executor_init(executor *x, const call *c, bool fallback, frame_mode mode, v
         for (uint32_t i = 0; i < s->nchannels; i++)
             channels[i] = find_channel(x, s, &s->channels[i]);
         for (uint32_t l = 0; l < s->nlanes; l++)
-            *lane++ = (executor_lane){.schedule = s, .lane = &s->lanes[l], .channels = channels,
-                                      .rank_lanes = rank_lanes};
+            lane[l] =
+                (executor_lane){.schedule = s, .lane = &s->lanes[l], .channels = channels, .rank_lanes = rank_lanes};
+        lane += s->nlanes;
         if (s->nlanes == 0)
             free(channels);
     }
@@ -208,8 +209,7 @@ static void do_step(executor *x, executor_lane *lane, const c4_step *step, const
     }
     for (unsigned i = 0; i < step->nsources; i++)
         if (terms[i].kind == C4_TERM_CHANNEL)
-            consume(lane->channels[terms[i].index],
-                    reader_of(lane->channels[terms[i].index], lane->schedule->rank));
+            consume(lane->channels[terms[i].index], reader_of(lane->channels[terms[i].index], lane->schedule->rank));
     for (unsigned i = step->nsources; i < (unsigned)step->nsources + step->ndestinations; i++)
         if (terms[i].kind == C4_TERM_CHANNEL)
             send_frame(x, lane->channels[terms[i].index], value, held, bytes);

@@ -14,8 +14,12 @@
 
 static call_spec spec_of(const char *algorithm, c4_kind kind, int nranks, size_t count)
 {
-    return (call_spec){.kind = kind, .algorithm = c4_algorithm_find(algorithm), .nranks = nranks, .count = count,
-                       .element_bytes = 4, .windows = true};
+    return (call_spec){.kind = kind,
+                       .algorithm = c4_algorithm_find(algorithm),
+                       .nranks = nranks,
+                       .count = count,
+                       .element_bytes = 4,
+                       .windows = true};
 }
 
 /* ---- flows ---- */
@@ -69,8 +73,13 @@ static void test_flows_match(void)
     for (int algorithm = 0; algorithm < c4_nalgorithms; algorithm++) {
         for (int kind = 0; kind < C4_KIND_SEND; kind++) {
             call c;
-            call_spec spec = {.kind = (c4_kind)kind, .algorithm = algorithm, .nranks = N, .root = 2, .count = 501,
-                              .element_bytes = 4, .windows = true,
+            call_spec spec = {.kind = (c4_kind)kind,
+                              .algorithm = algorithm,
+                              .nranks = N,
+                              .root = 2,
+                              .count = 501,
+                              .element_bytes = 4,
+                              .windows = true,
                               .ranks_per_host = strcmp(c4_algorithms[algorithm].name, "hierarchical") ? 0 : 3};
             uint64_t sent[N][N], received[N][N];
             if (!(c4_algorithms[algorithm].kinds >> kind & 1) || call_create(&spec, &c) == C4_ERR_UNSUPPORTED)
@@ -103,8 +112,14 @@ static void test_size_does_not_follow_the_message(void)
 {
     size_t bytes;
     for (int algorithm = 0; algorithm < c4_nalgorithms; algorithm++) {
-        call_spec spec = {.kind = C4_KIND_ALL_REDUCE, .algorithm = algorithm, .nranks = 8, .element_bytes = 4,
-                          .count = 64 * MIB / 4, .windows = true, .lanes = 1, .may_map = true,
+        call_spec spec = {.kind = C4_KIND_ALL_REDUCE,
+                          .algorithm = algorithm,
+                          .nranks = 8,
+                          .element_bytes = 4,
+                          .count = 64 * MIB / 4,
+                          .windows = true,
+                          .lanes = 1,
+                          .may_map = true,
                           .ranks_per_host = strcmp(c4_algorithms[algorithm].name, "hierarchical") ? 0 : 4};
         if (!(c4_algorithms[algorithm].kinds & 1))
             continue;
@@ -201,9 +216,14 @@ static void test_choice_table(void)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const char *reason = "";
         c4_query q;
-        call_spec spec = {.kind = rows[i].kind, .nranks = rows[i].nranks, .ranks_per_host = rows[i].ranks_per_host,
-                          .count = rows[i].bytes / 4, .element_bytes = 4, .may_map = rows[i].may_map,
-                          .deterministic = rows[i].deterministic, .windows = true};
+        call_spec spec = {.kind = rows[i].kind,
+                          .nranks = rows[i].nranks,
+                          .ranks_per_host = rows[i].ranks_per_host,
+                          .count = rows[i].bytes / 4,
+                          .element_bytes = 4,
+                          .may_map = rows[i].may_map,
+                          .deterministic = rows[i].deterministic,
+                          .windows = true};
         const char *algorithm = chosen(spec, NULL, &q, &reason);
         if (strcmp(algorithm, rows[i].algorithm) != 0)
             printf("row %zu: %s\n", i, call_name(&spec));
@@ -332,21 +352,28 @@ static double predicted(const char *algorithm, c4_kind kind, int nranks, size_t 
 
 static void test_cost_of_schedules(void)
 {
-    double small = predicted("direct", C4_KIND_ALL_REDUCE, 2, 2), large = predicted("direct", C4_KIND_ALL_REDUCE, 2, MIB);
+    double small = predicted("direct", C4_KIND_ALL_REDUCE, 2, 2),
+           large = predicted("direct", C4_KIND_ALL_REDUCE, 2, MIB);
     CU_ASSERT(small > 0.1e-6 && small < 1e-6);
     CU_ASSERT(large > 100 * small);
     CU_ASSERT(predicted("ring", C4_KIND_ALL_REDUCE, 32, 8) > predicted("rhd", C4_KIND_ALL_REDUCE, 32, 8));
-    CU_ASSERT(predicted("ring", C4_KIND_ALL_REDUCE, 32, 16 * MIB) < predicted("direct", C4_KIND_ALL_REDUCE, 32, 16 * MIB));
+    CU_ASSERT(predicted("ring", C4_KIND_ALL_REDUCE, 32, 16 * MIB) <
+              predicted("direct", C4_KIND_ALL_REDUCE, 32, 16 * MIB));
 }
 
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(flows_are_the_algorithms), C4TEST(flows_match),
-        C4TEST(size_does_not_follow_the_message), C4TEST(two_ranks_are_two_steps),
-        C4TEST(choice_table), C4TEST(forced_algorithm),
-        C4TEST(tuning_rows), C4TEST(tuning_errors),
-        C4TEST(bad_queries), C4TEST(cost_of_schedules),
+        C4TEST(flows_are_the_algorithms),
+        C4TEST(flows_match),
+        C4TEST(size_does_not_follow_the_message),
+        C4TEST(two_ranks_are_two_steps),
+        C4TEST(choice_table),
+        C4TEST(forced_algorithm),
+        C4TEST(tuning_rows),
+        C4TEST(tuning_errors),
+        C4TEST(bad_queries),
+        C4TEST(cost_of_schedules),
         C4TEST_END,
     };
     return c4test_main(argc, argv, cases);

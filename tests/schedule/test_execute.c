@@ -123,10 +123,16 @@ static void run_algorithm(void)
     CU_ASSERT_FATAL(algorithm >= 0);
     for (int round = 0; round < 150; round++) {
         int n = 1 + (int)c4test_rand_below(11);
-        call_spec spec = {.algorithm = algorithm, .nranks = n, .root = (int)c4test_rand_below((uint64_t)n),
-                          .element_bytes = 4, .may_map = true, .windows = c4test_rand_below(2),
-                          .place = (place_mode)c4test_rand_below(3), .cache_bytes = c4test_rand_below(2) ? 0 : 20000,
-                          .lanes = (unsigned)c4test_rand_below(3), .deterministic = c4test_rand_below(4) == 0};
+        call_spec spec = {.algorithm = algorithm,
+                          .nranks = n,
+                          .root = (int)c4test_rand_below((uint64_t)n),
+                          .element_bytes = 4,
+                          .may_map = true,
+                          .windows = c4test_rand_below(2),
+                          .place = (place_mode)c4test_rand_below(3),
+                          .cache_bytes = c4test_rand_below(2) ? 0 : 20000,
+                          .lanes = (unsigned)c4test_rand_below(3),
+                          .deterministic = c4test_rand_below(4) == 0};
         spec.ranks_per_host = c4test_rand_below(2) ? 0 : (int)c4test_rand_below(4) - 1;
         static const size_t chunks[] = {0, 4, 20, 4900};
         spec.chunk_bytes = chunks[c4test_rand_below(4)];
@@ -208,9 +214,15 @@ static void test_same_bits(void)
         bool deterministic_known = false;
         for (int deterministic = 0; deterministic < 2; deterministic++) {
             for (int algorithm = 0; algorithm < c4_nalgorithms; algorithm++) {
-                call_spec spec = {.kind = C4_KIND_ALL_REDUCE, .algorithm = algorithm, .nranks = sizes[i],
-                                  .count = COUNT, .element_bytes = 4, .chunk_bytes = 400, .may_map = true,
-                                  .windows = algorithm % 2, .deterministic = deterministic};
+                call_spec spec = {.kind = C4_KIND_ALL_REDUCE,
+                                  .algorithm = algorithm,
+                                  .nranks = sizes[i],
+                                  .count = COUNT,
+                                  .element_bytes = 4,
+                                  .chunk_bytes = 400,
+                                  .may_map = true,
+                                  .windows = algorithm % 2,
+                                  .deterministic = deterministic};
                 bool known = false;
                 if (!(c4_algorithms[algorithm].kinds >> C4_KIND_ALL_REDUCE & 1))
                     continue;

@@ -86,10 +86,10 @@ static bool swap_channel(c4_schedule *s, uint32_t step, unsigned variant)
     for (unsigned i = 0; i < (unsigned)x->nsources + x->ndestinations; i++) {
         if (terms[i].kind != C4_TERM_CHANNEL || variant-- > 0)
             continue;
-        for (uint16_t c = 0; c < s->nchannels; c++) {
+        for (uint32_t c = 0; c < s->nchannels; c++) {
             if (c == terms[i].index || (s->channels[c].writer == s->rank) != (i >= x->nsources))
                 continue;
-            terms[i].index = c;
+            terms[i].index = (uint16_t)c;
             return true;
         }
     }
@@ -157,10 +157,17 @@ static void run_damage(const damage *how, const char *only, bool deterministic, 
             if (!(c4_algorithms[algorithm].kinds >> kind & 1))
                 continue;
             for (int n = 2; n <= 5; n++) {
-                call_spec spec = {.kind = (c4_kind)kind, .algorithm = algorithm, .nranks = n, .root = n / 2,
-                                  .count = 13, .element_bytes = 4, .chunk_bytes = 8, .windows = n % 2,
+                call_spec spec = {.kind = (c4_kind)kind,
+                                  .algorithm = algorithm,
+                                  .nranks = n,
+                                  .root = n / 2,
+                                  .count = 13,
+                                  .element_bytes = 4,
+                                  .chunk_bytes = 8,
+                                  .windows = n % 2,
                                   .ranks_per_host = strcmp(c4_algorithms[algorithm].name, "hierarchical") ? 0 : 2,
-                                  .may_map = true, .place = n % 2 ? PLACE_IN : PLACE_OUT,
+                                  .may_map = true,
+                                  .place = n % 2 ? PLACE_IN : PLACE_OUT,
                                   .deterministic = deterministic};
                 damage_everywhere(&spec, how, &t);
                 spec.count = kind == C4_KIND_ALL_REDUCE ? 9001 : 1300;
@@ -187,8 +194,7 @@ static void test_changed_offset(void)
 /* pairwise and bruck gate some sends only to keep pace; hierarchical gates each send of a block, and the first would do. */
 static void test_removed_gate(void)
 {
-    run_damage(&(damage){"no gate", remove_gate}, "direct ring rhd", false, C4_KIND_ALL_REDUCE,
-               C4_KIND_ALL_TO_ALL);
+    run_damage(&(damage){"no gate", remove_gate}, "direct ring rhd", false, C4_KIND_ALL_REDUCE, C4_KIND_ALL_TO_ALL);
 }
 
 static void test_closed_gate(void)
@@ -221,8 +227,13 @@ static void test_reordered_sources(void)
 
 static call_spec two_ranks(size_t count, place_mode place)
 {
-    return (call_spec){.kind = C4_KIND_ALL_REDUCE, .algorithm = c4_algorithm_find("direct"), .nranks = 2,
-                       .count = count, .element_bytes = 4, .place = place, .windows = true};
+    return (call_spec){.kind = C4_KIND_ALL_REDUCE,
+                       .algorithm = c4_algorithm_find("direct"),
+                       .nranks = 2,
+                       .count = count,
+                       .element_bytes = 4,
+                       .place = place,
+                       .windows = true};
 }
 
 static void expect_refusal(call *c, const char *text)

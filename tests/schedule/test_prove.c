@@ -51,8 +51,8 @@ static void report(const tally *t)
 /* spec.count elements for the kinds of one vector, `block_count` for those of a block per rank. */
 static void prove_kinds(call_spec spec, size_t block_count, tally *t)
 {
-    const uint32_t whole = C4_KIND_BIT(C4_KIND_ALL_REDUCE) | C4_KIND_BIT(C4_KIND_REDUCE) |
-                           C4_KIND_BIT(C4_KIND_BROADCAST);
+    const uint32_t whole =
+        C4_KIND_BIT(C4_KIND_ALL_REDUCE) | C4_KIND_BIT(C4_KIND_REDUCE) | C4_KIND_BIT(C4_KIND_BROADCAST);
     for (int kind = 0; kind < C4_NKINDS; kind++) {
         bool p2p = kind == C4_KIND_SEND || kind == C4_KIND_RECV;
         if (!(c4_algorithms[spec.algorithm].kinds >> kind & 1) || (p2p && spec.nranks != 2))
@@ -123,10 +123,14 @@ static void run_algorithm(void)
     for (int n = 1; n <= 64; n++) {
         if (!long_run && !in_short_run(n))
             continue;
-        call_spec spec = {.algorithm = algorithm, .nranks = n, .windows = n % 2 == 0,
-                          .may_map = strcmp(name, "mapped") == 0, .cache_bytes = n % 2 ? 0 : 48 << 10};
+        call_spec spec = {.algorithm = algorithm,
+                          .nranks = n,
+                          .windows = n % 2 == 0,
+                          .may_map = strcmp(name, "mapped") == 0,
+                          .cache_bytes = n % 2 ? 0 : 48 << 10};
         prove_counts(spec, &t, n <= 16 || long_run);
         if (n > 2) {
+            spec.windows = !spec.windows;
             spec.ranks_per_host = n % 3 == 0 ? 3 : n % 2 == 0 ? 2 : -1;
             prove_counts(spec, &t, n <= 9 || long_run);
         }
@@ -144,8 +148,12 @@ static void run_large(void)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         if (!long_run && i != 0)
             continue;
-        call_spec spec = {.algorithm = algorithm, .nranks = sizes[i], .windows = i % 2, .element_bytes = 4,
-                          .count = 2 * (size_t)sizes[i] + 1, .may_map = strcmp(name, "mapped") == 0};
+        call_spec spec = {.algorithm = algorithm,
+                          .nranks = sizes[i],
+                          .windows = i % 2,
+                          .element_bytes = 4,
+                          .count = 2 * (size_t)sizes[i] + 1,
+                          .may_map = strcmp(name, "mapped") == 0};
         if (strcmp(name, "hierarchical") == 0 || i == 1)
             spec.ranks_per_host = 16;
         prove_kinds(spec, 3, &t);
@@ -161,8 +169,14 @@ static void test_deterministic(void)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         for (int algorithm = 0; algorithm < c4_nalgorithms; algorithm++) {
             size_t n = (size_t)sizes[i];
-            call_spec spec = {.algorithm = algorithm, .nranks = sizes[i], .deterministic = true, .element_bytes = 2,
-                              .count = 3 * n + 1, .may_map = true, .windows = i % 2, .place = (place_mode)(i % 3),
+            call_spec spec = {.algorithm = algorithm,
+                              .nranks = sizes[i],
+                              .deterministic = true,
+                              .element_bytes = 2,
+                              .count = 3 * n + 1,
+                              .may_map = true,
+                              .windows = i % 2,
+                              .place = (place_mode)(i % 3),
                               .ranks_per_host = i % 2 ? 0 : -1};
             prove_kinds(spec, spec.count, &t);
             spec.count = n > 20 ? 1 : 3000 * n + 1;
@@ -177,8 +191,12 @@ static void test_huge_counts(void)
 {
     tally t = {0};
     for (int algorithm = 0; algorithm < c4_nalgorithms; algorithm++) {
-        call_spec spec = {.algorithm = algorithm, .nranks = 3, .element_bytes = 8, .count = ((size_t)5 << 30) + 3,
-                          .may_map = true, .windows = true};
+        call_spec spec = {.algorithm = algorithm,
+                          .nranks = 3,
+                          .element_bytes = 8,
+                          .count = ((size_t)5 << 30) + 3,
+                          .may_map = true,
+                          .windows = true};
         for (int kind = 0; kind < C4_NKINDS; kind++) {
             call c;
             bool p2p = kind == C4_KIND_SEND || kind == C4_KIND_RECV;
