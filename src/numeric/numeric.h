@@ -66,7 +66,10 @@ size_t c4_numeric_dtype_bytes(c4_dtype dtype);
 bool c4_numeric_op_valid(c4_op op, c4_dtype dtype);
 
 /* The kernels for dtype, op and level; ops from C4_OP_USER up get those of C4_SUM. Static, never freed; look up once
- * per operation. NULL when !c4_numeric_op_valid(op, dtype). The level must not be above c4_cpu's. */
+ * per operation. NULL when !c4_numeric_op_valid(op, dtype). The level must not be above c4_cpu's.
+ * Measured on Zen 4: AVX-512 is ahead in cache (fp32 at 4 KiB: 94 against 88 GB/s, with two outputs 54 against 24),
+ * AVX2 by 5 to 10 % where memory is the limit, streamed or not (64 MiB). Since both give the same bits, a caller may
+ * take a lower level for its streamed calls. */
 const c4_reducer *c4_reducer_get(c4_dtype dtype, c4_op op, c4_cpu_level level);
 
 /* Orders all earlier streamed stores of this thread before all its later stores. */
