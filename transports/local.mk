@@ -2,5 +2,8 @@ noinst_LTLIBRARIES += transports/libc4_transports.la
 transports_libc4_transports_la_SOURCES = \
     transports/builtin.c transports/builtin.h \
     transports/hook/hook.c transports/hook/hook.h \
-    transports/hook/rules.c transports/hook/rules.h \
-    transports/stubs.c transports/stubs.h
+    transports/hook/rules.c transports/hook/rules.h
+
+# Below the transports in C4_LAYERS: they name stubs in their tables.
+noinst_LTLIBRARIES += transports/libc4_transport_stubs.la
+transports_libc4_transport_stubs_la_SOURCES = transports/stubs.c transports/stubs.h
