@@ -260,19 +260,70 @@ static void test_swapped_steps(void)
 }
 
 /* In place, without the copy that is sent: the frame may have to be sent again when its bytes are gone. */
+static void send_unstaged(c4_schedule *s)
+{
+    c4_step *send = step_of(s, 0);
+    c4_term *terms = terms_of(s, 0);
+    C4TEST_INT_FATAL(send->ndestinations, 2);
+    terms[1] = terms[2];
+    send->ndestinations = 1;
+}
+
 static void test_unstaged_send(void)
 {
     call c;
     call_spec spec = two_ranks(2, PLACE_IN);
     C4TEST_OK_FATAL(call_create(&spec, &c));
-    for (int rank = 0; rank < 2; rank++) {
-        c4_step *send = step_of(c.schedules[rank], 0);
-        c4_term *terms = terms_of(c.schedules[rank], 0);
-        C4TEST_INT_FATAL(send->ndestinations, 2);
-        terms[1] = terms[2];
-        send->ndestinations = 1;
+    send_unstaged(c.schedules[0]);
+    send_unstaged(c.schedules[1]);
+    expect_refusal(&c, "overwritten before the frame was received");
+    call_destroy(&c);
+}
+
+/* The same on rank 0 alone, which happens to overwrite after the receipt, but does not know of it. */
+static void test_unstaged_send_of_one_rank(void)
+{
+    call c;
+    call_spec spec = two_ranks(2, PLACE_IN);
+    C4TEST_OK_FATAL(call_create(&spec, &c));
+    send_unstaged(c.schedules[0]);
+    expect_refusal(&c, "overwrites what global lane 1 reads or receives");
+    call_destroy(&c);
+}
+
+/* Receives where the other lane puts the own block. */
+static void test_two_lanes_write(void)
+{
+    call c;
+    call_spec spec = two_ranks(10000, PLACE_OUT);
+    spec.kind = C4_KIND_ALL_TO_ALL;
+    C4TEST_OK_FATAL(call_create(&spec, &c));
+    C4TEST_INT_FATAL(c.schedules[0]->nlanes, 2);
+    for (uint32_t i = 0; i < c.schedules[0]->nsteps; i++) {
+        c4_term *terms = terms_of(c.schedules[0], i);
+        if (terms[0].kind == C4_TERM_CHANNEL)
+            terms[1].offset = 0;
     }
-    expect_refusal(&c, "overw");
+    expect_refusal(&c, "writes what global lane");
+    call_destroy(&c);
+}
+
+/* A send that reads what the other lane happens to have written before, without waiting for it. */
+static void test_unordered_read(void)
+{
+    call c;
+    call_spec spec = two_ranks(10000, PLACE_IN);
+    C4TEST_OK_FATAL(call_create(&spec, &c));
+    for (int rank = 0; rank < 2; rank++) {
+        c4_schedule *s = c.schedules[rank];
+        c4_lane *lanes = (c4_lane *)(uintptr_t)s->lanes, first = lanes[0];
+        C4TEST_INT_FATAL(s->nlanes, 2);
+        lanes[0] = lanes[1];
+        lanes[1] = first;
+        for (uint32_t i = 0; i < s->nsteps; i++)
+            remove_gate(s, i, 0);
+    }
+    expect_refusal(&c, "reads what global lane");
     call_destroy(&c);
 }
 
@@ -346,6 +397,9 @@ int main(int argc, char **argv)
         C4TEST_DEADLINE(reordered_sources, 120),
         C4TEST(swapped_steps),
         C4TEST(unstaged_send),
+        C4TEST(unstaged_send_of_one_rank),
+        C4TEST(two_lanes_write),
+        C4TEST(unordered_read),
         C4TEST(large_frames_in_one_lane),
         C4TEST(large_frame),
         C4TEST(missing_end),
