@@ -212,9 +212,13 @@ static void test_concurrent_lookup(void)
     int stop = 0, wrong = 0;
     char *memory = NULL;
     C4TEST_OK_FATAL(ops->mem_alloc(8192, (void **)&memory));
+    enum { STANDING = 300 }; /* the longer the table, the longer it is in disorder */
+    void *standing[STANDING];
+    for (int i = 0; i < STANDING; i++)
+        C4TEST_OK_FATAL(ops->mem_alloc(4096, &standing[i]));
     pthread_t thread;
     C4TEST_INT_FATAL(pthread_create(&thread, NULL, churn, &stop), 0);
-    for (int i = 0; i < 300000; i++) {
+    for (int i = 0; i < 3000000; i++) {
         c4_memory_handle handle;
         c4_shm_region_handle inside;
         int local = 0;
@@ -226,6 +230,8 @@ static void test_concurrent_lookup(void)
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     C4TEST_INT(wrong, 0);
+    for (int i = 0; i < STANDING; i++)
+        C4TEST_OK(ops->mem_free(standing[i]));
     C4TEST_OK(ops->mem_free(memory));
 }
 
