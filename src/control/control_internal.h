@@ -14,6 +14,8 @@ enum {
     C4_CONTROL_NEIGHBOURS = 4,               /* else so many on each side */
     C4_CONTROL_EXIT_GRACE_MS = 50,     /* from the end of a connection to that of the process, for its exit status */
     C4_CONTROL_GOODBYE_GRACE_MS = 150, /* from the end of a process to its goodbye, which comes through rank 0 */
+    C4_CONTROL_EXITED_GRACE_MS = 5000, /* the same when it was not killed: rank 0, which sees goodbyes first, decides;
+                                        * with 256 ranks leaving on 2 cores its word takes seconds */
     C4_CONTROL_FLUSH_MS = 500,
     C4_CONTROL_KEPT_REPORTS = 16
 };

@@ -134,6 +134,18 @@ static void plan_verdict(c4_control_peer *peer, int grace_ms)
         peer->verdict_ns = when_ns;
 }
 
+/* Somebody who was killed has said no goodbye; somebody who has exited probably has. While rank 0 is there, which sees
+ * goodbyes first, its word decides. After rank 0 has left, nobody brings goodbyes: then an exit with status 0 is one. */
+static int goodbye_grace_ms(const c4_control *control, c4_control_peer *peer)
+{
+    int status = 0;
+    bool known = read_zombie_status(peer, &status) || read_reaped_status(peer->pidfd, &status);
+    bool root_speaks = !control->peers[0].dead && !control->peers[0].left && control->peers[0].link.fd >= 0;
+    if (!root_speaks && control->peers[0].left && known && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        peer->left = true;
+    return root_speaks && !(known && WIFSIGNALED(status)) ? C4_CONTROL_EXITED_GRACE_MS : C4_CONTROL_GOODBYE_GRACE_MS;
+}
+
 void c4_control_on_process_end(c4_control *control, int rank)
 {
     c4_control_peer *peer = &control->peers[rank];
@@ -144,7 +156,7 @@ void c4_control_on_process_end(c4_control *control, int rank)
         c4_control_on_link_event(control, rank, EPOLLIN);
     bool told = control->rank == 0 || rank == 0; /* nobody else could bring its goodbye */
     if (!peer->left && !peer->dead)
-        plan_verdict(peer, told ? 0 : C4_CONTROL_GOODBYE_GRACE_MS);
+        plan_verdict(peer, told ? 0 : goodbye_grace_ms(control, peer));
 }
 
 void c4_control_on_link_end(c4_control *control, int rank, const char *why)

@@ -41,7 +41,7 @@ enum {
 /* Finds or opens this rank's end of the channel. */
 c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, bool write_end,
                       c4_edge **edge);
-void c4_edge_close_all(c4_engine *engine);
+void c4_edge_free_all(c4_engine *engine);
 
 /* ---- programs ---- */
 

@@ -258,7 +258,7 @@ static void writer_close(c4_channel *channel)
 {
     c4_shm_writer *out = &channel->out;
     c4_module *module = channel->module;
-    if (out->lines) {
+    if (out->lines && !module->closing) {
         /* First the entry, then a look at the readers: a reader that attaches meanwhile checks the entry again. */
         c4_shm_directory_remove(&module->arena, out->entry);
         c4_shm_limbo *limbo = malloc(sizeof *limbo);

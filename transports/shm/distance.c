@@ -3,8 +3,8 @@
 #include "base/clock.h"
 
 /* Reference machine (Zen 4): 55-60 ns near, 235-250 far. */
-#define NEAR_NS 130u
-#define FAR_NS 170u
+#define NEAR_NS 150u
+#define FAR_NS 200u
 #define LATE_NS 150u
 
 static uint32_t ns_to_ticks(uint64_t ns)
@@ -23,10 +23,17 @@ void c4_shm_distance_init(c4_shm_distance *distance)
 void c4_shm_distance_report(c4_shm_distance *distance, uint32_t measured)
 {
     uint32_t ticks = c4_shm_distance_ticks(measured);
-    if (ticks > distance->far_ticks)
-        distance->far = true;
-    else if (ticks < distance->near_ticks)
-        distance->far = false;
+    if (ticks <= distance->far_ticks && ticks >= distance->near_ticks)
+        return;
+    bool far = ticks > distance->far_ticks;
+    if (far != (distance->votes > 0))
+        distance->votes = 0;
+    if (distance->votes < C4_SHM_VOTES && distance->votes > -C4_SHM_VOTES)
+        distance->votes += far ? 1 : -1;
+    /* The first vote stands until others disagree: a wrong guess costs more than a doubtful one. */
+    if (!distance->known || distance->votes == C4_SHM_VOTES || distance->votes == -C4_SHM_VOTES)
+        distance->far = far;
+    distance->known = true;
 }
 
 void c4_shm_distance_sample(c4_shm_distance *distance, uint64_t ticks)

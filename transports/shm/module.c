@@ -92,6 +92,7 @@ static void shm_close(c4_module *module)
 {
     if (!module)
         return;
+    module->closing = true;
     while (module->channels)
         c4_shm_channel_close(module->channels);
     c4_shm_limbo_fini(module);
@@ -225,6 +226,15 @@ static c4_status shm_add_peer(c4_module *module, int peer, const void *address, 
     c4_shm_peer *made = peer_new(&copy);
     if (!made)
         return c4_fail(C4_ERR_MEMORY, "shm: a peer");
+    /* Mapped now and not on first use: what a peer has sent outlives it for those who hold its memory. */
+    if (copy.backend != C4_SHM_BACKEND_FILE) {
+        c4_status status = c4_shm_mapping_open(&made->address, &made->mapping);
+        if (status < 0) {
+            free(made);
+            return refuse(reason, reason_bytes, c4_fail_text());
+        }
+        made->head = (c4_shm_head *)(void *)made->mapping.base;
+    }
     free(known);
     module->peers[peer] = made;
     if (copy.backend == C4_SHM_BACKEND_FILE) {

@@ -32,6 +32,7 @@ struct c4_module {
     int npeers;
     int stores;
     bool expedited; /* commits need no fence towards peers that are expedited too */
+    bool closing;    /* the whole module goes: rings stay as they are for readers that lag behind */
     bool fail_alloc; /* injected */
     size_t ring_bytes, max_frame_bytes;
     c4_channel *channels; /* all */

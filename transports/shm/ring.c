@@ -71,6 +71,9 @@ static __attribute__((noinline)) void take_sample(c4_channel *channel, uint64_t 
 {
     c4_shm_reader *in = &channel->in;
     c4_shm_distance *distance = &c4_shm_peer_get(channel, channel->spec.writer)->distance;
+#if defined(__x86_64__)
+    _mm_lfence(); /* else the counter is read while the processor only guesses that the frame has come */
+#endif
     uint64_t now = c4_tsc();
     if (now - in->last_poll < distance->late_ticks)
         c4_shm_distance_sample(distance, now - clock);
