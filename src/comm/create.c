@@ -9,7 +9,7 @@
 #include "comm/options.h"
 #include "rendezvous/launcher.h"
 #include "rendezvous/listener.h"
-#include "transports/tcp/netif.h"
+#include "host/netif.h"
 #include "wire/unique_id.h"
 
 /* ---- unique ids ---- */

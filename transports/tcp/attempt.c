@@ -180,7 +180,7 @@ static void client_answer(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
     }
     close(fd);
     if (hello->code == C4_TCP_CLOSED) {
-        c4_tcp_link_fail(link, c4_fail(C4_ERR_LINK, "tcp: rank %d has closed its end", link->peer));
+        c4_tcp_link_ended(link); /* an error only if something is still expected */
         return;
     }
     if (hello->code == C4_TCP_STALE)

@@ -7,7 +7,6 @@ transports_tcp_libc4_transport_tcp_la_SOURCES = \
     transports/tcp/internal.h \
     transports/tcp/link.c transports/tcp/link.h \
     transports/tcp/module.c \
-    transports/tcp/netif.c transports/tcp/netif.h \
     transports/tcp/options.c \
     transports/tcp/pool.c transports/tcp/pool.h \
     transports/tcp/progress.c transports/tcp/progress.h \

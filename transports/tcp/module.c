@@ -11,7 +11,7 @@
 #include "transports/tcp/attempt.h"
 #include "transports/tcp/channel.h"
 #include "transports/tcp/link.h"
-#include "transports/tcp/netif.h"
+#include "host/netif.h"
 #include "transports/tcp/progress.h"
 #include "transports/tcp/tx.h"
 

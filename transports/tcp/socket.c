@@ -12,7 +12,7 @@
 
 #include "base/hash.h"
 #include "base/status.h"
-#include "transports/tcp/netif.h"
+#include "host/netif.h"
 
 /* Enough for every rank of a large job to connect at once; the kernel lowers it to somaxconn. */
 #define LISTEN_BACKLOG 4096

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "tests/transports/shm/rig.h"
+#include "transports/shm/module.h"
 
 #define MAX_ITERATIONS 4096
 
@@ -220,6 +221,7 @@ static int check(const bench *b, size_t bytes, int iteration)
 
 static void measure(bench *b, const point *p, int repeat)
 {
+    (void)repeat;
     int iterations = p->bytes <= 65536 ? 2000 : (int)(200000000 / p->bytes);
     iterations = iterations > 2000 ? 2000 : iterations < 8 ? 8 : iterations;
     for (int i = 0; i < iterations / 4; i++)
@@ -245,8 +247,11 @@ static void measure(bench *b, const point *p, int repeat)
             later[i] = b->board->us[0][i] > b->board->us[1][i] ? b->board->us[0][i] : b->board->us[1][i];
         qsort(later, (size_t)iterations, sizeof later[0], by_value);
         const char *state = before < 130 && after < 130 ? "near" : before > 170 && after > 170 ? "far" : "?";
-        printf("%-8s %9zu B chunk %7zu  median %9.3f  p10 %9.3f us  flag %3.0f %3.0f ns %s  (repeat %d)\n", p->name,
-               p->bytes, p->chunk, later[iterations / 2], later[iterations / 10], before, after, state, repeat);
+        const c4_shm_distance *seen = &b->rig.module->peers[1]->distance;
+        printf("%-8s %9zu B chunk %7zu  median %9.3f  p10 %9.3f us  flag %3.0f %3.0f ns %s  (module: %s, %u ns, %u windows)\n",
+               p->name, p->bytes, p->chunk, later[iterations / 2], later[iterations / 10], before, after, state,
+               seen->far ? "far" : "near", (unsigned)c4_tsc_to_ns(c4_shm_distance_ticks(seen->measured)),
+               seen->measured >> 20);
         fflush(stdout);
     }
     barrier(b);

@@ -1,4 +1,4 @@
-#include "transports/tcp/netif.h"
+#include "host/netif.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

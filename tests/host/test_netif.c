@@ -5,7 +5,7 @@
 #include "base/status.h"
 #include "tests/c4test.h"
 #include "transports/tcp/frame.h"
-#include "transports/tcp/netif.h"
+#include "host/netif.h"
 
 static c4_netif netif(const char *name, const char *ip)
 {

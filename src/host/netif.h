@@ -1,6 +1,6 @@
 /* Which network interface to listen on. The list comes from the system; the choice is pure. */
-#ifndef C4_TRANSPORTS_TCP_NETIF_H
-#define C4_TRANSPORTS_TCP_NETIF_H
+#ifndef C4_HOST_NETIF_H
+#define C4_HOST_NETIF_H
 
 #include <c4/c4.h>
 #include <stdbool.h>
