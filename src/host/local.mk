@@ -6,3 +6,4 @@ src_host_libc4_host_la_SOURCES += src/host/topology.c src/host/topology.h src/ho
     src/host/topology_internal.h src/host/topology_sysfs.c
 src_host_libc4_host_la_SOURCES += src/host/limits.c src/host/limits.h src/host/nic.c src/host/nic.h
 src_host_libc4_host_la_SOURCES += src/host/netif.c src/host/netif.h
+check_PROGRAMS += tests/host/test_topology

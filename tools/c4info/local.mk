@@ -13,3 +13,10 @@ tools_c4info_c4info_LDADD += $(C4_CJSON_LIBS)
 else
 EXTRA_DIST += tools/c4info/json.c
 endif
+dist_man_MANS += tools/man/c4info.1
+
+if C4_HAVE_CJSON
+check_PROGRAMS += tests/tools/test_c4info
+tests_tools_test_c4info_SOURCES = tests/tools/test_c4info.c tests/tools/test_c4train_text.c
+tests_tools_test_c4info_LDADD = $(LDADD) $(C4_CJSON_LIBS)
+endif

@@ -78,6 +78,8 @@ static void add_size(c4info_table *table, size_t bytes)
     char text[32];
     if (bytes == SIZE_MAX)
         c4info_table_add(table, "no limit");
+    else if (bytes >= 1024 && bytes & (bytes - 1)) /* borders are exact; a rounded one would be wrong */
+        c4info_table_add(table, "%zu B", bytes);
     else
         c4info_table_add(table, "%s", c4info_format_bytes(bytes, text));
 }

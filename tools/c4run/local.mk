@@ -13,3 +13,8 @@ tools_c4run_c4run_SOURCES = \
     tools/c4run/spawn.c tools/c4run/spawn.h \
     tools/c4run/supervise.c tools/c4run/supervise.h
 tools_c4run_c4run_LDADD = src/wire/libc4_wire.la src/host/libc4_host.la src/base/libc4_base.la -lm
+dist_man_MANS += tools/man/c4run.1
+
+check_PROGRAMS += tests/tools/test_c4run
+tests_tools_test_c4run_SOURCES = tests/tools/test_c4run.c tests/tools/test_c4train_text.c
+C4_SMOKE += tests/tools/test_c4run

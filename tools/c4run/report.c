@@ -49,7 +49,7 @@ static const char *kill_hint(const c4run_job *job)
     return "; not by the kernel for lack of memory";
 }
 
-static void describe(const c4run_job *job, const c4run_child *child, char *text, size_t bytes)
+static void describe(const c4run_child *child, char *text, size_t bytes)
 {
     if (!WIFSIGNALED(child->status)) {
         snprintf(text, bytes, "ended with exit status %d", WEXITSTATUS(child->status));
@@ -57,8 +57,8 @@ static void describe(const c4run_job *job, const c4run_child *child, char *text,
     }
     int number = WTERMSIG(child->status);
     const char *name = sigabbrev_np(number);
-    snprintf(text, bytes, "was killed by %s%s (%s)%s%s", name ? "SIG" : "signal ", name ? name : "", strsignal(number),
-             WCOREDUMP(child->status) ? ", core dumped" : "", number == SIGKILL ? kill_hint(job) : "");
+    snprintf(text, bytes, "was killed by %s%s (%s%s)", name ? "SIG" : "signal ", name ? name : "", strsignal(number),
+             WCOREDUMP(child->status) ? ", core dumped" : "");
 }
 
 void c4run_report_death(c4run_job *job, const c4run_child *child)
@@ -71,7 +71,7 @@ void c4run_report_death(c4run_job *job, const c4run_child *child)
         c4run_say(job, "cannot run %s: %s", child->host ? "sh (for --ssh)" : program, strerror(error));
         return;
     }
-    describe(job, child, what, sizeof what);
+    describe(child, what, sizeof what);
     if (child->host && WIFEXITED(child->status) && WEXITSTATUS(child->status) == 255)
         c4run_say(job, "host %s: no connection, or lost after %.1f s (`%s %s` ended with exit status 255)", child->host,
                   seconds, job->options->ssh, child->host);
@@ -80,8 +80,8 @@ void c4run_report_death(c4run_job *job, const c4run_child *child)
     else if (child->host)
         c4run_say(job, "host %s: its part of the job %s after %.1f s", child->host, what, seconds);
     else
-        c4run_say(job, "rank %d (pid %d on %s) %s after %.1f s", child->rank, (int)child->pid, job->host, what,
-                  seconds);
+        c4run_say(job, "rank %d (pid %d on %s) %s after %.1f s%s", child->rank, (int)child->pid, job->host, what,
+                  seconds, c4run_exit_status(child->status) == 128 + SIGKILL ? kill_hint(job) : "");
 }
 
 static void append(char *text, size_t bytes, const char *format, ...) __attribute__((format(printf, 3, 4)));

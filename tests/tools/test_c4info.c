@@ -1,0 +1,336 @@
+/* c4info and the c4_info_* calls behind it: where values come from, why a transport is not used, which algorithm serves
+ * what, and that tables and JSON are well-formed. */
+#include "tests/c4test.h"
+
+#include <c4/c4.h>
+#include <cjson/cJSON.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "schedule/algorithms.h"
+#include "tests/tools/test_c4train_text.h"
+
+/* ---- helpers ---- */
+
+/* Exit status; output in the files out and err of the case's directory. */
+static int info(const char *arguments)
+{
+    char name[4096], program[PATH_MAX], line[9000];
+    snprintf(name, sizeof name, "%s/tools/c4info/c4info", c4test_build_root());
+    if (!realpath(name, program))
+        C4TEST_SKIP("%s is not built", name);
+    snprintf(line, sizeof line, "cd '%s' && '%s' %s >out 2>err </dev/null", c4test_dir(), program, arguments);
+    int status = system(line);
+    CU_ASSERT_FATAL(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static char *content(const char *name)
+{
+    return c4_text_read(c4test_path(name), NULL);
+}
+
+static void assert_said(const char *name, const char *part)
+{
+    char *text = content(name);
+    C4TEST_CONTAINS(text, part);
+    free(text);
+}
+
+static cJSON *json(const char *arguments)
+{
+    C4TEST_INT_FATAL(info(arguments), 0);
+    char *text = content("out");
+    cJSON *root = cJSON_Parse(text);
+    free(text);
+    CU_ASSERT_FATAL(root != NULL);
+    C4TEST_INT(cJSON_GetObjectItem(root, "schema_version")->valueint, 1);
+    return root;
+}
+
+static const char *string_of(const cJSON *object, const char *name)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
+    CU_ASSERT_FATAL(text != NULL);
+    return text;
+}
+
+static const cJSON *item_named(const cJSON *array, const char *key, const char *value)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, array) if (strcmp(string_of(item, key), value) == 0) return item;
+    CU_FAIL_FATAL("no such item");
+    return NULL;
+}
+
+/* ---- options ---- */
+
+static void assert_option(const char *name, const char *value, const char *source)
+{
+    cJSON *root = json("options --json");
+    const cJSON *option = item_named(cJSON_GetObjectItem(root, "options"), "name", name);
+    C4TEST_STRING(string_of(option, "value"), value);
+    C4TEST_STRING(string_of(option, "source"), source);
+    CU_ASSERT(string_of(option, "help")[0] != '\0');
+    cJSON_Delete(root);
+}
+
+static void test_option_sources(void)
+{
+    char source[4200];
+    snprintf(source, sizeof source, "file %s", c4test_path("conf"));
+    assert_option("C4_TCP_SOCKETS", "2", "default");
+    c4_text_write(c4test_path("conf"), "C4_TCP_SOCKETS=3\nC4_YIELD_US=7\n", 31);
+    setenv("C4_CONFIG_FILE", c4test_path("conf"), 1);
+    assert_option("C4_TCP_SOCKETS", "3", source);
+    setenv("C4_TCP_SOCKETS", "5", 1); /* before the file */
+    assert_option("C4_TCP_SOCKETS", "5", "environment");
+    assert_option("C4_YIELD_US", "7", source);
+    setenv("NCCL_DEBUG", "INFO", 1);
+    assert_option("C4_LOG", "INFO", "environment (NCCL_DEBUG)");
+    C4TEST_INT(info("options"), 0);
+    assert_said("out", "C4_TCP_SOCKETS");
+}
+
+static void test_wrong_option_value(void)
+{
+    setenv("C4_TCP_SOCKETS", "many", 1);
+    C4TEST_INT(info("options"), 1);
+    assert_said("err", "C4_TCP_SOCKETS");
+    unsetenv("C4_TCP_SOCKETS");
+    setenv("C4_TCP_SOKETS", "1", 1);
+    C4TEST_INT(info("options"), 0);
+    assert_said("err", "C4_TCP_SOCKETS"); /* the nearest name */
+}
+
+static void test_option_calls(void)
+{
+    c4_info_option option = {.struct_size = sizeof option};
+    size_t count = 0;
+    while (c4_info_get_option(count, &option) == C4_OK) {
+        CU_ASSERT(strncmp(option.name, "C4_", 3) == 0);
+        count++;
+    }
+    CU_ASSERT(count > 20);
+    C4TEST_INT(c4_info_get_option(count, &option), C4_ERR_COUNT);
+    C4TEST_INT(c4_info_get_option(0, NULL), C4_ERR_NULL);
+    option.struct_size = 8;
+    C4TEST_INT(c4_info_get_option(0, &option), C4_ERR_ARGUMENT);
+    /* Index 0 looks anew. */
+    option.struct_size = sizeof option;
+    setenv("C4_LOG", "error", 1);
+    C4TEST_OK(c4_info_get_option(0, &option));
+    C4TEST_STRING(option.name, "C4_LOG");
+    C4TEST_STRING(option.value, "error");
+}
+
+/* ---- transports ---- */
+
+static void test_transports(void)
+{
+    cJSON *root = json("transports --json");
+    const cJSON *transports = cJSON_GetObjectItem(root, "transports");
+    CU_ASSERT(cJSON_IsTrue(cJSON_GetObjectItem(item_named(transports, "name", "tcp"), "available")));
+    CU_ASSERT(cJSON_GetObjectItem(item_named(transports, "name", "shm"), "latency_us")->valuedouble > 0);
+    cJSON_Delete(root);
+    setenv("C4_TRANSPORTS", "tcp", 1);
+    root = json("transports --json");
+    const cJSON *shm = item_named(cJSON_GetObjectItem(root, "transports"), "name", "shm");
+    CU_ASSERT(cJSON_IsFalse(cJSON_GetObjectItem(shm, "available")));
+    C4TEST_STRING(string_of(shm, "reason"), "left out by C4_TRANSPORTS=tcp");
+    cJSON_Delete(root);
+    C4TEST_INT(info("transports"), 0);
+    assert_said("out", "left out by C4_TRANSPORTS=tcp");
+}
+
+/* ---- algorithms ---- */
+
+/* Ranges of each collective follow one another from 0 to the end, and neighbours differ. */
+static void assert_complete(int nranks, int ranks_per_host)
+{
+    c4_info_choice choice = {.struct_size = sizeof choice}, last = {.collective = ""};
+    size_t collectives = 0, index = 0;
+    for (; c4_info_get_choice(nranks, ranks_per_host, index, &choice) == C4_OK; index++) {
+        bool same = strcmp(choice.collective, last.collective) == 0;
+        CU_ASSERT(choice.min_bytes <= choice.max_bytes);
+        CU_ASSERT(choice.predicted_us >= 0 && choice.lanes >= (nranks > 1) && c4_algorithm_find(choice.algorithm) >= 0);
+        CU_ASSERT_EQUAL(choice.min_bytes, same ? last.max_bytes + 1 : 0);
+        CU_ASSERT(!same || strcmp(choice.algorithm, last.algorithm) != 0 || strcmp(choice.reason, last.reason) != 0);
+        if (!same && index > 0)
+            CU_ASSERT_EQUAL(last.max_bytes, SIZE_MAX);
+        collectives += !same;
+        last = choice;
+    }
+    CU_ASSERT_EQUAL(last.max_bytes, SIZE_MAX);
+    C4TEST_INT((long long)collectives, 9);
+    C4TEST_INT(c4_info_get_choice(nranks, ranks_per_host, index, &choice), C4_ERR_COUNT);
+}
+
+static void test_choice_is_complete(void)
+{
+    static const int shapes[][2] = {{1, 1}, {2, 2}, {2, 1}, {3, 3}, {7, 2}, {8, 8}, {16, 4}, {64, 8}, {256, 256}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        assert_complete(shapes[i][0], shapes[i][1]);
+}
+
+/* The row that serves `bytes`. */
+static c4_info_choice choice_for(const char *collective, size_t bytes)
+{
+    c4_info_choice choice = {.struct_size = sizeof choice};
+    for (size_t i = 0; c4_info_get_choice(2, 2, i, &choice) == C4_OK; i++)
+        if (strcmp(choice.collective, collective) == 0 && bytes >= choice.min_bytes && bytes <= choice.max_bytes)
+            return choice;
+    CU_FAIL_FATAL("no row");
+    return choice;
+}
+
+static void test_choice_borders(void)
+{
+    /* In 4096..8191 lies no size of the scan but 4096 and 6144: borders come from bisection. */
+    static const char tuning[] = "all_reduce 2 2 0 4999 direct 0 0\nall_reduce 2 2 5000 7003 ring 65536 0\n";
+    c4_text_write(c4test_path("tuning"), tuning, strlen(tuning));
+    setenv("C4_TUNING_FILE", c4test_path("tuning"), 1);
+    c4_info_choice choice = choice_for("all_reduce", 4999);
+    C4TEST_STRING(choice.algorithm, "direct");
+    C4TEST_CONTAINS(choice.reason, "tuning file ");
+    C4TEST_CONTAINS(choice.reason, c4test_path("tuning"));
+    C4TEST_INT((long long)choice.max_bytes, 4999);
+    choice = choice_for("all_reduce", 5000);
+    C4TEST_STRING(choice.algorithm, "ring");
+    C4TEST_INT((long long)choice.chunk_bytes, 65536);
+    C4TEST_INT((long long)choice.max_bytes, 7003);
+    choice = choice_for("all_reduce", 7004);
+    CU_ASSERT(strstr(choice.reason, "tuning file") == NULL);
+    setenv("C4_TUNING_FILE", "/missing", 1);
+    C4TEST_INT(c4_info_get_choice(2, 2, 0, &choice), C4_ERR_OPTION);
+}
+
+static void test_forced_choice(void)
+{
+    setenv("C4_ALGO", "all_reduce:ring", 1);
+    C4TEST_STRING(choice_for("all_reduce", 8).algorithm, "ring");
+    C4TEST_STRING(choice_for("all_reduce", 8).reason, "C4_ALGO");
+    CU_ASSERT(strcmp(choice_for("all_gather", 8).reason, "C4_ALGO") != 0);
+    setenv("C4_ALGO", "tree", 1); /* which all_gather does not have */
+    C4TEST_STRING(choice_for("broadcast", 1 << 20).algorithm, "tree");
+    CU_ASSERT(strcmp(choice_for("all_gather", 8).reason, "C4_ALGO") != 0);
+    C4TEST_INT(info("algorithms -n 4"), 0);
+    assert_said("out", "C4_ALGO");
+    setenv("C4_ALGO", "wrong", 1);
+    C4TEST_INT(info("algorithms"), 1);
+    assert_said("err", "C4_ALGO names \"wrong\"");
+    assert_said("out", "hierarchical"); /* the list that the message promises */
+}
+
+static void test_choice_arguments(void)
+{
+    c4_info_choice choice = {.struct_size = sizeof choice};
+    C4TEST_INT(c4_info_get_choice(0, 1, 0, &choice), C4_ERR_ARGUMENT);
+    C4TEST_INT(c4_info_get_choice(2, 0, 0, &choice), C4_ERR_ARGUMENT);
+    C4TEST_INT(c4_info_get_choice(1 << 20, 1, 0, &choice), C4_ERR_ARGUMENT);
+    C4TEST_INT(c4_info_get_choice(2, 2, 0, NULL), C4_ERR_NULL);
+    choice.struct_size = 0;
+    C4TEST_INT(c4_info_get_choice(2, 2, 0, &choice), C4_ERR_ARGUMENT);
+}
+
+static void test_algorithms_json(void)
+{
+    cJSON *root = json("algorithms --json -n 8 --ranks-per-host 4");
+    C4TEST_INT(cJSON_GetObjectItem(root, "nranks")->valueint, 8);
+    C4TEST_INT(cJSON_GetObjectItem(root, "ranks_per_host")->valueint, 4);
+    const cJSON *rows = cJSON_GetObjectItem(root, "rows");
+    CU_ASSERT(cJSON_GetArraySize(rows) >= 9);
+    CU_ASSERT(cJSON_IsNull(cJSON_GetObjectItem(item_named(rows, "collective", "barrier"), "max_bytes")));
+    const cJSON *algorithms = cJSON_GetObjectItem(root, "algorithms");
+    C4TEST_INT(cJSON_GetArraySize(algorithms), c4_nalgorithms);
+    const cJSON *ring = cJSON_GetObjectItem(item_named(algorithms, "name", "ring"), "collectives");
+    C4TEST_STRING(cJSON_GetStringValue(cJSON_GetArrayItem(ring, 0)), "all_reduce");
+    cJSON_Delete(root);
+}
+
+/* A communicator's own answer is the table's. */
+static void test_comm_algorithm(void)
+{
+    c4_unique_id id;
+    c4_comm *comm;
+    const char *algorithm = NULL;
+    C4TEST_OK_FATAL(c4_unique_id_create(&id));
+    C4TEST_OK_FATAL(c4_comm_create(&id, 1, 0, NULL, NULL, &comm));
+    for (int kind = 0; kind < C4_NKINDS; kind++) {
+        algorithm = NULL;
+        C4TEST_OK(c4_info_comm_algorithm(comm, c4_kind_name((c4_kind)kind), 1 << 16, &algorithm));
+        CU_ASSERT(algorithm && c4_algorithm_find(algorithm) >= 0);
+    }
+    C4TEST_INT(c4_info_comm_algorithm(comm, "all_produce", 8, &algorithm), C4_ERR_ARGUMENT);
+    C4TEST_INT(c4_info_comm_algorithm(NULL, "all_reduce", 8, &algorithm), C4_ERR_NULL);
+    C4TEST_INT(c4_info_comm_algorithm(comm, NULL, 8, &algorithm), C4_ERR_NULL);
+    C4TEST_OK(c4_comm_destroy(comm));
+}
+
+/* ---- host and command line ---- */
+
+static void test_host(void)
+{
+    cJSON *root = json("host --json");
+    CU_ASSERT(cJSON_GetArraySize(cJSON_GetObjectItem(root, "cores")) >= 1);
+    const cJSON *lo = item_named(cJSON_GetObjectItem(root, "nics"), "name", "lo");
+    CU_ASSERT(cJSON_IsTrue(cJSON_GetObjectItem(lo, "loopback")));
+    C4TEST_STRING(cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItem(lo, "addresses"), 0)), "127.0.0.1/8");
+    CU_ASSERT(cJSON_HasObjectItem(cJSON_GetObjectItem(root, "memlock_bytes"), "soft"));
+    CU_ASSERT(cJSON_GetObjectItem(root, "memory_bytes")->valuedouble > 0);
+    cJSON_Delete(root);
+    C4TEST_INT(info("host"), 0);
+    static const char *const parts[] = {"cores", "cpu level", "/dev/shm", "memlock", "nofile", "kernel", "127.0.0.1/8"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        assert_said("out", parts[i]);
+}
+
+static void test_usage(void)
+{
+    static const struct {
+        const char *arguments, *message;
+    } cases[] = {
+        {"", "which command? options, host, transports or algorithms"},
+        {"optoins", "unknown command optoins; did you mean options?"},
+        {"host --jsno", "unknown option --jsno; did you mean --json?"},
+        {"host options", "one command, not both host and options"},
+        {"host -n 4", "-n and --ranks-per-host are for `c4info algorithms`"},
+        {"algorithms -n", "-n needs a value"},
+        {"algorithms -n 0", "-n '0': expected a whole number in 1..65536"},
+        {"algorithms --ranks-per-host x", "--ranks-per-host 'x': expected"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        C4TEST_INT(info(cases[i].arguments), 2);
+        assert_said("err", cases[i].message);
+    }
+    C4TEST_INT(info("--version"), 0);
+    assert_said("out", c4_version());
+    C4TEST_INT(info("--help"), 0);
+    static const char *const words[] = {"options", "host", "transports", "algorithms", "--ranks-per-host", "--json"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        assert_said("out", words[i]);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {
+        C4TEST(option_sources),
+        C4TEST(wrong_option_value),
+        C4TEST(option_calls),
+        C4TEST(transports),
+        C4TEST(choice_is_complete),
+        C4TEST(choice_borders),
+        C4TEST(forced_choice),
+        C4TEST(choice_arguments),
+        C4TEST(algorithms_json),
+        C4TEST(comm_algorithm),
+        C4TEST(host),
+        C4TEST(usage),
+        C4TEST_END,
+    };
+    return c4test_main(argc, argv, cases);
+}
