@@ -15,6 +15,8 @@ tools_c4run_c4run_SOURCES = \
 tools_c4run_c4run_LDADD = src/wire/libc4_wire.la src/host/libc4_host.la src/base/libc4_base.la -lm
 dist_man_MANS += tools/man/c4run.1
 
-check_PROGRAMS += tests/tools/test_c4run
-tests_tools_test_c4run_SOURCES = tests/tools/test_c4run.c tests/tools/test_c4train_text.c
+c4run_job = tests/tools/test_c4run_job.c tests/tools/test_c4run_job.h tests/tools/test_c4train_text.c
+check_PROGRAMS += tests/tools/test_c4run tests/tools/test_c4run_hosts
+tests_tools_test_c4run_SOURCES = tests/tools/test_c4run.c $(c4run_job)
+tests_tools_test_c4run_hosts_SOURCES = tests/tools/test_c4run_hosts.c $(c4run_job)
 C4_SMOKE += tests/tools/test_c4run
