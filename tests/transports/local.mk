@@ -29,6 +29,9 @@ tests_transports_tcp_test_tcp_SOURCES = tests/transports/tcp/test_tcp.c tests/tr
 tests_transports_tcp_test_tcp_LDADD = tests/conformance/libconformance.la $(LDADD)
 # It counts the system calls of the data path.
 tests_transports_tcp_test_tcp_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=send,--wrap=sendmsg,--wrap=recv,--wrap=readv
+check_PROGRAMS += tests/transports/tcp/test_tcp_refusals
+tests_transports_tcp_test_tcp_refusals_SOURCES = tests/transports/tcp/test_tcp_refusals.c tests/transports/tcp/pair.h
+tests_transports_tcp_test_tcp_refusals_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/transports/tcp/test_tcp_conformance
 tests_transports_tcp_test_tcp_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
 

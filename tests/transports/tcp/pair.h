@@ -74,4 +74,29 @@ static inline void pair_wait(pair *p, c4_xfer *xfer)
         pair_progress(p);
 }
 
+/* One exchange: both sides send `bytes` and receive as much. */
+static inline void exchange(pair *p, c4_channel *out[2], c4_channel *in[2], size_t bytes, unsigned char *memory)
+{
+    c4_xfer send[2], receive[2];
+    for (int rank = 0; rank < 2; rank++) {
+        send[rank] = (c4_xfer){.pointer = memory, .bytes = bytes};
+        receive[rank] = (c4_xfer){.pointer = memory + (size_t)(rank + 1) * bytes, .bytes = bytes};
+        CU_ASSERT(c4_tcp_ops.recv(in[rank], &receive[rank]) >= 0);
+        CU_ASSERT(c4_tcp_ops.send(out[rank], &send[rank]) >= 0);
+    }
+    for (int rank = 0; rank < 2; rank++) {
+        pair_wait(p, &receive[rank]);
+        pair_wait(p, &send[rank]);
+        C4TEST_INT(receive[rank].state, C4_OK);
+    }
+}
+
+static inline void open_both(pair *p, c4_channel *out[2], c4_channel *in[2])
+{
+    for (int rank = 0; rank < 2; rank++) {
+        out[rank] = pair_channel(p, rank, 1, rank, 1 - rank);
+        in[rank] = pair_channel(p, rank, 1, 1 - rank, rank);
+    }
+}
+
 #endif
