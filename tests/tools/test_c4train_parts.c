@@ -407,9 +407,9 @@ static void test_chart_of_a_long_run(void)
 static void test_progress_line(void)
 {
     char line[1024];
-    c4_progress progress = {.first = 10, .total = 110};
-    c4_progress_state now = {.step = 60, .loss = 2.5, .tokens_per_s = 1234, .comm_share = 0.125};
-    c4_progress_format(&progress, &now, 50, 100, line, sizeof line);
+    c4_train_progress progress = {.first = 10, .total = 110};
+    c4_train_progress_state now = {.step = 60, .loss = 2.5, .tokens_per_s = 1234, .comm_share = 0.125};
+    c4_train_progress_format(&progress, &now, 50, 100, line, sizeof line);
     C4TEST_CONTAINS(line, "60/110");
     C4TEST_CONTAINS(line, "loss 2.5000");
     C4TEST_CONTAINS(line, "1234 tok/s");
@@ -417,11 +417,11 @@ static void test_progress_line(void)
     C4TEST_CONTAINS(line, "0:50 left"); /* 50 steps took 50 s, 50 are left */
     C4TEST_CONTAINS(line, "[================..............]");
     CU_ASSERT(strlen(line) <= 100);
-    c4_progress_format(&progress, &now, 50, 40, line, sizeof line); /* narrow: no bar */
+    c4_train_progress_format(&progress, &now, 50, 40, line, sizeof line); /* narrow: no bar */
     CU_ASSERT_PTR_NULL(strchr(line, '['));
     now.loss = now.tokens_per_s = (double)NAN;
     now.step_ms = 7;
-    c4_progress_format(&progress, &now, 50, 100, line, sizeof line);
+    c4_train_progress_format(&progress, &now, 50, 100, line, sizeof line);
     CU_ASSERT_PTR_NULL(strstr(line, "loss"));
     C4TEST_CONTAINS(line, "7.00 ms/step");
 }

@@ -18,10 +18,10 @@ enum {
     DEFAULT_COLUMNS = 100
 };
 
-void c4_progress_start(c4_progress *progress, bool shown, long first, long total)
+void c4_train_progress_start(c4_train_progress *progress, bool shown, long first, long total)
 {
     setlocale(LC_CTYPE, "");
-    *progress = (c4_progress){
+    *progress = (c4_train_progress){
         .shown = shown,
         .terminal = isatty(STDERR_FILENO) == 1,
         .unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0,
@@ -45,7 +45,7 @@ static void append(char *line, size_t bytes, const char *text)
     snprintf(line + used, bytes - used, "%s", text);
 }
 
-static void append_bar(const c4_progress *progress, long step, int columns, char *line, size_t bytes)
+static void append_bar(const c4_train_progress *progress, long step, int columns, char *line, size_t bytes)
 {
     long filled = progress->total > 0 ? step * columns / progress->total : columns;
     const char *full = progress->unicode ? "\u2501" : "=", *rest = progress->unicode ? "\u2500" : ".";
@@ -55,8 +55,8 @@ static void append_bar(const c4_progress *progress, long step, int columns, char
     append(line, bytes, progress->unicode ? " " : "] ");
 }
 
-void c4_progress_format(const c4_progress *progress, const c4_progress_state *state, double seconds, int width,
-                        char *line, size_t bytes)
+void c4_train_progress_format(const c4_train_progress *progress, const c4_train_progress_state *state, double seconds,
+                              int width, char *line, size_t bytes)
 {
     char part[128];
     long done = state->step - progress->first, left = progress->total - state->step;
@@ -80,7 +80,7 @@ void c4_progress_format(const c4_progress *progress, const c4_progress_state *st
 }
 
 /* On a terminal: often, and at the end. Elsewhere: first, last and about LINES times in between. */
-static bool due(const c4_progress *progress, long step, uint64_t now_ns)
+static bool due(const c4_train_progress *progress, long step, uint64_t now_ns)
 {
     if (step == progress->total || step == progress->first + 1)
         return true;
@@ -89,20 +89,20 @@ static bool due(const c4_progress *progress, long step, uint64_t now_ns)
     return (step - progress->first) * LINES / (progress->total - progress->first) >= progress->drawn;
 }
 
-void c4_progress_update(c4_progress *progress, const c4_progress_state *state)
+void c4_train_progress_update(c4_train_progress *progress, const c4_train_progress_state *state)
 {
     char line[1024];
     uint64_t now_ns = c4_now_ns();
     if (!progress->shown || !due(progress, state->step, now_ns))
         return;
     int width = progress->terminal ? terminal_columns() : DEFAULT_COLUMNS;
-    c4_progress_format(progress, state, (double)(now_ns - progress->start_ns) * 1e-9, width, line, sizeof line);
+    c4_train_progress_format(progress, state, (double)(now_ns - progress->start_ns) * 1e-9, width, line, sizeof line);
     fprintf(stderr, progress->terminal ? "\r%s\033[K" : "%s\n", line);
     progress->drawn_ns = now_ns;
     progress->drawn++;
 }
 
-void c4_progress_end(c4_progress *progress)
+void c4_train_progress_end(c4_train_progress *progress)
 {
     if (progress->shown && progress->terminal && progress->drawn > 0)
         fputc('\n', stderr);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct c4_progress {
+typedef struct c4_train_progress {
     bool shown; /* this rank shows it */
     bool terminal;
     bool unicode;
@@ -15,22 +15,22 @@ typedef struct c4_progress {
     uint64_t start_ns;
     uint64_t drawn_ns;
     int drawn; /* lines printed where stderr is no terminal */
-} c4_progress;
+} c4_train_progress;
 
-typedef struct c4_progress_state {
+typedef struct c4_train_progress_state {
     long step;           /* steps done, those before this run included */
     double loss;         /* NaN: none to show */
     double tokens_per_s; /* NaN: none */
     double step_ms;      /* mean; shown when there are no tokens */
     double comm_share;   /* 0 .. 1 */
-} c4_progress_state;
+} c4_train_progress_state;
 
-void c4_progress_start(c4_progress *progress, bool shown, long first, long total);
-void c4_progress_update(c4_progress *progress, const c4_progress_state *state);
+void c4_train_progress_start(c4_train_progress *progress, bool shown, long first, long total);
+void c4_train_progress_update(c4_train_progress *progress, const c4_train_progress_state *state);
 /* Leaves the cursor on a fresh line. */
-void c4_progress_end(c4_progress *progress);
+void c4_train_progress_end(c4_train_progress *progress);
 /* The line as it would be drawn in `width` columns; for update and for tests. */
-void c4_progress_format(const c4_progress *progress, const c4_progress_state *state, double seconds, int width,
-                        char *line, size_t bytes);
+void c4_train_progress_format(const c4_train_progress *progress, const c4_train_progress_state *state, double seconds,
+                              int width, char *line, size_t bytes);
 
 #endif

@@ -63,18 +63,18 @@ static c4_status evaluate(c4_trainer *t)
     return C4_OK;
 }
 
-static void show(const c4_trainer *t, c4_progress *progress)
+static void show(const c4_trainer *t, c4_train_progress *progress)
 {
     double seconds = (double)t->times.step_ns * 1e-9;
     double steps = (double)(t->step - t->start), tokens = steps * (double)(t->options->batch * t->options->seq);
-    c4_progress_state state = {
+    c4_train_progress_state state = {
         .step = t->step,
         .loss = t->model ? t->curve[t->step - 1] : (double)NAN,
         .tokens_per_s = t->model ? tokens / seconds : (double)NAN,
         .step_ms = 1e3 * seconds / steps,
         .comm_share = (double)t->times.comm_ns / (double)t->times.step_ns,
     };
-    c4_progress_update(progress, &state);
+    c4_train_progress_update(progress, &state);
 }
 
 static bool is_due(int64_t every, long step, long last)
@@ -82,7 +82,7 @@ static bool is_due(int64_t every, long step, long last)
     return every > 0 && (step % every == 0 || step == last);
 }
 
-static c4_status run_steps(c4_trainer *t, long last, c4_progress *progress)
+static c4_status run_steps(c4_trainer *t, long last, c4_train_progress *progress)
 {
     const c4_train_options *o = t->options;
     while (t->step < last) {
@@ -100,9 +100,9 @@ c4_status c4_trainer_run(c4_trainer *t)
 {
     const c4_train_options *o = t->options;
     long last = (long)(o->stop_at > 0 && o->stop_at < o->steps ? o->stop_at : o->steps);
-    c4_progress progress;
-    c4_progress_start(&progress, t->job->rank == 0 && !o->quiet, t->start, last);
+    c4_train_progress progress;
+    c4_train_progress_start(&progress, t->job->rank == 0 && !o->quiet, t->start, last);
     c4_status status = run_steps(t, last, &progress);
-    c4_progress_end(&progress);
+    c4_train_progress_end(&progress);
     return status;
 }
