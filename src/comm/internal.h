@@ -86,6 +86,7 @@ struct c4_comm {
     c4_checked checked;
     c4_status setup_status;       /* C4_IN_PROGRESS while being created */
     atomic_int abort_requested;
+    bool told_peers;              /* this rank's own fault has been reported */
     char error[C4_ERROR_TEXT_BYTES];
 };
 
@@ -116,7 +117,7 @@ c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count);
 c4_status c4_request_create(c4_comm *comm, c4_operation *op, c4_request **request);
 /* A request that is complete already. */
 c4_status c4_request_create_done(c4_comm *comm, c4_request **request);
-/* The communicator goes: its requests end with C4_ERR_DESTROYED. */
+/* The communicator goes, its operations are done: the handles keep their status. */
 void c4_requests_orphan(c4_comm *comm);
 
 bool c4_group_active(void);

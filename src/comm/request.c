@@ -50,11 +50,9 @@ void c4_requests_orphan(c4_comm *comm)
     c4_request *next;
     for (c4_request *r = comm->requests; r; r = next) {
         next = r->next;
-        if (r->op)
-            c4_engine_finish(comm->engine, r->op);
+        r->status = r->op ? c4_engine_finish(comm->engine, r->op) : r->status;
         r->op = NULL;
         r->comm = NULL;
-        r->status = C4_ERR_DESTROYED;
         r->next = r->previous = NULL;
     }
     comm->requests = NULL;

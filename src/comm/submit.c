@@ -20,10 +20,25 @@ c4_status c4_comm_enter(c4_comm *comm)
     return C4_OK;
 }
 
+/* A fault that this rank found by itself ends the operations of the others too: they may be waiting for this rank. */
+static void tell_peers(c4_comm *comm)
+{
+    const char *text;
+    c4_status fault = comm->engine ? c4_engine_status(comm->engine, &text) : C4_OK;
+    bool from_peers = fault <= C4_ERR_PEER_DEAD && fault >= C4_ERR_PEER_ERROR;
+    if (fault == C4_OK || comm->told_peers)
+        return;
+    comm->told_peers = true;
+    if (comm->attachment && !from_peers && fault != C4_ERR_ABORTED)
+        c4_control_report(comm->attachment, fault, text);
+}
+
 c4_status c4_comm_leave(c4_comm *comm, c4_status status)
 {
-    if (__builtin_expect(status < 0, 0))
+    if (__builtin_expect(status < 0, 0)) {
         memcpy(comm->error, c4_fail_text(), sizeof comm->error);
+        tell_peers(comm);
+    }
     if (comm->threaded)
         c4_progress_leave(comm);
     atomic_store_explicit(&comm->busy, 0, memory_order_release);
