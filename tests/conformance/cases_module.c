@@ -185,6 +185,10 @@ static void case_sleep_and_wake(conf_rank *r)
 static void case_arm_after_arrival(conf_rank *r)
 {
     c4_channel *channel = conf_pair(r, 1, 1, 0, 1);
+    if (r->rank == 0) /* connects: a first send may need the reader's help */
+        conf_send(r, channel, 20, 64);
+    else
+        conf_recv(r, channel, 20, 64);
     for (uint32_t i = 0; i < 20; i++) {
         if (r->rank == 0)
             conf_send(r, channel, i, 64);

@@ -49,6 +49,7 @@ typedef struct c4_tcp_out {
     c4_xfer *xfer;       /* whose span `payload` is; NULL: copied or cancelled */
     const unsigned char *payload;
     void *own_payload; /* pool memory made when the xfer was cancelled */
+    c4_xfer *waiting;  /* of a copied frame: complete once the kernel has the bytes, so that they go without progress */
     uint32_t bytes;
     bool started; /* has its place in the stream: `start` is valid, the header is packed */
     uint64_t start;

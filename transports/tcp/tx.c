@@ -140,6 +140,9 @@ static void advance(c4_tcp_link *link, size_t bytes)
         bytes -= left;
         if (out->xfer != NULL)
             out->xfer->handed_over = 1;
+        if (out->waiting != NULL)
+            out->waiting->state = C4_OK;
+        out->waiting = NULL;
         tx->write = out->next;
         tx->written = 0;
     }
@@ -203,14 +206,14 @@ static c4_status post_frame(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfe
             memcpy(out->copy, xfer->pointer, xfer->bytes);
         out->payload = out->copy;
         link->tx.retained_bytes += out_cost(out);
+        out->waiting = xfer;
         xfer->handed_over = 1;
-        xfer->state = C4_OK;
     } else {
         out->payload = xfer->pointer;
         out->xfer = xfer;
         link->tx.nspans++;
-        xfer->state = C4_IN_PROGRESS;
     }
+    xfer->state = C4_IN_PROGRESS;
     queue_append(&link->tx, out);
     return C4_OK;
 }
@@ -226,7 +229,7 @@ c4_status c4_tcp_tx_post(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfer)
         c4_tcp_tx_flush(link);
     if (c4_tcp_link_busy(link))
         c4_tcp_link_activate(link);
-    return copy ? C4_OK : C4_IN_PROGRESS;
+    return xfer->state;
 }
 
 c4_status c4_tcp_tx_control(c4_tcp_link *link, c4_tcp_kind kind, uint32_t comm, uint32_t tag)
@@ -325,13 +328,15 @@ void c4_tcp_tx_cancel(c4_tcp_link *link, c4_xfer *xfer)
 {
     c4_tcp_out *before = NULL;
     c4_tcp_out *out = link->tx.head;
-    while (out != NULL && out->xfer != xfer) {
+    while (out != NULL && out->xfer != xfer && out->waiting != xfer) {
         before = out;
         out = out->next;
     }
     if (out == NULL)
         return;
-    if (out->started)
+    if (out->waiting == xfer)
+        out->waiting = NULL; /* the copy is sent all the same */
+    else if (out->started)
         out_detach(link, out);
     else
         queue_remove(link, before, out);
@@ -350,6 +355,8 @@ void c4_tcp_tx_forget_channel(c4_tcp_link *link, c4_channel *channel)
         }
         if (mine)
             out->channel = NULL;
+        if (mine)
+            out->waiting = NULL;
         if (mine && out->xfer != NULL)
             out_detach(link, out);
         if (link->state == C4_TCP_FAILED)
@@ -364,7 +371,7 @@ void c4_tcp_tx_fini(c4_tcp_link *link, int state)
     c4_tcp_tx *tx = &link->tx;
     while (tx->head != NULL) {
         c4_tcp_out *out = tx->head;
-        c4_xfer *xfer = out->xfer;
+        c4_xfer *xfer = out->xfer != NULL ? out->xfer : out->waiting;
         tx->head = out->next;
         out_free(link, out);
         if (xfer != NULL)

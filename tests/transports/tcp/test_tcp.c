@@ -227,11 +227,16 @@ static void test_lost_after_small_send(void)
         unsigned char value[8] = {(unsigned char)i, 1, 2};
         c4_xfer send = {.pointer = value, .bytes = 8};
         c4_xfer receive = {.pointer = got, .bytes = 8};
-        CU_ASSERT(c4_tcp_ops.send(out[0], &send) >= 0); /* in progress while the connection is made again */
-        pair_wait(&p, &send);
+        c4_status sent = c4_tcp_ops.send(out[0], &send);
+        if (sent == C4_IN_PROGRESS) { /* the connection is being made again, with a reader that helps */
+            CU_ASSERT(c4_tcp_ops.recv(in[1], &receive) >= 0);
+            pair_wait(&p, &send);
+        }
+        C4TEST_OK(send.state);
         memset(value, 0xff, sizeof value);
         C4TEST_OK(c4_tcp_ops.inject(p.modules[i % 2], "close_socket"));
-        CU_ASSERT(c4_tcp_ops.recv(in[1], &receive) >= 0);
+        if (sent == C4_OK)
+            CU_ASSERT(c4_tcp_ops.recv(in[1], &receive) >= 0);
         pair_wait(&p, &receive);
         CU_ASSERT(got[0] == i && got[1] == 1 && got[2] == 2);
     }
