@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -111,6 +112,7 @@ static void run_threads(world *w)
 
 static void run_world(world *w)
 {
+    setenv("C4_LOG", "error", 0); /* tests provoke warnings on purpose */
     if (w->spec->threads) {
         run_threads(w);
         return;

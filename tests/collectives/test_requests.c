@@ -1,0 +1,322 @@
+/* Requests that overlap and complete in any order, groups, sends and receives. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/c4test.h"
+#include "tests/collectives/pattern.h"
+#include "tests/collectives/world.h"
+
+static void over_transports(int nranks, world_fn fn, void *arg)
+{
+    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp", "C4_TRANSPORTS=loop",
+                                          "C4_TRANSPORTS=shm C4_PROGRESS=thread", "C4_TRANSPORTS=tcp C4_PROGRESS=thread"};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        world_spec spec = {.nranks = nranks, .threads = i == 2, .options = options[i]};
+        world_run(&spec, fn, arg);
+    }
+}
+
+/* ---- many at once ---- */
+
+#define NREQUESTS 48
+
+static void shuffle(int *order, int n, uint64_t *state)
+{
+    for (int i = 0; i < n; i++)
+        order[i] = i;
+    for (int i = n - 1; i > 0; i--) {
+        int j = (int)(pattern_random(state) % (unsigned)(i + 1)), swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+}
+
+static size_t request_count(int i)
+{
+    static const size_t counts[] = {1, 0, 17, 1000, 5000, 70000};
+    return counts[i % 6];
+}
+
+/* Value of rank `rank` in call `i`; sums over ranks stay exact. */
+static float request_value(int i, int rank, size_t at)
+{
+    return (float)(i + rank * 3 + (int)(at % 101));
+}
+
+static void start_request(c4_comm *comm, int i, float *buffer, c4_request **request)
+{
+    size_t count = request_count(i);
+    if (i % 3 == 2)
+        WORLD_OK(c4_broadcast(buffer, buffer, count, C4_FLOAT32, 0, comm, request));
+    else
+        WORLD_OK(c4_all_reduce(buffer, buffer, count, C4_FLOAT32, C4_SUM, comm, request));
+}
+
+static void check_request(int i, int nranks, const float *buffer)
+{
+    for (size_t at = 0; at < request_count(i); at++) {
+        float expected = 0;
+        for (int r = 0; r < nranks; r++)
+            expected += request_value(i, r, at);
+        if (i % 3 == 2)
+            expected = request_value(i, 0, at);
+        if (buffer[at] != expected) {
+            world_fail("request %d element %zu: %g, expected %g", i, at, (double)buffer[at], (double)expected);
+            return;
+        }
+    }
+}
+
+static void overlap_rank(c4_comm **comm, int rank, void *arg)
+{
+    uint64_t state = *(uint64_t *)arg + (unsigned)rank;
+    int nranks, order[NREQUESTS];
+    float *buffers[NREQUESTS];
+    c4_request *requests[NREQUESTS];
+    c4_comm_size(*comm, &nranks);
+    for (int i = 0; i < NREQUESTS; i++) {
+        buffers[i] = malloc(request_count(i) * sizeof(float) + 1);
+        for (size_t at = 0; at < request_count(i); at++)
+            buffers[i][at] = request_value(i, rank, at);
+        requests[i] = NULL;
+    }
+    for (int i = 0; i < NREQUESTS; i++)
+        start_request(*comm, i, buffers[i], &requests[i]);
+    shuffle(order, NREQUESTS, &state);
+    for (int k = 0; k < NREQUESTS; k++) {
+        int i = order[k];
+        c4_status status = C4_IN_PROGRESS;
+        while (k % 2 && (status = c4_test(&requests[i])) == C4_IN_PROGRESS)
+            ;
+        WORLD_OK(k % 2 ? status : c4_wait(&requests[i]));
+        WORLD_TRUE(requests[i] == NULL);
+        check_request(i, nranks, buffers[i]);
+        free(buffers[i]);
+    }
+}
+
+static void test_overlap(void)
+{
+    uint64_t seed = c4test_rand();
+    over_transports(2, overlap_rank, &seed);
+    over_transports(4, overlap_rank, &seed);
+}
+
+/* ---- destroy while requests are outstanding: it waits for them ---- */
+
+static void destroy_rank(c4_comm **comm, int rank, void *arg)
+{
+    enum { N = 6, COUNT = 50000 };
+    int nranks;
+    float *buffers[N];
+    c4_request *requests[N];
+    (void)arg;
+    c4_comm_size(*comm, &nranks);
+    for (int i = 0; i < N; i++) {
+        buffers[i] = malloc(COUNT * sizeof(float));
+        for (size_t at = 0; at < COUNT; at++)
+            buffers[i][at] = (float)(rank + i);
+        WORLD_OK(c4_all_reduce(buffers[i], buffers[i], COUNT, C4_FLOAT32, C4_SUM, *comm, &requests[i]));
+    }
+    WORLD_OK(c4_comm_destroy(*comm));
+    *comm = NULL;
+    for (int i = 0; i < N; i++) {
+        float expected = (float)(nranks * (nranks - 1) / 2 + nranks * i);
+        WORLD_TRUE(buffers[i][0] == expected && buffers[i][COUNT - 1] == expected);
+        WORLD_OK(i % 2 ? c4_wait(&requests[i]) : c4_test(&requests[i]));
+        WORLD_TRUE(requests[i] == NULL);
+        free(buffers[i]);
+    }
+}
+
+static void test_destroy_outstanding(void)
+{
+    over_transports(3, destroy_rank, NULL);
+}
+
+/* ---- groups ---- */
+
+static void send_value(int32_t *buffer, size_t count, int from, int to)
+{
+    for (size_t i = 0; i < count; i++)
+        buffer[i] = (int32_t)(from * 1000003 + to * 1009 + (int)i);
+}
+
+static void check_value(const int32_t *buffer, size_t count, int from, int to, const char *what)
+{
+    for (size_t i = 0; i < count; i++)
+        if (buffer[i] != (int32_t)(from * 1000003 + to * 1009 + (int)i)) {
+            world_fail("%s: %zu elements from %d to %d: wrong at %zu", what, count, from, to, i);
+            return;
+        }
+}
+
+/* All pairs at once, self included, in one group, twice nested. */
+static void all_pairs(c4_comm *comm, int rank, int nranks, size_t count)
+{
+    int32_t *out = malloc(((size_t)nranks * count + 1) * sizeof *out), *in = calloc((size_t)nranks * count + 1, sizeof *in);
+    WORLD_OK(c4_group_start());
+    for (int p = 0; p < nranks; p++) {
+        int peer = (rank + p) % nranks;
+        send_value(out + (size_t)peer * count, count, rank, peer);
+        WORLD_OK(c4_group_start());
+        WORLD_OK(c4_send(out + (size_t)peer * count, count, C4_INT32, peer, comm, NULL));
+        WORLD_OK(c4_recv(in + (size_t)peer * count, count, C4_INT32, peer, comm, NULL));
+        WORLD_OK(c4_group_end());
+    }
+    WORLD_OK(c4_group_end());
+    for (int p = 0; p < nranks; p++)
+        check_value(in + (size_t)p * count, count, p, rank, "all pairs");
+    free(out);
+    free(in);
+}
+
+static void ring(c4_comm *comm, int rank, int nranks, size_t count)
+{
+    int next = (rank + 1) % nranks, before = (rank + nranks - 1) % nranks;
+    int32_t *out = malloc((count + 1) * sizeof *out), *in = calloc(count + 1, sizeof *in);
+    send_value(out, count, rank, next);
+    WORLD_OK(c4_group_start());
+    WORLD_OK(c4_send(out, count, C4_INT32, next, comm, NULL));
+    WORLD_OK(c4_recv(in, count, C4_INT32, before, comm, NULL));
+    WORLD_OK(c4_group_end());
+    check_value(in, count, before, rank, "ring");
+    free(out);
+    free(in);
+}
+
+/* Several messages on one pair match in call order, whatever the order of completion. */
+static void in_order(c4_comm *comm, int rank, int nranks)
+{
+    enum { N = 20 };
+    int32_t values[N];
+    c4_request *requests[N];
+    if (rank > 1 || nranks < 2)
+        return;
+    for (int i = 0; i < N; i++) {
+        values[i] = rank == 0 ? i * 7 : -1;
+        WORLD_OK(rank == 0 ? c4_send(&values[i], 1, C4_INT32, 1, comm, &requests[i])
+                           : c4_recv(&values[i], 1, C4_INT32, 0, comm, &requests[i]));
+    }
+    for (int i = N - 1; i >= 0; i--)
+        WORLD_OK(c4_wait(&requests[i]));
+    for (int i = 0; i < N; i++)
+        WORLD_TRUE(values[i] == i * 7);
+}
+
+static void p2p_rank(c4_comm **comm, int rank, void *arg)
+{
+    static const size_t counts[] = {0, 1, 3, 1000, 16384, 700001};
+    int nranks;
+    (void)arg;
+    c4_comm_size(*comm, &nranks);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        ring(*comm, rank, nranks, counts[i]);
+        all_pairs(*comm, rank, nranks, counts[i] / 4);
+    }
+    in_order(*comm, rank, nranks);
+}
+
+static void test_send_recv(void)
+{
+    over_transports(1, p2p_rank, NULL);
+    over_transports(2, p2p_rank, NULL);
+    over_transports(3, p2p_rank, NULL);
+    over_transports(5, p2p_rank, NULL);
+}
+
+/* Collectives of two communicators and requests in one group, started in opposite order on odd ranks. */
+static void two_comms_rank(c4_comm **comm, int rank, void *arg)
+{
+    c4_comm *second = NULL;
+    int nranks;
+    (void)arg;
+    c4_comm_size(*comm, &nranks);
+    WORLD_OK(c4_comm_split(*comm, 0, -rank, NULL, NULL, &second));
+    for (int round = 0; second && round < 20; round++) {
+        int64_t a = rank + round, b = 10 * rank + round, c = 100 * rank;
+        c4_request *request = NULL;
+        WORLD_OK(c4_group_start());
+        if (rank % 2 == 0)
+            WORLD_OK(c4_all_reduce(&a, &a, 1, C4_INT64, C4_SUM, *comm, NULL));
+        WORLD_OK(c4_all_reduce(&b, &b, 1, C4_INT64, C4_MAX, second, NULL));
+        if (rank % 2 == 1)
+            WORLD_OK(c4_all_reduce(&a, &a, 1, C4_INT64, C4_SUM, *comm, NULL));
+        WORLD_OK(c4_all_reduce(&c, &c, 1, C4_INT64, C4_SUM, second, &request));
+        WORLD_STATUS(c4_wait(&request), C4_ERR_GROUP);
+        WORLD_OK(c4_group_end());
+        WORLD_OK(c4_wait(&request));
+        WORLD_TRUE(a == nranks * (nranks - 1) / 2 + nranks * round);
+        WORLD_TRUE(b == 10 * (nranks - 1) + round);
+        WORLD_TRUE(c == 100 * nranks * (nranks - 1) / 2);
+    }
+    WORLD_OK(c4_comm_destroy(second));
+}
+
+static void test_group_two_comms(void)
+{
+    over_transports(2, two_comms_rank, NULL);
+    over_transports(4, two_comms_rank, NULL);
+}
+
+static void test_group_misuse(void)
+{
+    C4TEST_INT(c4_group_end(), C4_ERR_GROUP);
+    C4TEST_OK(c4_group_start());
+    C4TEST_OK(c4_group_end());
+    C4TEST_INT(c4_group_end(), C4_ERR_GROUP);
+}
+
+/* A rank that goes early must not disturb those that still work: its part is done. */
+static void early_rank(c4_comm **comm, int rank, void *arg)
+{
+    enum { COUNT = 1000 };
+    int32_t *buffer = malloc(COUNT * sizeof *buffer);
+    int nranks;
+    (void)arg;
+    c4_comm_size(*comm, &nranks);
+    send_value(buffer, COUNT, 0, 0);
+    if (rank)
+        memset(buffer, 0, COUNT * sizeof *buffer);
+    WORLD_OK(c4_broadcast(buffer, buffer, COUNT, C4_INT32, 0, *comm, NULL));
+    check_value(buffer, COUNT, 0, 0, "broadcast");
+    if (rank == 0) {
+        WORLD_OK(c4_comm_destroy(*comm));
+        *comm = NULL;
+    } else {
+        for (int i = 0; i < 2000; i++) { /* the others go on among themselves */
+            int peer = rank % 2 ? rank + 1 : rank - 1;
+            int32_t in = 0;
+            if (peer >= nranks)
+                break;
+            WORLD_OK(c4_group_start());
+            WORLD_OK(c4_send(&i, 1, C4_INT32, peer, *comm, NULL));
+            WORLD_OK(c4_recv(&in, 1, C4_INT32, peer, *comm, NULL));
+            WORLD_OK(c4_group_end());
+            if (in != i) {
+                world_fail("message %d: %d", i, in);
+                break;
+            }
+        }
+    }
+    free(buffer);
+}
+
+static void test_early_leaver(void)
+{
+    over_transports(3, early_rank, NULL);
+    over_transports(5, early_rank, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST_DEADLINE(overlap, 60),
+                                        C4TEST_DEADLINE(destroy_outstanding, 60),
+                                        C4TEST_DEADLINE(send_recv, 60),
+                                        C4TEST_DEADLINE(group_two_comms, 60),
+                                        C4TEST(group_misuse),
+                                        C4TEST_DEADLINE(early_leaver, 60),
+                                        C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}

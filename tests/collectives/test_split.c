@@ -1,0 +1,358 @@
+/* Several communicators: split, split of split, threads with one each, abort, and the one-thread rule. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/c4test.h"
+#include "tests/collectives/world.h"
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Sum and order of world ranks over `comm` are as expected. */
+static void check_members(c4_comm *comm, int world_rank, const int *members, int nmembers)
+{
+    int rank = -1, nranks = -1;
+    int32_t all[WORLD_MAX_RANKS], mine = world_rank;
+    WORLD_OK(c4_comm_rank(comm, &rank));
+    WORLD_OK(c4_comm_size(comm, &nranks));
+    if (nranks != nmembers || members[rank] != world_rank) {
+        world_fail("world rank %d: is %d of %d", world_rank, rank, nranks);
+        return;
+    }
+    memset(all, -1, sizeof all);
+    WORLD_OK(c4_all_gather(&mine, all, 1, C4_INT32, comm, NULL));
+    for (int i = 0; i < nmembers; i++)
+        WORLD_TRUE(all[i] == members[i]);
+    int64_t sum = world_rank, expected = 0;
+    for (int i = 0; i < nmembers; i++)
+        expected += members[i];
+    WORLD_OK(c4_all_reduce(&sum, &sum, 1, C4_INT64, C4_SUM, comm, NULL));
+    WORLD_TRUE(sum == expected);
+    float *large = malloc(100000 * sizeof *large);
+    for (int i = 0; i < 100000; i++)
+        large[i] = (float)world_rank;
+    WORLD_OK(c4_all_reduce(large, large, 100000, C4_FLOAT32, C4_SUM, comm, NULL));
+    WORLD_TRUE(large[0] == (float)expected && large[99999] == (float)expected);
+    free(large);
+}
+
+/* Expected members of `color` given everybody's colors and keys. */
+static int sort_members(const int *colors, const int *keys, int n, int color, int *members)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        if (colors[i] != color)
+            continue;
+        int at = count++;
+        for (; at > 0 && keys[members[at - 1]] > keys[i]; at--)
+            members[at] = members[at - 1];
+        members[at] = i;
+    }
+    return count;
+}
+
+static void split_and_check(c4_comm *comm, int rank, int n, const int *colors, const int *keys, c4_comm **child)
+{
+    int members[WORLD_MAX_RANKS];
+    *child = NULL;
+    WORLD_OK(c4_comm_split(comm, colors[rank], keys[rank], NULL, NULL, child));
+    WORLD_TRUE((*child == NULL) == (colors[rank] < 0));
+    if (!*child)
+        return;
+    int nmembers = sort_members(colors, keys, n, colors[rank], members);
+    check_members(*child, rank, members, nmembers);
+}
+
+static void split_rank(c4_comm **comm, int rank, void *arg)
+{
+    uint64_t state = *(uint64_t *)arg;
+    int n, colors[WORLD_MAX_RANKS], keys[WORLD_MAX_RANKS], identity[WORLD_MAX_RANKS];
+    c4_comm *halves, *reversed, *some, *quarter = NULL;
+    c4_comm_size(*comm, &n);
+    for (int i = 0; i < n; i++) {
+        identity[i] = i;
+        colors[i] = i % 2;
+        keys[i] = 0;
+    }
+    split_and_check(*comm, rank, n, colors, keys, &halves);
+    for (int i = 0; i < n; i++) {
+        colors[i] = 5;
+        keys[i] = -i;
+    }
+    split_and_check(*comm, rank, n, colors, keys, &reversed);
+    for (int i = 0; i < n; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        colors[i] = (int)(state >> 60 & 3) - 1;
+        keys[i] = (int)(state >> 40 & 7) - 3;
+    }
+    split_and_check(*comm, rank, n, colors, keys, &some);
+    check_members(*comm, rank, identity, n);
+    /* split of a split, after the parent's parent was used again */
+    int half_rank, quarter_size;
+    WORLD_OK(c4_comm_rank(halves, &half_rank));
+    WORLD_OK(c4_comm_split(halves, half_rank / 2, 0, NULL, NULL, &quarter));
+    WORLD_OK(c4_comm_size(quarter, &quarter_size));
+    int64_t one = 1;
+    WORLD_OK(c4_all_reduce(&one, &one, 1, C4_INT64, C4_SUM, quarter, NULL));
+    WORLD_TRUE(one == quarter_size);
+    /* children outlive their parents, in any order */
+    WORLD_OK(c4_comm_destroy(halves));
+    WORLD_OK(c4_comm_destroy(*comm));
+    *comm = NULL;
+    one = 1;
+    WORLD_OK(c4_all_reduce(&one, &one, 1, C4_INT64, C4_SUM, reversed, NULL));
+    WORLD_TRUE(one == n);
+    WORLD_OK(c4_comm_destroy(some));
+    WORLD_OK(c4_comm_destroy(quarter));
+    WORLD_OK(c4_comm_destroy(reversed));
+}
+
+static void test_split(void)
+{
+    static const char *const transports[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp", "C4_TRANSPORTS=loop"};
+    static const int nranks[] = {1, 2, 3, 6};
+    uint64_t seed = c4test_rand();
+    for (int t = 0; t < 3; t++)
+        for (int i = 0; i < 4; i++)
+            world_run(&(world_spec){.nranks = nranks[i], .threads = t == 2, .options = transports[t]}, split_rank, &seed);
+}
+
+/* ---- several threads, each with a communicator of its own ---- */
+
+#define NTHREADS 3
+
+typedef struct own_thread {
+    c4_comm *comm;
+    int index;
+    pthread_t thread;
+} own_thread;
+
+static void *own_main(void *arg)
+{
+    own_thread *t = arg;
+    int n;
+    c4_comm_size(t->comm, &n);
+    for (int i = 0; i < 300; i++) {
+        int64_t value = t->index + i;
+        WORLD_OK(c4_all_reduce(&value, &value, 1, C4_INT64, C4_SUM, t->comm, NULL));
+        if (value != (int64_t)n * (t->index + i)) {
+            world_fail("thread %d round %d: %lld", t->index, i, (long long)value);
+            break;
+        }
+    }
+    return NULL;
+}
+
+static void threads_rank(c4_comm **comm, int rank, void *arg)
+{
+    own_thread threads[NTHREADS];
+    (void)rank;
+    (void)arg;
+    for (int i = 0; i < NTHREADS; i++) {
+        threads[i] = (own_thread){.index = i};
+        WORLD_OK(c4_comm_split(*comm, 0, 0, NULL, NULL, &threads[i].comm));
+    }
+    for (int i = 0; i < NTHREADS; i++)
+        WORLD_TRUE(pthread_create(&threads[i].thread, NULL, own_main, &threads[i]) == 0);
+    for (int i = 0; i < NTHREADS; i++) {
+        pthread_join(threads[i].thread, NULL);
+        WORLD_OK(c4_comm_destroy(threads[i].comm));
+    }
+}
+
+static void test_threads(void)
+{
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, threads_rank, NULL);
+    world_run(&(world_spec){.nranks = 3, .options = "C4_TRANSPORTS=tcp"}, threads_rank, NULL);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm C4_PROGRESS=thread"}, threads_rank, NULL);
+    world_run(&(world_spec){.nranks = 2, .threads = true, .options = "C4_TRANSPORTS=loop"}, threads_rank, NULL);
+}
+
+/* Two jobs in one process. */
+static void two_jobs_rank(c4_comm **comm, int rank, void *arg)
+{
+    c4_unique_id id;
+    c4_comm *second = NULL;
+    int64_t value = 1;
+    (void)arg;
+    if (rank == 0)
+        WORLD_OK(c4_unique_id_create(&id));
+    WORLD_OK(c4_broadcast(&id, &id, sizeof id, C4_UINT8, 0, *comm, NULL));
+    WORLD_OK(c4_comm_create(&id, 2, rank, NULL, NULL, &second));
+    for (int i = 0; second && i < 10; i++) {
+        value = 1;
+        WORLD_OK(c4_all_reduce(&value, &value, 1, C4_INT64, C4_SUM, i % 2 ? second : *comm, NULL));
+        WORLD_TRUE(value == 2);
+    }
+    WORLD_OK(c4_comm_destroy(second));
+    value = 1;
+    WORLD_OK(c4_all_reduce(&value, &value, 1, C4_INT64, C4_SUM, *comm, NULL));
+    WORLD_TRUE(value == 2);
+}
+
+static void test_two_jobs(void)
+{
+    world_run(&(world_spec){.nranks = 2}, two_jobs_rank, NULL);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, two_jobs_rank, NULL);
+}
+
+/* Creation behind a request. */
+static void request_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    c4_comm *comm = NULL;
+    c4_request *request = NULL;
+    int64_t value = 1;
+    const world_spec *spec = arg;
+    WORLD_OK(c4_comm_create(id, spec->nranks, rank, NULL, &request, &comm));
+    WORLD_TRUE(comm != NULL && request != NULL);
+    c4_status status = C4_IN_PROGRESS;
+    while (rank % 2 && (status = c4_test(&request)) == C4_IN_PROGRESS)
+        ;
+    WORLD_OK(rank % 2 ? status : c4_wait(&request));
+    WORLD_TRUE(request == NULL);
+    WORLD_OK(c4_all_reduce(&value, &value, 1, C4_INT64, C4_SUM, comm, NULL));
+    WORLD_TRUE(value == spec->nranks);
+    WORLD_OK(c4_comm_destroy(comm));
+}
+
+/* One rank never comes: the others abort the creation and go on. */
+static void abort_setup_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    c4_comm *comm = NULL;
+    c4_request *request = NULL;
+    const world_spec *spec = arg;
+    if (rank == spec->nranks - 1)
+        return;
+    WORLD_OK(c4_comm_create(id, spec->nranks, rank, NULL, &request, &comm));
+    WORLD_STATUS(c4_test(&request), C4_IN_PROGRESS);
+    double start = now_s();
+    WORLD_OK(c4_comm_abort(comm));
+    WORLD_TRUE(now_s() - start < 1.0);
+    WORLD_TRUE(c4_wait(&request) < 0);
+    WORLD_TRUE(now_s() - start < 2.0);
+    WORLD_OK(c4_comm_destroy(comm));
+}
+
+static void test_create_request(void)
+{
+    world_spec spec = {.nranks = 3};
+    world_run_raw(&spec, request_rank, &spec);
+    world_run_raw(&spec, abort_setup_rank, &spec);
+}
+
+/* ---- abort ---- */
+
+typedef struct aborter {
+    c4_comm *comm;
+    _Atomic int blocked; /* the main thread is about to block */
+    double aborted_at;
+} aborter;
+
+static void *abort_main(void *arg)
+{
+    aborter *a = arg;
+    while (!atomic_load(&a->blocked))
+        sched_yield();
+    a->aborted_at = now_s();
+    WORLD_OK(c4_comm_abort(a->comm));
+    WORLD_TRUE(now_s() - a->aborted_at < 1.0);
+    return NULL;
+}
+
+/* Rank 0 waits for a message that rank 1 never sends; another thread of rank 0 aborts. Both ranks end. */
+static void abort_rank(c4_comm **comm, int rank, void *arg)
+{
+    int32_t value = 0;
+    (void)arg;
+    if (rank == 0) {
+        aborter a = {.comm = *comm};
+        pthread_t thread;
+        WORLD_TRUE(pthread_create(&thread, NULL, abort_main, &a) == 0);
+        atomic_store(&a.blocked, 1);
+        WORLD_STATUS(c4_recv(&value, 1, C4_INT32, 1, *comm, NULL), C4_ERR_ABORTED);
+        pthread_join(thread, NULL);
+        WORLD_TRUE(now_s() - a.aborted_at < 1.0);
+    } else {
+        c4_status status = c4_barrier(*comm, NULL);
+        WORLD_TRUE(status == C4_ERR_ABORTED || status == C4_ERR_PEER_ERROR);
+        WORLD_TRUE(strstr(c4_last_error(*comm), "abort") != NULL);
+    }
+    WORLD_TRUE(c4_comm_status(*comm) < 0);
+    WORLD_TRUE(c4_barrier(*comm, NULL) < 0);
+}
+
+static void test_abort(void)
+{
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, abort_rank, NULL);
+    world_run(&(world_spec){.nranks = 3, .options = "C4_TRANSPORTS=tcp"}, abort_rank, NULL);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm C4_PROGRESS=thread"}, abort_rank, NULL);
+}
+
+/* ---- one thread at a time ---- */
+
+typedef struct intruder {
+    c4_comm *comm;
+    int *pipes;
+} intruder;
+
+/* Calls until it meets the other thread inside its receive; then lets the message go that ends that receive. */
+static void *intrude_main(void *arg)
+{
+    const intruder *x = arg;
+    int32_t value = 0;
+    c4_status status;
+    do
+        status = c4_recv(&value, 1, C4_INT32, -7, x->comm, NULL); /* alone, this fails for its rank */
+    while (status == C4_ERR_ROOT);
+    WORLD_STATUS(status, C4_ERR_CONCURRENT_USE);
+    WORLD_TRUE(strstr(c4_last_error(NULL), "another thread") != NULL);
+    WORLD_TRUE(write(x->pipes[1], "x", 1) == 1);
+    return NULL;
+}
+
+static void concurrent_rank(c4_comm **comm, int rank, void *arg)
+{
+    int32_t value = 5;
+    char byte;
+    intruder x = {.comm = *comm, .pipes = arg};
+    if (rank == 1) {
+        WORLD_TRUE(read(x.pipes[0], &byte, 1) == 1);
+        WORLD_OK(c4_send(&value, 1, C4_INT32, 0, *comm, NULL));
+        return;
+    }
+    pthread_t thread;
+    WORLD_TRUE(pthread_create(&thread, NULL, intrude_main, &x) == 0);
+    c4_status status;
+    do /* the threads may also meet while this one enters */
+        status = c4_recv(&value, 1, C4_INT32, 1, *comm, NULL);
+    while (status == C4_ERR_CONCURRENT_USE);
+    WORLD_OK(status);
+    pthread_join(thread, NULL);
+    WORLD_TRUE(value == 5);
+    WORLD_OK(c4_comm_status(*comm));
+}
+
+static void test_concurrent_use(void)
+{
+    int pipes[2];
+    C4TEST_INT_FATAL(pipe(pipes), 0);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, concurrent_rank, pipes);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, concurrent_rank, pipes);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST_DEADLINE(split, 60),   C4TEST_DEADLINE(threads, 60),
+                                        C4TEST(two_jobs),             C4TEST_DEADLINE(create_request, 30),
+                                        C4TEST_DEADLINE(abort, 30),   C4TEST_DEADLINE(concurrent_use, 30), C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
