@@ -10,7 +10,6 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/internal.h \
     src/comm/job.c \
     src/comm/memory.c \
-    src/comm/names.c \
     src/comm/options.c src/comm/options.h \
     src/comm/options_load.c \
     src/comm/premul.c \
