@@ -66,8 +66,7 @@ static c4_status file_open(c4_shm_arena *arena)
     c4_shm_address *address = &arena->address;
     arena->fd = c4_shm_file_create((int)address->backend, "c4-shm", address->name);
     if (arena->fd < 0)
-        return c4_fail_errno(errno == EMFILE || errno == ENFILE ? C4_ERR_FILES : C4_ERR_SHM, errno,
-                             "shm: creating %s",
+        return c4_fail_errno(errno == EMFILE || errno == ENFILE ? C4_ERR_FILES : C4_ERR_SHM, errno, "shm: creating %s",
                              address->backend == C4_SHM_BACKEND_FILE
                                  ? "a file in /dev/shm (mount a tmpfs there, or set C4_SHM_BACKEND=memfd)"
                                  : "a memfd (set C4_SHM_BACKEND=file)");
@@ -75,16 +74,20 @@ static c4_status file_open(c4_shm_arena *arena)
     if (!error)
         error = c4_shm_file_allocate(arena->fd, 0, C4_SHM_PAGE);
     if (error == EFBIG)
-        return c4_fail(C4_ERR_SHM, "shm: the file-size limit is below %zu bytes of shared memory: raise `ulimit -f` "
-                       "or lower C4_SHM_BUDGET_BYTES", arena->bytes);
+        return c4_fail(C4_ERR_SHM,
+                       "shm: the file-size limit is below %zu bytes of shared memory: raise `ulimit -f` "
+                       "or lower C4_SHM_BUDGET_BYTES",
+                       arena->bytes);
     if (error)
         return c4_fail_errno(C4_ERR_SHM, error, "shm: allocating shared memory: %s", advice_memory);
     if (address->backend == C4_SHM_BACKEND_MEMFD)
         fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     void *base = mmap(NULL, arena->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
     if (base == MAP_FAILED)
-        return c4_fail_errno(C4_ERR_SHM, errno, "shm: mapping %zu bytes: raise `ulimit -v` or lower "
-                             "C4_SHM_BUDGET_BYTES", arena->bytes);
+        return c4_fail_errno(C4_ERR_SHM, errno,
+                             "shm: mapping %zu bytes: raise `ulimit -v` or lower "
+                             "C4_SHM_BUDGET_BYTES",
+                             arena->bytes);
     arena->base = base;
     return C4_OK;
 }

@@ -11,11 +11,11 @@
 
 enum { C4_SHM_BACKEND_AUTO, C4_SHM_BACKEND_MEMFD, C4_SHM_BACKEND_FILE };
 
-#define C4_SHM_MAGIC 0x314d48535f344300u /* "\0C4_SHM1" */
-#define C4_SHM_LINE 64u
-#define C4_SHM_PAGE 4096u
+#define C4_SHM_MAGIC      0x314d48535f344300u /* "\0C4_SHM1" */
+#define C4_SHM_LINE       64u
+#define C4_SHM_PAGE       4096u
 #define C4_SHM_NAME_BYTES 48
-#define C4_SHM_TABLES 10
+#define C4_SHM_TABLES     10
 
 /* Where peers find the arena. Meaningful on one host only: boot_id says which. */
 typedef struct c4_shm_address {

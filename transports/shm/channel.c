@@ -148,15 +148,18 @@ static c4_status shape_alloc(c4_channel *channel, c4_shm_shape *shape)
             continue;
         shape->offset = offset;
         if (bytes < wanted)
-            module->host->log(module->host->context, C4_TLOG_WARN, "shm: ring of %zu instead of %zu bytes to rank %d: "
+            module->host->log(module->host->context, C4_TLOG_WARN,
+                              "shm: ring of %zu instead of %zu bytes to rank %d: "
                               "shared memory is short; raise C4_SHM_BUDGET_BYTES, the container's memory limit or "
-                              "--shm-size", bytes, wanted, channel->readers[0]);
+                              "--shm-size",
+                              bytes, wanted, channel->readers[0]);
         return C4_OK;
     }
-    return c4_fail(C4_ERR_SHM, "shm: no room for a ring of %zu bytes to rank %d; %zu of this process's %zu are in use: "
+    return c4_fail(C4_ERR_SHM,
+                   "shm: no room for a ring of %zu bytes to rank %d; %zu of this process's %zu are in use: "
                    "raise C4_SHM_BUDGET_BYTES, the container's memory limit or --shm-size (ulimit -f, if set), or "
-                   "lower C4_SHM_RING_BYTES", 4 * channel->max_frame_bytes, channel->readers[0], module->arena.top,
-                   module->arena.bytes);
+                   "lower C4_SHM_RING_BYTES",
+                   4 * channel->max_frame_bytes, channel->readers[0], module->arena.top, module->arena.bytes);
 }
 
 static c4_status connect_readers(c4_channel *channel)
@@ -321,8 +324,10 @@ c4_status c4_shm_ring_attach(c4_channel *channel)
     if (!shape_valid(&shape, channel, peer->mapping.bytes)) {
         if (__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != channel->key)
             return C4_IN_PROGRESS; /* it went while being read */
-        channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: rank %d published a ring that does not fit its memory "
-                                 "(channel %u:%u)", channel->spec.writer, channel->spec.comm, channel->spec.tag);
+        channel->error = c4_fail(C4_ERR_PROTOCOL,
+                                 "shm: rank %d published a ring that does not fit its memory "
+                                 "(channel %u:%u)",
+                                 channel->spec.writer, channel->spec.comm, channel->spec.tag);
         return channel->error;
     }
     unsigned char *base = peer->mapping.base + shape.offset;

@@ -5,7 +5,7 @@
 #include "base/hash.h"
 
 #define FIRST_ENTRIES 64u
-#define REACH 8u /* entries looked at from the hashed one on */
+#define REACH         8u /* entries looked at from the hashed one on */
 
 uint64_t c4_shm_key(const c4_channel_spec *spec)
 {

@@ -2,10 +2,9 @@
 
 #include "base/clock.h"
 
-/* Reference machine (Zen 4): 55-60 ns near, 235-250 far. */
-#define NEAR_NS 150u
-#define FAR_NS 200u
-#define LATE_NS 150u
+/* Reference machine (Zen 4): 140-160 ns far (a flag, which is two trips, takes 240), 40-50 near. */
+#define NEAR_NS 90u
+#define FAR_NS  110u
 
 static uint32_t ns_to_ticks(uint64_t ns)
 {
@@ -14,10 +13,8 @@ static uint32_t ns_to_ticks(uint64_t ns)
 
 void c4_shm_distance_init(c4_shm_distance *distance)
 {
-    *distance = (c4_shm_distance){.near_ticks = ns_to_ticks(NEAR_NS),
-                                  .far_ticks = ns_to_ticks(FAR_NS),
-                                  .late_ticks = ns_to_ticks(LATE_NS),
-                                  .lowest = UINT32_MAX};
+    *distance =
+        (c4_shm_distance){.near_ticks = ns_to_ticks(NEAR_NS), .far_ticks = ns_to_ticks(FAR_NS), .lowest = UINT32_MAX};
 }
 
 void c4_shm_distance_report(c4_shm_distance *distance, uint32_t measured)
@@ -38,11 +35,9 @@ void c4_shm_distance_report(c4_shm_distance *distance, uint32_t measured)
 
 void c4_shm_distance_sample(c4_shm_distance *distance, uint64_t ticks)
 {
-    /* Cycle counters of different sockets may disagree; a flag takes neither no time nor half a millisecond. */
-    if (ticks == 0 || ticks > c4_shm_distance_ticks(UINT32_MAX))
-        return;
+    uint64_t most = c4_shm_distance_ticks(UINT32_MAX);
     if (ticks < distance->lowest)
-        distance->lowest = (uint32_t)ticks;
+        distance->lowest = (uint32_t)(ticks < most ? ticks : most);
     if (++distance->samples < C4_SHM_WINDOW)
         return;
     uint32_t number = (distance->measured >> 20) + 1;

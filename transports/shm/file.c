@@ -14,7 +14,7 @@
 #include "transports/shm/arena.h"
 
 #define SHM_DIRECTORY "/dev/shm"
-#define SHM_PREFIX "c4-shm-"
+#define SHM_PREFIX    "c4-shm-"
 
 /* Removes named files whose owners died: the owner holds a lock on its file for life, so a lock that can be taken
  * means a dead owner, whatever pid namespace it lived in. */

@@ -65,8 +65,10 @@ c4_status c4_shm_address_check(const c4_shm_address *address, const c4_shm_addre
     ssize_t got = pread(fd, &head, sizeof head, 0);
     close(fd);
     if (got != (ssize_t)sizeof head || !head_matches(&head, address)) {
-        snprintf(reason, reason_bytes, "process %d does not hold the memory that its address names: it has restarted, "
-                 "or /proc shows another pid namespace", address->pid);
+        snprintf(reason, reason_bytes,
+                 "process %d does not hold the memory that its address names: it has restarted, "
+                 "or /proc shows another pid namespace",
+                 address->pid);
         return C4_ERR_UNREACHABLE;
     }
     return C4_OK;
@@ -87,8 +89,10 @@ c4_status c4_shm_mapping_open(const c4_shm_address *address, c4_shm_mapping *map
     close(fd);
     if (base == MAP_FAILED)
         return shrunk ? c4_fail(C4_ERR_PROTOCOL, "shm: memory of rank %d is shorter than announced", address->rank)
-                      : c4_fail_errno(C4_ERR_MEMORY, error, "shm: mapping %llu bytes of rank %d: raise `ulimit -v` or "
-                                      "vm.max_map_count", (unsigned long long)address->bytes, address->rank);
+                      : c4_fail_errno(C4_ERR_MEMORY, error,
+                                      "shm: mapping %llu bytes of rank %d: raise `ulimit -v` or "
+                                      "vm.max_map_count",
+                                      (unsigned long long)address->bytes, address->rank);
     if (!head_matches(base, address)) {
         munmap(base, address->bytes);
         return c4_fail(C4_ERR_PEER_DEAD, "shm: process %d is not rank %d any more", address->pid, address->rank);

@@ -14,7 +14,7 @@
 
 /* Operations in flight hold pointers and there is no unmap, so an eviction must hit what is long unused: several
  * buffers of every peer fit besides. */
-#define MAPS_MIN 64u
+#define MAPS_MIN      64u
 #define MAPS_PER_PEER 8u
 
 typedef struct map_entry {
@@ -105,8 +105,10 @@ static c4_status region_open(const c4_shm_peer *peer, const c4_shm_region_handle
     }
     if (right)
         munmap(mapped, total);
-    return c4_fail(C4_ERR_PROTOCOL, "shm: rank %d exposed memory that it does not have any more; was it freed during "
-                   "an operation?", peer->address.rank);
+    return c4_fail(C4_ERR_PROTOCOL,
+                   "shm: rank %d exposed memory that it does not have any more; was it freed during "
+                   "an operation?",
+                   peer->address.rank);
 }
 
 static c4_status map_miss(c4_module *module, int peer, const c4_shm_region_handle *handle, size_t *at)

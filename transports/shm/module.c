@@ -10,9 +10,9 @@
 #include "base/status.h"
 #include "transports/shm/module.h"
 
-#define RING_MAX_BYTES ((size_t)2 << 20)
-#define RING_MIN_BYTES ((size_t)64 << 10)
-#define RINGS_BYTES ((size_t)4 << 20) /* one ring of every rank together */
+#define RING_MAX_BYTES  ((size_t)2 << 20)
+#define RING_MIN_BYTES  ((size_t)64 << 10)
+#define RINGS_BYTES     ((size_t)4 << 20) /* one ring of every rank together */
 #define FRAME_MAX_BYTES ((size_t)256 << 10)
 #define ARENA_MIN_BYTES ((size_t)4 << 20)
 
@@ -84,8 +84,10 @@ static void warn_small_directory(const c4_module *module)
     unsigned long long room = (unsigned long long)vfs.f_bavail * vfs.f_frsize;
     unsigned long long need = (unsigned long long)module->ring_bytes * (unsigned)module->host->local_nranks * 2;
     if (room < need)
-        module->host->log(module->host->context, C4_TLOG_WARN, "shm: /dev/shm has %llu bytes left and this job may want "
-                          "%llu: raise its size (docker: --shm-size) or set C4_SHM_BACKEND=memfd", room, need);
+        module->host->log(module->host->context, C4_TLOG_WARN,
+                          "shm: /dev/shm has %llu bytes left and this job may want "
+                          "%llu: raise its size (docker: --shm-size) or set C4_SHM_BACKEND=memfd",
+                          room, need);
 }
 
 static void shm_close(c4_module *module)

@@ -31,7 +31,7 @@ struct c4_module {
     c4_shm_peer **peers; /* by job rank; NULL until added */
     int npeers;
     int stores;
-    bool expedited; /* commits need no fence towards peers that are expedited too */
+    bool expedited;  /* commits need no fence towards peers that are expedited too */
     bool closing;    /* the whole module goes: rings stay as they are for readers that lag behind */
     bool fail_alloc; /* injected */
     size_t ring_bytes, max_frame_bytes;
@@ -53,9 +53,9 @@ struct c4_channel {
     c4_module *module;
     uint32_t **bells; /* [nreaders] `asleep` words of the readers; writer only */
     uint32_t *writer_bell;
-    bool fence;       /* towards any of the bells */
+    bool fence; /* towards any of the bells */
     bool is_writer, is_reader;
-    int self;          /* own index in readers */
+    int self; /* own index in readers */
     c4_status error;
     size_t max_frame_bytes;
     uint64_t key;

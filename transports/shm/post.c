@@ -88,10 +88,12 @@ static c4_status recv_try(c4_channel *channel, c4_xfer *xfer)
         return status;
     xfer->frame = window.frame;
     if (window.bytes != xfer->bytes) /* this xfer's error, not the channel's: the frame stays for another receive */
-        return c4_fail(C4_ERR_PROTOCOL, "shm: a frame of %zu bytes from rank %d where %zu were expected (channel %u:%u)",
-                       window.bytes, channel->spec.writer, xfer->bytes, channel->spec.comm, channel->spec.tag);
+        return c4_fail(C4_ERR_PROTOCOL,
+                       "shm: a frame of %zu bytes from rank %d where %zu were expected (channel %u:%u)", window.bytes,
+                       channel->spec.writer, xfer->bytes, channel->spec.comm, channel->spec.tag);
     if (xfer->reduce)
-        xfer->reduce->reduce(xfer->pointer, xfer->operand, window.pointer, xfer->bytes / xfer->reduce->element_bytes, 0);
+        xfer->reduce->reduce(xfer->pointer, xfer->operand, window.pointer, xfer->bytes / xfer->reduce->element_bytes,
+                             0);
     else if (xfer->bytes)
         memcpy(xfer->pointer, window.pointer, xfer->bytes);
     c4_shm_consume(channel);

@@ -251,8 +251,8 @@ c4_status c4_shm_mem_export(const void *pointer, size_t bytes, c4_memory_handle 
     size_t offset = (uintptr_t)pointer - found.base;
     if (bytes > found.bytes - offset)
         return C4_ERR_ARGUMENT;
-    c4_shm_region_handle made = {.nonce = found.nonce, .offset = offset, .bytes = bytes,
-                                 .region_bytes = found.bytes, .fd = found.fd};
+    c4_shm_region_handle made = {
+        .nonce = found.nonce, .offset = offset, .bytes = bytes, .region_bytes = found.bytes, .fd = found.fd};
     memcpy(handle, &made, sizeof made);
     return C4_OK;
 }

@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "transports/shm/module.h"
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Far: below this the frame's own latency rules and plain stores win. */
@@ -45,8 +45,6 @@ static inline bool writer_starves(const c4_shm_reader *in)
 static __attribute__((noinline)) c4_status peek_nothing(c4_channel *channel, uint64_t stamp)
 {
     c4_shm_reader *in = &channel->in;
-    if (c4_shm_probe(in->index))
-        in->last_poll = c4_tsc();
     if (in->reported != in->index && writer_starves(in))
         report(channel);
     if (likely(stamp == 0 || stamp >> 2 == in->expected - in->mask - 1))
@@ -60,24 +58,29 @@ static __attribute__((noinline)) c4_status peek_nothing(c4_channel *channel, uin
 static __attribute__((noinline)) c4_status peek_bad(c4_channel *channel, uint32_t bytes, uint32_t first)
 {
     if (!channel->error)
-        channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: rank %d announced %u bytes at line %u of a ring of %u lines "
-                                 "(channel %u:%u)", channel->spec.writer, bytes, first, channel->in.payload_lines,
-                                 channel->spec.comm, channel->spec.tag);
+        channel->error = c4_fail(C4_ERR_PROTOCOL,
+                                 "shm: rank %d announced %u bytes at line %u of a ring of %u lines "
+                                 "(channel %u:%u)",
+                                 channel->spec.writer, bytes, first, channel->in.payload_lines, channel->spec.comm,
+                                 channel->spec.tag);
     return channel->error;
 }
 
-/* Only a reader that was polling when the frame came knows how long it took. */
-static __attribute__((noinline)) void take_sample(c4_channel *channel, uint64_t clock)
+/* How long one line takes from the writer's cache. The barriers keep the load between the two readings. */
+static __attribute__((noinline)) void take_sample(c4_channel *channel)
 {
-    c4_shm_reader *in = &channel->in;
-    c4_shm_distance *distance = &c4_shm_peer_get(channel, channel->spec.writer)->distance;
 #if defined(__x86_64__)
-    _mm_lfence(); /* else the counter is read while the processor only guesses that the frame has come */
+    const c4_shm_writer_line *line = channel->in.line;
+    _mm_lfence();
+    uint64_t before = c4_tsc();
+    _mm_lfence();
+    (void)__atomic_load_n(&line->probe, __ATOMIC_RELAXED);
+    _mm_lfence();
+    uint64_t after = c4_tsc();
+    c4_shm_distance_sample(&c4_shm_peer_get(channel, channel->spec.writer)->distance, after - before);
+#else
+    (void)channel; /* counters elsewhere tick too slowly for one line */
 #endif
-    uint64_t now = c4_tsc();
-    if (now - in->last_poll < distance->late_ticks)
-        c4_shm_distance_sample(distance, now - clock);
-    in->last_poll = 0;
 }
 
 c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
@@ -93,8 +96,6 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
     if (unlikely(stamp >> 2 != in->expected))
         return peek_nothing(channel, stamp);
     in->flags = (unsigned)stamp & 3u;
-    if (unlikely(in->last_poll != 0) && in->flags & C4_SHM_STAMP_CLOCK)
-        take_sample(channel, line->u.at.clock);
     window->frame = line->frame;
     /* The checks are made on the copy: the line is the peer's to change. */
     uint32_t bytes = window->frame.bytes;
@@ -127,6 +128,8 @@ void c4_shm_consume(c4_channel *channel)
     in->expected++;
     if (in->frame_bytes > C4_SHM_INLINE_BYTES)
         in->guess += (in->frame_bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
+    if (unlikely(in->flags & C4_SHM_STAMP_PROBE))
+        take_sample(channel);
     if (unlikely(in->flags & C4_SHM_STAMP_ACK || writer_starves(in)))
         report(channel);
 }
@@ -143,10 +146,12 @@ static __attribute__((noinline)) c4_status refresh(c4_channel *channel)
         /* A slower reader holds tail back, so one reader's count may be ahead of it but never behind. */
         if (unlikely(consumed - out->tail > out->head - out->tail)) {
             if (!channel->error)
-                channel->error = c4_fail(C4_ERR_PROTOCOL, "shm: rank %d says that it consumed %llu frames, but %llu to "
-                                         "%llu is possible (channel %u:%u)", channel->readers[i],
-                                         (unsigned long long)consumed, (unsigned long long)out->tail,
-                                         (unsigned long long)out->head, channel->spec.comm, channel->spec.tag);
+                channel->error =
+                    c4_fail(C4_ERR_PROTOCOL,
+                            "shm: rank %d says that it consumed %llu frames, but %llu to "
+                            "%llu is possible (channel %u:%u)",
+                            channel->readers[i], (unsigned long long)consumed, (unsigned long long)out->tail,
+                            (unsigned long long)out->head, channel->spec.comm, channel->spec.tag);
             return channel->error;
         }
         if (consumed < least)
@@ -311,6 +316,16 @@ static inline unsigned mark(c4_shm_writer *out, uint32_t lines)
     return C4_SHM_STAMP_ACK;
 }
 
+static __attribute__((noinline)) unsigned probe(c4_shm_writer *out)
+{
+    __atomic_store_n(&out->line->probe, (uint32_t)out->head, __ATOMIC_RELAXED);
+    if (out->first_probes < C4_SHM_PROBE_FIRST)
+        out->first_probes++;
+    else
+        out->until_probe = C4_SHM_PROBE_EVERY;
+    return C4_SHM_STAMP_PROBE;
+}
+
 static inline void streams_done(bool stream)
 {
 #if defined(__x86_64__)
@@ -327,7 +342,8 @@ static inline void take_payload(c4_channel *channel, uint32_t bytes, c4_shm_line
     c4_shm_writer *out = &channel->out;
     uint32_t slot = (uint32_t)out->head & out->mask;
     if (bytes <= C4_SHM_INLINE_BYTES) {
-        const void *from = out->reserved_lines ? out->payload + (size_t)out->reserved_line * C4_SHM_LINE : channel->stage;
+        const void *from =
+            out->reserved_lines ? out->payload + (size_t)out->reserved_line * C4_SHM_LINE : channel->stage;
         memcpy(line->u.bytes, from, C4_SHM_INLINE_BYTES);
         out->end_line[slot] = 0;
         out->reserved_lines = 0;
@@ -354,13 +370,8 @@ void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
     line.frame = *frame;
     take_payload(channel, frame->bytes, &line);
     unsigned flags = mark(out, out->reserved_lines);
-    if (c4_shm_probe(out->head) && (frame->bytes <= C4_SHM_INLINE_BYTES - 8 || frame->bytes > C4_SHM_INLINE_BYTES)) {
-        /* The payload's stores must be out before the clock is read, or their time counts as the flag's. */
-        if (frame->bytes > C4_SHM_LINE)
-            __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        line.u.at.clock = c4_tsc();
-        flags |= C4_SHM_STAMP_CLOCK;
-    }
+    if (unlikely((out->until_probe -= frame->bytes < C4_SHM_PROBE_BYTES ? 1 : C4_SHM_PROBE_LARGE) <= 0))
+        flags |= probe(out);
     c4_shm_line *to = &out->lines[out->head & out->mask];
     memcpy(&to->frame, &line.frame, sizeof line - offsetof(c4_shm_line, frame));
     __atomic_store_n(&to->stamp, (out->start + out->head) << 2 | flags, __ATOMIC_RELEASE);

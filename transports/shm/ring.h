@@ -2,7 +2,7 @@
  *
  * Layout, in the writer's arena:
  *
- *     writer line    whether the writer is starved
+ *     writer lines   whether the writer starves; the probe line (distance.h)
  *     reader lines   one per reader, written by that reader: frames consumed, state, flag latency
  *     header lines   a power of two of {stamp, c4_frame, 24 bytes}; the stamp is stored last
  *     payload        frames over 24 bytes, whole lines, contiguous, wrapping by skipping
@@ -25,10 +25,10 @@
 #include "transports/shm/arena.h"
 
 #define C4_SHM_INLINE_BYTES 24u
-#define C4_SHM_MAX_READERS 64
-#define C4_SHM_STAMP_ACK 1u   /* report consumption of this frame */
-#define C4_SHM_STAMP_CLOCK 2u /* the line ends with the writer's cycle counter */
-#define C4_SHM_NOWHERE UINT32_MAX
+#define C4_SHM_MAX_READERS  64
+#define C4_SHM_STAMP_ACK    1u /* report consumption of this frame */
+#define C4_SHM_STAMP_PROBE  2u /* time a load of the probe line */
+#define C4_SHM_NOWHERE      UINT32_MAX
 
 typedef struct c4_shm_line {
     uint64_t stamp;
@@ -37,8 +37,7 @@ typedef struct c4_shm_line {
         unsigned char bytes[C4_SHM_INLINE_BYTES];
         struct {
             uint32_t first; /* payload's first line */
-            uint32_t unused[3];
-            uint64_t clock; /* also behind inline payload of up to 16 bytes */
+            uint32_t unused[5];
         } at;
     } u;
 } __attribute__((aligned(C4_SHM_LINE))) c4_shm_line;
@@ -50,18 +49,20 @@ enum { C4_SHM_READER_NEW = 0, C4_SHM_READER_ATTACHED = 1, C4_SHM_READER_GONE = 2
 typedef struct c4_shm_reader_line {
     uint64_t consumed;
     uint32_t measured; /* see distance.h; 0: nothing yet */
-    uint32_t state;      /* C4_SHM_READER_*: memory of a closed ring is reused once nobody is attached */
+    uint32_t state;    /* C4_SHM_READER_*: memory of a closed ring is reused once nobody is attached */
 } __attribute__((aligned(C4_SHM_LINE))) c4_shm_reader_line;
 
+/* Two pairs of lines: hardware fetches lines in pairs, and the probe must come alone. */
 typedef struct c4_shm_writer_line {
     uint32_t starving;
-} __attribute__((aligned(C4_SHM_LINE))) c4_shm_writer_line;
+    uint32_t probe __attribute__((aligned(2 * C4_SHM_LINE)));
+} __attribute__((aligned(2 * C4_SHM_LINE))) c4_shm_writer_line;
 
 /* Geometry, as published in the directory. */
 typedef struct c4_shm_shape {
     uint64_t start; /* stamp of frame 0, without flags */
     uint64_t offset;
-    uint32_t headers;       /* power of two */
+    uint32_t headers; /* power of two */
     uint32_t payload_lines;
     uint32_t nreaders;
 } c4_shm_shape;
@@ -82,6 +83,8 @@ typedef struct c4_shm_writer {
     size_t reserved; /* bytes; SIZE_MAX: nothing reserved */
     bool stream;
     bool starving; /* and `line` says so */
+    int until_probe;
+    uint32_t first_probes;
     uint32_t *reports;  /* [readers] last value of `measured` seen from each */
     uint32_t *end_line; /* [headers] line behind the payload of each frame in flight; 0: inline */
     c4_shm_writer_line *line;
@@ -99,9 +102,8 @@ typedef struct c4_shm_reader {
     uint64_t index;
     uint64_t expected; /* stamp of the next frame, without flags */
     unsigned flags;    /* of the frame at the head, once peeked */
-    uint64_t last_poll;
     uint32_t frame_bytes;
-    uint32_t guess; /* line where the next payload probably starts */
+    uint32_t guess;    /* line where the next payload probably starts */
     uint64_t reported; /* index last given to the writer */
     const c4_shm_writer_line *line;
     c4_shm_reader_line *credit;

@@ -150,7 +150,8 @@ static void one_shot(bench *b, size_t bytes, size_t chunk)
             sent += want;
         }
         if (received < bytes && b->ops->peek(b->in[0], &window) == C4_OK) {
-            add_to(b->result + received / 4, NULL, b->send + received / 4, window.pointer, window.bytes, stream_result, 0);
+            add_to(b->result + received / 4, NULL, b->send + received / 4, window.pointer, window.bytes, stream_result,
+                   0);
             received += window.bytes;
             b->ops->consume(b->in[0]);
         }
@@ -175,7 +176,8 @@ static void scatter_gather(bench *b, size_t bytes, size_t chunk)
         if (reduced < half && b->ops->peek(b->in[0], &window) == C4_OK &&
             b->ops->reserve(b->out[1], window.bytes, &next) == C4_OK) {
             size_t at = (mine + reduced) / 4;
-            add_to(b->result + at, next.pointer, b->send + at, window.pointer, window.bytes, stream_result, next.stream);
+            add_to(b->result + at, next.pointer, b->send + at, window.pointer, window.bytes, stream_result,
+                   next.stream);
             c4_frame frame = {.comm = 1, .bytes = (uint32_t)window.bytes, .offset = reduced};
             b->ops->commit(b->out[1], &frame);
             reduced += window.bytes;
@@ -248,7 +250,8 @@ static void measure(bench *b, const point *p, int repeat)
         qsort(later, (size_t)iterations, sizeof later[0], by_value);
         const char *state = before < 130 && after < 130 ? "near" : before > 170 && after > 170 ? "far" : "?";
         const c4_shm_distance *seen = &b->rig.module->peers[1]->distance;
-        printf("%-8s %9zu B chunk %7zu  median %9.3f  p10 %9.3f us  flag %3.0f %3.0f ns %s  (module: %s, %u ns, %u windows)\n",
+        printf("%-8s %9zu B chunk %7zu  median %9.3f  p10 %9.3f us  flag %3.0f %3.0f ns %s  (module: %s, %u ns, %u "
+               "windows)\n",
                p->name, p->bytes, p->chunk, later[iterations / 2], later[iterations / 10], before, after, state,
                seen->far ? "far" : "near", (unsigned)c4_tsc_to_ns(c4_shm_distance_ticks(seen->measured)),
                seen->measured >> 20);
@@ -297,13 +300,20 @@ static void bench_ping(bench *b, size_t bytes)
 }
 
 static const point points[] = {
-    {8, 4096, one_shot, "oneshot"},           {64, 4096, one_shot, "oneshot"},
-    {512, 4096, one_shot, "oneshot"},         {2048, 4096, one_shot, "oneshot"},
-    {4096, 4096, one_shot, "oneshot"},        {8192, 4096, one_shot, "oneshot"},
-    {16384, 8192, one_shot, "oneshot"},       {16384, 4096, scatter_gather, "rs+ag"},
-    {32768, 4096, scatter_gather, "rs+ag"},   {65536, 16384, scatter_gather, "rs+ag"},
-    {262144, 65536, scatter_gather, "rs+ag"}, {1 << 20, 65536, scatter_gather, "rs+ag"},
-    {4 << 20, 65536, scatter_gather, "rs+ag"}, {16 << 20, 262144, scatter_gather, "rs+ag"},
+    {8, 4096, one_shot, "oneshot"},
+    {64, 4096, one_shot, "oneshot"},
+    {512, 4096, one_shot, "oneshot"},
+    {2048, 4096, one_shot, "oneshot"},
+    {4096, 4096, one_shot, "oneshot"},
+    {8192, 4096, one_shot, "oneshot"},
+    {16384, 8192, one_shot, "oneshot"},
+    {16384, 4096, scatter_gather, "rs+ag"},
+    {32768, 4096, scatter_gather, "rs+ag"},
+    {65536, 16384, scatter_gather, "rs+ag"},
+    {262144, 65536, scatter_gather, "rs+ag"},
+    {1 << 20, 65536, scatter_gather, "rs+ag"},
+    {4 << 20, 65536, scatter_gather, "rs+ag"},
+    {16 << 20, 262144, scatter_gather, "rs+ag"},
     {64 << 20, 262144, scatter_gather, "rs+ag"},
 };
 

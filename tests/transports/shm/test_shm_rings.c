@@ -88,7 +88,7 @@ static void test_sizes(void)
     c4_channel *out = rig_channel(&w.ranks[0], 1, 0, 1, 0), *in = rig_channel(&w.ranks[1], 1, 0, 1, 0);
     c4_transport_caps caps = {.struct_size = sizeof caps};
     C4TEST_OK(ops->caps(w.ranks[0].module, &caps));
-    const size_t sizes[] = {0,  1,  16, 17,   23,   24,   25,   32,    40,    63,
+    const size_t sizes[] = {0,  1,  16,  17,  23,   24,   25,   32,    40,    63,
                             64, 65, 128, 511, 2047, 2048, 4096, 65535, 65537, caps.max_frame_bytes};
     for (int round = 0; round < 40; round++)
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -291,7 +291,8 @@ static void test_garbage_header(void)
 {
     static const struct {
         uint32_t bytes, first;
-    } bad[] = {{UINT32_MAX, 0}, {SMALL_RING + 1, 0}, {65, SMALL_RING / 64 - 1}, {25, SMALL_RING / 64}, {25, UINT32_MAX}};
+    } bad[] = {
+        {UINT32_MAX, 0}, {SMALL_RING + 1, 0}, {65, SMALL_RING / 64 - 1}, {25, SMALL_RING / 64}, {25, UINT32_MAX}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         world w = world_open(2, SMALL_RING);
         world_connect(&w);
