@@ -11,9 +11,6 @@ static const c4_option_spec specs[] = {
     {"C4_SHM_STORES", C4_OPTION_ENUM, 0, "auto", "auto|plain|stream", NULL,
      "How payload is stored into rings: through the cache (plain), around it (stream), or as the measured distance "
      "between the two cores advises (auto)."},
-    {"C4_SHM_CMA", C4_OPTION_ENUM, C4_OPTION_AGREE, "auto", "auto|on|off", NULL,
-     "Whether posted messages of 1 MiB and more may be read straight from the sender's memory by the kernel; auto "
-     "means off, because rings measured faster at every size."},
 };
 
 const c4_option_table c4_shm_option_table = {"shm", specs, sizeof specs / sizeof specs[0]};

@@ -14,8 +14,7 @@ static int64_t option_int(void *context, const char *name)
     } table[] = {{"C4_SHM_BACKEND", options->backend},
                  {"C4_SHM_RING_BYTES", options->ring_bytes},
                  {"C4_SHM_BUDGET_BYTES", options->budget_bytes},
-                 {"C4_SHM_STORES", options->stores},
-                 {"C4_SHM_CMA", options->cma}};
+                 {"C4_SHM_STORES", options->stores}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(table[i].name, name) == 0)
             return table[i].value;

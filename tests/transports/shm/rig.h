@@ -8,7 +8,7 @@
 #define RIG_LOG_BYTES 1024
 
 typedef struct rig_options {
-    int64_t backend, ring_bytes, budget_bytes, stores, cma;
+    int64_t backend, ring_bytes, budget_bytes, stores;
 } rig_options;
 
 /* In memory that all ranks share. */

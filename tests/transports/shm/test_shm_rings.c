@@ -212,6 +212,56 @@ static void test_distance_change(void)
     world_close(&w);
 }
 
+static void vote(c4_shm_distance *distance, uint64_t ticks)
+{
+    for (unsigned i = 0; i < C4_SHM_WINDOW; i++) /* the minimum counts */
+        c4_shm_distance_sample(distance, i == 2 ? ticks : 100 * ticks);
+}
+
+static void test_distance_votes(void)
+{
+    c4_shm_distance distance;
+    c4_shm_distance_init(&distance);
+    uint64_t near = distance.near_ticks / 2, far = distance.far_ticks * 2ull;
+    vote(&distance, far);
+    CU_ASSERT(distance.far); /* the first decides */
+    vote(&distance, near);
+    vote(&distance, near);
+    CU_ASSERT(distance.far);
+    vote(&distance, far); /* and the count starts again */
+    vote(&distance, near);
+    vote(&distance, near);
+    CU_ASSERT(distance.far);
+    vote(&distance, (distance.near_ticks + distance.far_ticks) / 2); /* says nothing */
+    vote(&distance, near);
+    CU_ASSERT(!distance.far);
+    uint32_t before = distance.measured;
+    vote(&distance, near);
+    CU_ASSERT(distance.measured != before); /* the same value is news to the other side */
+    C4TEST_INT(c4_shm_distance_ticks(distance.measured), (long long)near);
+    vote(&distance, UINT64_MAX);
+    C4TEST_INT(c4_shm_distance_ticks(distance.measured), c4_shm_distance_ticks(UINT32_MAX));
+}
+
+/* Readers measure, at any size of frames, and writers hear of it. */
+static void test_distance_measured(void)
+{
+    const size_t sizes[] = {8, 300, 65536};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        world w = world_open(2, 0);
+        world_connect(&w);
+        c4_channel *out = rig_channel(&w.ranks[0], 1, 0, 1, 0), *in = rig_channel(&w.ranks[1], 1, 0, 1, 0);
+        for (uint64_t frame = 0; frame < 1000; frame++) {
+            C4TEST_OK_FATAL(put(out, frame, sizes[s]));
+            C4TEST_OK_FATAL(get(in, frame, sizes[s]));
+        }
+        uint32_t measured = w.ranks[1].module->peers[0]->distance.measured;
+        CU_ASSERT(measured >> 20 >= 1000 / C4_SHM_PROBE_EVERY / C4_SHM_WINDOW);
+        CU_ASSERT(w.ranks[0].module->peers[1]->distance.known);
+        world_close(&w);
+    }
+}
+
 static void test_same_room_twice(void)
 {
     world w = world_open(2, 0);
@@ -471,6 +521,8 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(random_small, 60),
                                         C4TEST_DEADLINE(random_default, 60),
                                         C4TEST(distance_change),
+                                        C4TEST(distance_votes),
+                                        C4TEST(distance_measured),
                                         C4TEST(same_room_twice),
                                         C4TEST(short_commit),
                                         C4TEST(slow_reader),
