@@ -83,6 +83,9 @@ static void test_arguments_and_input(void)
     c4_text_write(c4test_path("in"), "hello\n", 6);
     C4TEST_INT(c4run_run("-n 3 cat <in"), 0);
     c4run_assert_is("out", "hello\n");
+    C4TEST_INT(c4run_run("-n 2 sh -c 'readlink /proc/self/fd/0 > stdin.$C4_RANK' <in"), 0);
+    c4run_assert_said("stdin.0", "/in");
+    c4run_assert_is("stdin.1", "/dev/null\n");
 }
 
 static void test_wrap(void)
@@ -92,39 +95,56 @@ static void test_wrap(void)
     c4run_assert_said("out", "[1] r 1/1 x  y\n");
 }
 
+#define SHOW_MASK "sh -c 'grep Cpus_allowed: /proc/self/status > mask.$C4_RANK; echo $C4_TOPOLOGY > topology'"
+
+/* The mask of rank 0 of a job of `nranks`; the caller frees. */
+static char *mask_of(const char *options, size_t nranks)
+{
+    C4TEST_INT(c4run_run("-n %zu %s " SHOW_MASK, nranks, options), 0);
+    return c4run_content("mask.0");
+}
+
 static void test_binding(void)
 {
     c4_topology topology, told;
     C4TEST_OK_FATAL(c4_topology_init(&topology));
-    C4TEST_INT(c4run_run("-n 1 --bind none sh -c 'grep Cpus_allowed: /proc/self/status'"), 0);
-    char *all = c4run_content("out");
-    C4TEST_INT(
-        c4run_run("-n %zu sh -c 'grep Cpus_allowed: /proc/self/status > mask.$C4_RANK; echo $C4_TOPOLOGY > topology'",
-                  topology.ncores),
-        0);
+    char *all = mask_of("--bind none", 1);
+    char *first = mask_of("--bind core", topology.ncores);
+    char *crowded = mask_of("", topology.ncores + 1);
+    char *robin = mask_of("--bind core", topology.ncores + 1);
+    if (topology.ncores > 1)
+        CU_ASSERT(strcmp(first, all) != 0); /* a core of its own */
+    C4TEST_STRING(crowded, all);            /* more ranks than cores: not bound */
+    C4TEST_STRING(robin, first);            /* round robin, when asked for */
     char *line = c4run_content("topology");
     line[strcspn(line, "\n")] = '\0';
     C4TEST_OK_FATAL(c4_topology_parse(line, &told));
     C4TEST_INT((long long)told.ncores, (long long)topology.ncores);
-    char *first = c4run_content("mask.0");
-    if (topology.ncores > 1)
-        CU_ASSERT(strcmp(first, all) != 0); /* a core of its own */
-    C4TEST_INT(c4run_run("-n %zu sh -c 'grep Cpus_allowed: /proc/self/status > mask.$C4_RANK'", topology.ncores + 1),
-               0);
-    char *shared = c4run_content("mask.0");
-    C4TEST_STRING(shared, all); /* more ranks than cores: not bound */
-    C4TEST_INT(c4run_run("-n %zu --bind core sh -c 'grep Cpus_allowed: /proc/self/status > mask.$C4_RANK'",
-                         topology.ncores + 1),
-               0);
-    char *again = c4run_content("mask.0");
-    C4TEST_STRING(again, first); /* round robin, when asked for */
     free(all);
-    free(line);
     free(first);
-    free(shared);
-    free(again);
+    free(crowded);
+    free(robin);
+    free(line);
     c4_topology_fini(&topology);
     c4_topology_fini(&told);
+}
+
+/* While one job has all cores, another is not bound to them as well. */
+static void test_binding_beside_another_job(void)
+{
+    c4_topology topology;
+    C4TEST_OK_FATAL(c4_topology_init(&topology));
+    char *all = mask_of("--bind none", 1);
+    pid_t pid =
+        c4run_start("-n %zu --bind core sh -c 'echo x > ready.$C4_RANK; " C4RUN_WAIT_FOREVER "'", topology.ncores);
+    c4run_await_file("ready.0");
+    char *beside = mask_of("", topology.ncores);
+    C4TEST_STRING(beside, all);
+    CU_ASSERT_EQUAL(kill(pid, SIGTERM), 0);
+    C4TEST_INT(c4run_finish(pid), 128 + SIGTERM);
+    free(all);
+    free(beside);
+    c4_topology_fini(&topology);
 }
 
 /* ---- output ---- */
@@ -167,6 +187,15 @@ static void test_much_output_into_a_slow_pipe(void)
         snprintf(line, sizeof line, "60000 [%d] 0123456789\n", rank);
         c4run_assert_said("out", line);
     }
+}
+
+/* A reader that does not read must not stop the clock. */
+static void test_clock_with_a_stopped_reader(void)
+{
+    C4TEST_INT(c4run_run("-n 2 --tag --timeout 0.3 yes 2>said | { until grep -q timeout said; do sleep 0.01; done; "
+                         "cat > /dev/null; }"),
+               0);
+    c4run_assert_said("said", "timeout after 0.3 s; still running: ranks 0, 1");
 }
 
 /* ---- how the job ends ---- */
@@ -377,6 +406,8 @@ int main(int argc, char **argv)
         C4TEST(arguments_and_input),
         C4TEST(wrap),
         C4TEST(binding),
+        C4TEST(binding_beside_another_job),
+        C4TEST(clock_with_a_stopped_reader),
         C4TEST(tag),
         C4TEST(reader_goes_away),
         C4TEST_DEADLINE(much_output_into_a_slow_pipe, 30),

@@ -185,7 +185,7 @@ static int start_ssh(c4run_job *job, c4run_child *child)
     bool sent = text && order(child, text);
     free(text);
     if (!sent)
-        c4run_say(job, "host %s: ssh took no orders", child->host);
+        c4run_say(job, "host %s: c4run did not start there", child->host);
     return !sent;
 }
 

@@ -39,7 +39,7 @@ typedef struct c4run_job {
     c4run_child *children;
     char *topology; /* C4_TOPOLOGY; NULL: unknown */
     struct c4_topology *cores;
-    bool bind;
+    int *core_of;      /* [nchildren], index into cores; NULL: not bound */
     sigset_t old_mask; /* for the children */
     struct rlimit old_files;
     int signal_fd;

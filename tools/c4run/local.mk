@@ -1,6 +1,7 @@
 # tools/c4run: starts the ranks of a job. Needs the lower layers only, not libc4.
 bin_PROGRAMS += tools/c4run/c4run
 tools_c4run_c4run_SOURCES = \
+    tools/c4run/binding.c tools/c4run/binding.h \
     tools/c4run/guard.c tools/c4run/guard.h \
     tools/c4run/hosts.c tools/c4run/hosts.h \
     tools/c4run/job.h \

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/topology.h"
+#include "tools/c4run/binding.h"
 #include "tools/c4run/guard.h"
 #include "tools/c4run/hosts.h"
 #include "tools/c4run/job.h"
@@ -72,23 +73,6 @@ static int make_ranks(c4run_job *job)
     return 0;
 }
 
-static int read_topology(c4run_job *job, c4_topology *topology)
-{
-    const c4run_options *options = job->options;
-    bool fits = false;
-    if (c4_topology_init(topology) == C4_OK) {
-        job->cores = topology;
-        job->topology = c4_topology_format(topology);
-        fits = (size_t)job->nchildren <= topology->ncores;
-    }
-    if (options->bind == C4RUN_BIND_CORE && !job->cores) {
-        c4run_say(job, "--bind core: this host does not tell its cores");
-        return 1;
-    }
-    job->bind = options->bind == C4RUN_BIND_CORE || (options->bind == C4RUN_BIND_AUTO && fits);
-    return 0;
-}
-
 /* What comes before the first child. 0, or the exit status with the message printed. */
 static int prepare(c4run_job *job, c4_topology *topology)
 {
@@ -100,7 +84,7 @@ static int prepare(c4run_job *job, c4_topology *topology)
         return 1;
     status = options->hosts ? c4run_hosts_parse(job) : make_ranks(job);
     if (!status && !options->hosts)
-        status = read_topology(job, topology);
+        status = c4run_binding_choose(job, topology);
     if (!status)
         status = options->remote ? c4run_orders_start(job) : c4run_rendezvous_open(job);
     if (!status) {
@@ -142,6 +126,7 @@ int main(int argc, char **argv)
     c4run_output_fini(&job.err);
     c4_topology_fini(&topology);
     free(job.topology);
+    free(job.core_of);
     free(job.children);
     return status;
 }

@@ -60,7 +60,7 @@ static const char help_text[] =
     "      --keep-going      when a rank dies, leave the others running\n"
     "      --grace SECONDS   between SIGTERM and SIGKILL when the job is ended [5]\n"
     "      --bind core|none  bind each rank to a core of its own, or not\n"
-    "                        [core, unless there are more ranks than cores]\n"
+    "                        [core, when no other c4run has taken too many of them]\n"
     "      --wrap 'COMMAND'  run `COMMAND PROGRAM ARGUMENT...`; %r in COMMAND is the rank\n"
     "      --quiet           print errors only\n"
     "\n"

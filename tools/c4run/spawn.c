@@ -104,13 +104,13 @@ static void set_environment(const c4run_job *job, const c4run_child *child)
     }
 }
 
-/* One core each, round robin. Not being allowed to is no reason to stop. */
+/* Not being allowed to is no reason to stop. */
 static void bind_to_core(const c4run_job *job, int local_rank)
 {
     const c4_topology *topology = job->cores;
-    if (!job->bind)
+    if (!job->core_of)
         return;
-    const c4_topology_core *core = &topology->cores[(size_t)local_rank % topology->ncores];
+    const c4_topology_core *core = &topology->cores[job->core_of[local_rank]];
     int last = 0;
     for (size_t i = 0; i < core->ncpus; i++)
         last = topology->cpus[core->first_cpu + i] > last ? topology->cpus[core->first_cpu + i] : last;
