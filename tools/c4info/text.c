@@ -150,7 +150,7 @@ int c4info_algorithms_text(const c4info_request *request)
 
 static void print_limit(const char *name, c4_limit limit, bool bytes)
 {
-    char soft[32], hard[32];
+    char soft[32] = "", hard[32] = "";
     uint64_t values[] = {limit.soft, limit.hard};
     char *texts[] = {soft, hard};
     for (int i = 0; i < 2; i++) {

@@ -19,15 +19,15 @@ static const char *const exported[] = {"C4_", "NCCL_", "OMP_", "OPENBLAS_", "MKL
 
 int c4run_hosts_parse(c4run_job *job)
 {
-    char *names = strdup(job->options->hosts); /* lives as long as the job */
+    char *names = strdup(job->options->hosts);
     int count = 1;
     if (!names)
         return 1;
+    job->host_names = names;
     for (const char *at = names; *at; at++)
         count += *at == ',';
     if (count > job->options->nranks) {
         c4run_say(job, "--hosts names %d hosts for %d ranks: every host needs a rank", count, job->options->nranks);
-        free(names);
         return 2;
     }
     job->children = calloc((size_t)count, sizeof *job->children);

@@ -37,7 +37,8 @@ typedef struct c4run_job {
     int first_rank;                 /* on this host */
     int nchildren;
     c4run_child *children;
-    char *topology; /* C4_TOPOLOGY; NULL: unknown */
+    char *host_names; /* that children[].host point into */
+    char *topology;   /* C4_TOPOLOGY; NULL: unknown */
     struct c4_topology *cores;
     int *core_of;      /* [nchildren], index into cores; NULL: not bound */
     sigset_t old_mask; /* for the children */

@@ -127,6 +127,7 @@ int main(int argc, char **argv)
     c4_topology_fini(&topology);
     free(job.topology);
     free(job.core_of);
+    free(job.host_names);
     free(job.children);
     return status;
 }
