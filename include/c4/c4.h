@@ -139,9 +139,9 @@ c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config 
  * thread, any time. The handle must still be destroyed. */
 c4_status c4_comm_abort(c4_comm *comm);
 
-/* Frees the communicator. Collective: blocks until this rank's operations have ended and every rank has called it, as a
- * barrier does, so that nothing sent last is lost; a fault (death of a rank, abort) ends the wait. Requests that are
- * outstanding stay valid for one c4_test or c4_wait. C4_ERR_GROUP inside a group. NULL is allowed. */
+/* Frees the communicator; blocks until this rank's operations have ended. Other ranks may still be reading what it sent
+ * last. Requests that are outstanding stay valid for one c4_test or c4_wait. C4_ERR_GROUP inside a group. NULL is
+ * allowed. */
 c4_status c4_comm_destroy(c4_comm *comm);
 
 c4_status c4_comm_rank(const c4_comm *comm, int *rank);

@@ -53,26 +53,6 @@ static void finish_requests(c4_comm *comm)
             c4_engine_wait(comm->engine, r->op);
 }
 
-static c4_status rest(c4_comm *comm)
-{
-    c4_call call = {.kind = C4_KIND_BARRIER, .dtype = C4_UINT8};
-    c4_operation *op;
-    C4_TRY(c4_call_check(comm, &call));
-    C4_TRY(c4_engine_prepare(comm->engine, &call, &op));
-    c4_engine_start(comm->engine, op);
-    c4_engine_wait(comm->engine, op);
-    return c4_engine_finish(comm->engine, op);
-}
-
-/* What this rank sent last may still lie in its memory, or in a socket that is not connected yet. After the first barrier
- * everybody has read it; after the second everybody has read the first, from memory that the first one has mapped.
- * A fault (a peer that died, aborted, or left with an error) ends either. */
-static void say_goodbye(c4_comm *comm)
-{
-    if (comm->nranks > 1 && rest(comm) == C4_OK)
-        rest(comm);
-}
-
 C4_API c4_status c4_comm_destroy(c4_comm *comm)
 {
     if (!comm)
@@ -87,10 +67,8 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
     C4_TRY(c4_comm_enter(comm));
     if (c4_group_active())
         return c4_comm_leave(comm, c4_fail(C4_ERR_GROUP, "c4_comm_destroy inside a group"));
-    if (comm->setup_status == C4_OK) {
+    if (comm->setup_status == C4_OK)
         finish_requests(comm);
-        say_goodbye(comm);
-    }
     if (comm->threaded)
         c4_progress_leave(comm);
     c4_comm_free(comm);

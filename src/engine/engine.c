@@ -2,12 +2,16 @@
 #include "engine/engine.h"
 
 #include <linux/futex.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/internal.h"
+
+#define CAUSE_LIMIT_MS 300 /* deaths are known within 200 ms on an idle host */
 
 c4_xfer *c4_xfer_get(c4_engine *engine)
 {
@@ -59,7 +63,7 @@ static bool rails_progress(c4_engine *engine)
         c4_status status = rail->ops->progress(rail->module, &peer);
         moved |= status == C4_OK;
         if (status < 0)
-            c4_engine_fault(engine, status, peer, c4_fail_text());
+            c4_engine_fault_found(engine, status, peer, c4_fail_text());
     }
     return moved;
 }
@@ -99,6 +103,18 @@ void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *
         __atomic_add_fetch(engine->spec.doorbell, 1, __ATOMIC_RELEASE);
         syscall(SYS_futex, engine->spec.doorbell, FUTEX_WAKE, 1, NULL, NULL, 0);
     }
+}
+
+/* When a rank dies, its neighbours leave, and a connection that ends is often the first that this rank hears of it: what
+ * the control thread is about to say names the cause. */
+void c4_engine_fault_found(c4_engine *engine, c4_status status, int peer, const char *text)
+{
+    char kept[C4_ERROR_TEXT_BYTES];
+    snprintf(kept, sizeof kept, "%s", text);
+    if (status == C4_ERR_LINK)
+        for (int i = 0; i < CAUSE_LIMIT_MS && atomic_load(&engine->fault) == 0; i++)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    c4_engine_fault(engine, status, peer, kept);
 }
 
 c4_status c4_engine_status(const c4_engine *engine, const char **text)

@@ -224,6 +224,8 @@ bool c4_operation_progress(c4_engine *engine, c4_operation *op);
 c4_xfer *c4_xfer_get(c4_engine *engine);
 void c4_xfer_put(c4_engine *engine, c4_xfer *xfer);
 
+/* c4_engine_fault for what this rank found by itself: a lost connection waits briefly for a better explanation. */
+void c4_engine_fault_found(c4_engine *engine, c4_status status, int peer, const char *text);
 /* Ends the op with an error and releases what it holds. */
 void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status);
 

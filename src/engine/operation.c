@@ -317,8 +317,8 @@ static void xfers_cancel(c4_engine *engine, c4_operation *op)
 void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status)
 {
     xfers_cancel(engine, op);
-    operation_end(engine, op, status);
-    c4_engine_fault(engine, status, -1, c4_fail_text());
+    c4_engine_fault_found(engine, status, -1, c4_fail_text());
+    operation_end(engine, op, c4_engine_status(engine, NULL));
 }
 
 c4_status c4_engine_finish(c4_engine *engine, c4_operation *op)
