@@ -78,7 +78,8 @@ static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
 
 /* ---- phase 2: transports ---- */
 
-static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops)
+/* Other transports may take the place of one that cannot be had, but not that of loop. */
+static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops, bool needed)
 {
     char reason[256] = "";
     c4_rail *rail = &setup->rails[setup->nrails];
@@ -92,7 +93,7 @@ static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops)
     status = ops->open(&setup->comm->host, &rail->module);
     if (status < 0) {
         c4_log(C4_LOG_WARN, "transport %s is left out: %s", ops->name, c4_fail_text());
-        return C4_OK;
+        return needed ? status : C4_OK;
     }
     setup->nrails++; /* counted first: from here on setup_fini closes it */
     return ops->caps(rail->module, &rail->caps);
@@ -103,7 +104,7 @@ static c4_status open_rails(c4_setup *setup)
     char names[256];
     char *save = NULL;
     snprintf(names, sizeof names, "%s", c4_option_string(setup->comm->options, "C4_TRANSPORTS"));
-    C4_TRY(open_rail(setup, c4_builtin_transport_find("loop"))); /* a rank's messages to itself */
+    C4_TRY(open_rail(setup, c4_builtin_transport_find("loop"), true)); /* a rank's messages to itself */
     for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
         const c4_transport_ops *ops = c4_builtin_transport_find(name);
         if (!ops)
@@ -113,7 +114,7 @@ static c4_status open_rails(c4_setup *setup)
         else if (setup->nrails == C4_ENGINE_MAX_RAILS)
             return c4_fail(C4_ERR_OPTION, "C4_TRANSPORTS names more than %d transports", C4_ENGINE_MAX_RAILS - 1);
         else
-            C4_TRY(open_rail(setup, ops));
+            C4_TRY(open_rail(setup, ops, false));
     }
     return C4_OK;
 }

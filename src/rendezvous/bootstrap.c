@@ -187,9 +187,12 @@ static c4_status make_key(c4_bootstrap *bootstrap)
 static c4_status open_as_root(c4_bootstrap *bootstrap)
 {
     C4_TRY(make_key(bootstrap));
-    if (bootstrap->spec.nranks == 1)
-        return C4_OK;
-    return c4_bootstrap_admit_all(bootstrap);
+    if (bootstrap->spec.nranks > 1)
+        return c4_bootstrap_admit_all(bootstrap);
+    int unused = c4_listener_take(bootstrap->spec.job_id); /* nobody will come */
+    if (unused >= 0)
+        close(unused);
+    return C4_OK;
 }
 
 c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
