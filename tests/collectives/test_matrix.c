@@ -138,7 +138,7 @@ static void test_algorithms(void)
 static void test_options(void)
 {
     static const char *const options[] = {"C4_PROGRESS=thread", "C4_CPU=scalar", "C4_CPU=avx2", "C4_DETERMINISTIC=1",
-                                          "C4_MAP=0", "C4_CHUNK_BYTES=4096", "C4_SHM_CMA=off", "C4_SHM_RING_BYTES=8192",
+                                          "C4_MAP=0", "C4_CHUNK_BYTES=4096", "C4_SHM_RING_BYTES=8192",
                                           "C4_SHM_STORES=stream", "C4_SHM_BACKEND=file", "C4_SHM_BACKEND=memfd",
                                           "C4_TCP_SOCKETS=1", "C4_TCP_SOCKETS=4", "C4_TCP_COPY_BYTES=0",
                                           "C4_SPIN_POLLS=0 C4_YIELD_US=0", "C4_RECORD=0"};

@@ -305,8 +305,11 @@ static void early_rank(c4_comm **comm, int rank, void *arg)
 
 static void test_early_leaver(void)
 {
-    over_transports(3, early_rank, NULL);
-    over_transports(5, early_rank, NULL);
+    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp", "C4_TRANSPORTS=shm C4_SHM_BACKEND=file",
+                                          "C4_TRANSPORTS=tcp C4_PROGRESS=thread"};
+    for (int i = 0; i < 4; i++)
+        for (int nranks = 3; nranks <= 5; nranks += 2)
+            world_run(&(world_spec){.nranks = nranks, .options = options[i]}, early_rank, NULL);
 }
 
 int main(int argc, char **argv)

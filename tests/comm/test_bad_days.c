@@ -1,0 +1,542 @@
+/* What goes wrong in real clusters: killed ranks, strangers at the ports, lost sockets, exhausted limits. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/c4test.h"
+#include "tests/collectives/world.h"
+#include "wire/unique_id.h"
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Names in a directory, sorted, in one string: for comparison before and after. */
+static void list_directory(const char *path, char *text, size_t bytes)
+{
+    struct dirent **entries;
+    int n = scandir(path, &entries, NULL, alphasort);
+    text[0] = '\0';
+    for (int i = 0; i < n; i++) {
+        if (entries[i]->d_name[0] != '.' && strlen(text) + strlen(entries[i]->d_name) + 2 < bytes)
+            strcat(strcat(text, entries[i]->d_name), " ");
+        free(entries[i]);
+    }
+    if (n >= 0)
+        free(entries);
+}
+
+static int count_files(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+/* ---- a rank is killed ---- */
+
+enum { KILL_BEFORE, KILL_DURING, KILL_AFTER };
+
+typedef struct killing {
+    int nranks, victim, when;
+    const char *options;
+    int pipe[2], ready[2];
+    _Atomic int64_t killed_at;
+} killing;
+
+static void get_id(const int *pipes, int rank, int nranks, c4_unique_id *id)
+{
+    if (rank == 0) {
+        C4TEST_OK_FATAL(c4_unique_id_create(id));
+        for (int i = 1; i < nranks; i++)
+            CU_ASSERT_FATAL(write(pipes[1], id, sizeof *id) == (ssize_t)sizeof *id);
+    } else {
+        CU_ASSERT_FATAL(read(pipes[0], id, sizeof *id) == (ssize_t)sizeof *id);
+    }
+}
+
+/* Not before the survivors have done what came earlier. */
+static void die(killing *k)
+{
+    char byte;
+    for (int i = 1; i < k->nranks; i++)
+        CU_ASSERT_FATAL(read(k->ready[0], &byte, 1) == 1);
+    k->killed_at = now_ns();
+    raise(SIGKILL);
+}
+
+static c4_status survive(const killing *k, c4_comm *comm, float *buffer, size_t count)
+{
+    c4_status status = C4_OK;
+    if (k->when == KILL_AFTER) { /* computes, and only looks at the communicator now and then */
+        while ((status = c4_comm_status(comm)) == C4_OK)
+            sched_yield();
+        return c4_barrier(comm, NULL);
+    }
+    while (status == C4_OK)
+        status = c4_all_reduce(buffer, buffer, count, C4_FLOAT32, C4_MAX, comm, NULL);
+    return status;
+}
+
+static void killing_rank(int rank, void *arg)
+{
+    killing *k = arg;
+    c4_unique_id id;
+    c4_comm *comm;
+    size_t count = 2 << 20;
+    char name[32];
+    float *buffer = calloc(count, sizeof *buffer);
+    setenv("C4_LOG", "none", 1);
+    get_id(k->pipe, rank, k->nranks, &id);
+    c4_comm_config config = {.struct_size = sizeof config, .options = k->options};
+    C4TEST_OK_FATAL(c4_comm_create(&id, k->nranks, rank, &config, NULL, &comm));
+    C4TEST_OK(c4_all_reduce(buffer, buffer, 1000, C4_FLOAT32, C4_SUM, comm, NULL));
+    if (rank == k->victim) {
+        c4_request *request;
+        if (k->when == KILL_DURING) {
+            C4TEST_OK(c4_all_reduce(buffer, buffer, count, C4_FLOAT32, C4_MAX, comm, &request));
+            for (int i = 0; i < 3; i++)
+                c4_test(&request);
+        }
+        die(k);
+    }
+    CU_ASSERT_FATAL(write(k->ready[1], "x", 1) == 1);
+    c4_status status = survive(k, comm, buffer, count);
+    double seconds = (double)(now_ns() - k->killed_at) * 1e-9;
+    C4TEST_INT(status, C4_ERR_PEER_DEAD);
+    if (seconds >= 1.0 || getenv("C4_TEST_VERBOSE"))
+        fprintf(stderr, "rank %d of %d: %.3f s after the death of rank %d\n", rank, k->nranks, seconds, k->victim);
+    CU_ASSERT(seconds < 1.0 * c4test_seconds(1));
+    snprintf(name, sizeof name, "rank %d", k->victim);
+    C4TEST_CONTAINS(c4_last_error(comm), name);
+    C4TEST_INT(c4_comm_status(comm), C4_ERR_PEER_DEAD);
+    C4TEST_INT(c4_all_reduce(buffer, buffer, 1, C4_FLOAT32, C4_SUM, comm, NULL), C4_ERR_PEER_DEAD);
+    int64_t before = now_ns();
+    C4TEST_OK(c4_comm_destroy(comm));
+    CU_ASSERT(now_ns() - before < 1500000000);
+    free(buffer);
+}
+
+static void kill_one(const char *options, int nranks, int victim, int when)
+{
+    int statuses[8];
+    killing *k = c4test_shared(sizeof *k);
+    *k = (killing){.nranks = nranks, .victim = victim, .when = when, .options = options};
+    C4TEST_INT_FATAL(pipe(k->pipe), 0);
+    C4TEST_INT_FATAL(pipe(k->ready), 0);
+    c4test_team *team = c4test_team_start(nranks, killing_rank, k);
+    c4test_team_wait(team, 15, statuses);
+    for (int i = 0; i < nranks; i++) {
+        bool good = i == victim ? WIFSIGNALED(statuses[i]) && WTERMSIG(statuses[i]) == SIGKILL : statuses[i] == 0;
+        if (!good)
+            fprintf(stderr, "%s: rank %d of %d ended with status 0x%x (victim %d, moment %d)\n", options, i, nranks,
+                    (unsigned)statuses[i], victim, when);
+        CU_ASSERT(good);
+    }
+    for (int i = 0; i < 2; i++) {
+        close(k->pipe[i]);
+        close(k->ready[i]);
+    }
+}
+
+static char *with_record_dir(const char *options)
+{
+    static char text[4][512];
+    static unsigned next;
+    char *out = text[next++ % 4];
+    snprintf(out, sizeof text[0], "%s C4_RECORD_DIR=%s", options, c4test_path("records"));
+    return out;
+}
+
+static void test_kill_shm(void)
+{
+    const char *options = with_record_dir("C4_TRANSPORTS=shm");
+    for (int when = KILL_BEFORE; when <= KILL_AFTER; when++) {
+        kill_one(options, 2, 1, when);
+        kill_one(options, 4, 2, when);
+        kill_one(options, 4, 0, when);
+    }
+}
+
+static void test_kill_tcp(void)
+{
+    const char *options = with_record_dir("C4_TRANSPORTS=tcp");
+    for (int when = KILL_BEFORE; when <= KILL_AFTER; when++) {
+        kill_one(options, 2, 0, when);
+        kill_one(options, 4, 3, when);
+        kill_one(options, 4, 0, when);
+    }
+}
+
+/* ---- all ranks are killed ---- */
+
+typedef struct massacre {
+    const char *options;
+    int id_pipe[2], ready[2];
+} massacre;
+
+static void massacre_rank(int rank, void *arg)
+{
+    massacre *m = arg;
+    c4_unique_id id;
+    c4_comm *comm;
+    int32_t value = 1;
+    void *mapped;
+    get_id(m->id_pipe, rank, 3, &id);
+    c4_comm_config config = {.struct_size = sizeof config, .options = m->options};
+    C4TEST_OK_FATAL(c4_comm_create(&id, 3, rank, &config, NULL, &comm));
+    C4TEST_OK(c4_mem_alloc(1 << 20, &mapped));
+    C4TEST_OK(c4_all_reduce(mapped, mapped, 100000, C4_FLOAT32, C4_SUM, comm, NULL));
+    C4TEST_OK(c4_all_reduce(&value, &value, 1, C4_INT32, C4_SUM, comm, NULL));
+    CU_ASSERT_FATAL(write(m->ready[1], "x", 1) == 1);
+    for (;;)
+        pause();
+}
+
+static void kill_all(const char *options)
+{
+    char before[8192], after[8192], byte;
+    int statuses[3];
+    massacre m = {.options = with_record_dir(options)};
+    C4TEST_INT_FATAL(pipe(m.id_pipe), 0);
+    C4TEST_INT_FATAL(pipe(m.ready), 0);
+    list_directory("/dev/shm", before, sizeof before);
+    c4test_team *team = c4test_team_start(3, massacre_rank, &m);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_FATAL(read(m.ready[0], &byte, 1) == 1);
+    for (int i = 0; i < 3; i++)
+        kill(c4test_team_pid(team, i), SIGKILL);
+    c4test_team_wait(team, 10, statuses);
+    list_directory("/dev/shm", after, sizeof after);
+    C4TEST_STRING(after, before);
+    list_directory(c4test_dir(), after, sizeof after);
+    C4TEST_STRING(after, "records "); /* what tells of the crash */
+    for (int i = 0; i < 2; i++) {
+        close(m.id_pipe[i]);
+        close(m.ready[i]);
+    }
+}
+
+static void test_kill_all(void)
+{
+    kill_all("C4_TRANSPORTS=shm,tcp");
+    kill_all("C4_TRANSPORTS=shm C4_SHM_BACKEND=file");
+}
+
+/* ---- strangers ---- */
+
+static int connect_to(uint16_t port, uint32_t address)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = address};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Listening IPv4 TCP sockets of process `pid`, by the inodes of its descriptors. */
+static int listening(pid_t pid, uint16_t *ports, uint32_t *addresses, int limit)
+{
+    char path[64], line[512], target[64];
+    int n = 0;
+    FILE *table = fopen("/proc/net/tcp", "r");
+    while (table && n < limit && fgets(line, sizeof line, table)) {
+        unsigned address, port, state;
+        unsigned long inode;
+        if (sscanf(line, " %*d: %8x:%4x %*x:%*x %2x %*x:%*x %*x:%*x %*x %*u %*u %lu", &address, &port, &state, &inode) !=
+                4 ||
+            state != 10)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/fd", pid);
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
+        DIR *dir = opendir(path);
+        struct dirent *entry;
+        while (dir && (entry = readdir(dir))) {
+            char link[384];
+            snprintf(link, sizeof link, "/proc/%d/fd/%s", pid, entry->d_name);
+            ssize_t got = readlink(link, target, sizeof target - 1);
+            target[got > 0 ? got : 0] = '\0';
+            if (strcmp(target, wanted) == 0 && n < limit) {
+                ports[n] = (uint16_t)port;
+                addresses[n++] = address ? address : htonl(INADDR_LOOPBACK);
+                break;
+            }
+        }
+        if (dir)
+            closedir(dir);
+    }
+    if (table)
+        fclose(table);
+    return n;
+}
+
+#define NOISE 6
+
+/* Garbage, a truncated start, an enormous length, a half-open connection and one closed at once, to every port. */
+static int annoy(pid_t pid, int *open_fds)
+{
+    uint16_t ports[16];
+    uint32_t addresses[16];
+    int n = listening(pid, ports, addresses, 16), kept = 0;
+    for (int i = 0; i < n; i++)
+        for (int kind = 0; kind < NOISE; kind++) {
+            unsigned char bytes[4096];
+            size_t length = kind == 0 ? sizeof bytes : kind == 1 ? 3 : kind == 2 ? 64 : kind == 3 ? 0 : 8;
+            for (size_t b = 0; b < sizeof bytes; b++)
+                bytes[b] = kind == 2 ? 0xff : kind == 1 ? 'C' : (unsigned char)c4test_rand();
+            int fd = connect_to(ports[i], addresses[i]);
+            if (fd < 0)
+                continue;
+            if (length && send(fd, bytes, length, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+                CU_FAIL("send");
+            if (kind >= 4)
+                close(fd);
+            else
+                open_fds[kept++] = fd; /* stays half open */
+        }
+    return kept;
+}
+
+typedef struct strangers {
+    const char *options;
+    _Atomic int pid0;
+    int id_pipe[2];
+} strangers;
+
+static void check_sum(c4_comm *comm, int nranks, size_t count)
+{
+    int32_t *buffer = malloc(count * sizeof *buffer);
+    for (size_t i = 0; i < count; i++)
+        buffer[i] = (int32_t)i;
+    C4TEST_OK(c4_all_reduce(buffer, buffer, count, C4_INT32, C4_SUM, comm, NULL));
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i++)
+        bad += buffer[i] != (int32_t)i * nranks;
+    C4TEST_INT(bad, 0);
+    free(buffer);
+}
+
+static void strangers_rank(int rank, void *arg)
+{
+    strangers *s = arg;
+    c4_unique_id id, wrong;
+    c4_comm *comm, *no_comm = NULL;
+    int fds[256], kept = 0;
+    setenv("C4_LOG", "none", 1);
+    if (rank == 0)
+        s->pid0 = getpid();
+    get_id(s->id_pipe, rank, 3, &id);
+    c4_comm_config config = {.struct_size = sizeof config, .options = s->options, .timeout_ms = 10000};
+    if (rank == 1) {
+        kept = annoy(s->pid0, fds); /* at the bootstrap's door */
+        CU_ASSERT(kept > 0);
+        c4_unique_id_fields fields;
+        C4TEST_OK(c4_unique_id_unpack(&id, &fields));
+        fields.key[5] ^= 0x10;
+        c4_unique_id_pack(&fields, &wrong);
+        C4TEST_INT(c4_comm_create(&wrong, 3, rank, &config, NULL, &no_comm), C4_ERR_AUTH);
+        CU_ASSERT(no_comm == NULL);
+    }
+    C4TEST_OK_FATAL(c4_comm_create(&id, 3, rank, &config, NULL, &comm));
+    if (rank == 2)
+        kept += annoy(s->pid0, fds + kept); /* at the data ports, before they are used */
+    C4TEST_OK(c4_barrier(comm, NULL));
+    check_sum(comm, 3, 200000);
+    if (rank == 1)
+        kept += annoy(s->pid0, fds + kept);
+    for (int i = 0; i < 20; i++)
+        check_sum(comm, 3, 50000);
+    C4TEST_OK(c4_comm_status(comm));
+    for (int i = 0; i < kept; i++)
+        close(fds[i]);
+    check_sum(comm, 3, 1000);
+    C4TEST_OK(c4_comm_destroy(comm));
+}
+
+static void test_strangers(void)
+{
+    strangers *s = c4test_shared(sizeof *s);
+    s->options = with_record_dir("C4_TRANSPORTS=tcp");
+    C4TEST_INT_FATAL(pipe(s->id_pipe), 0);
+    c4test_ranks(3, strangers_rank, s, 30);
+}
+
+/* ---- a socket is lost, a frame cut, in the middle of operations ---- */
+
+static void lossy_rank(c4_comm **comm, int rank, void *arg)
+{
+    enum { COUNT = 400000 };
+    int nranks;
+    int32_t *buffer = malloc(COUNT * sizeof *buffer);
+    (void)arg;
+    c4_comm_size(*comm, &nranks);
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < COUNT; i++)
+            buffer[i] = rank + round + i;
+        WORLD_OK(c4_all_reduce(buffer, buffer, COUNT, C4_INT32, C4_SUM, *comm, NULL));
+        for (int i = 0; i < COUNT; i++)
+            if (buffer[i] != nranks * (nranks - 1) / 2 + nranks * (round + i)) {
+                world_fail("rank %d round %d element %d: %d", rank, round, i, buffer[i]);
+                break;
+            }
+    }
+    WORLD_OK(c4_comm_status(*comm));
+    free(buffer);
+}
+
+static void test_lost_socket(void)
+{
+    static const char *const hooks[] = {"close=tcp@frame:2", "close=tcp@frame:17#1", "close=tcp@frame:9,close=tcp@frame:30#0",
+                                        "truncate=tcp@frame:12", "truncate=tcp@frame:3#0,close=tcp@frame:21#1"};
+    for (size_t i = 0; i < sizeof hooks / sizeof hooks[0]; i++)
+        for (int nranks = 2; nranks <= 3; nranks++) {
+            char options[256];
+            snprintf(options, sizeof options, "C4_TRANSPORTS=tcp C4_HOOK=%s", hooks[i]);
+            world_run(&(world_spec){.nranks = nranks, .options = options}, lossy_rank, NULL);
+        }
+}
+
+/* ---- limits ---- */
+
+static void test_ports_used_up(void)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET};
+    socklen_t length = sizeof name;
+    char range[64];
+    c4_unique_id id;
+    int before, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_FATAL(bind(fd, (struct sockaddr *)&name, sizeof name) == 0 && listen(fd, 1) == 0 &&
+                    getsockname(fd, (struct sockaddr *)&name, &length) == 0);
+    snprintf(range, sizeof range, "%d-%d", ntohs(name.sin_port), ntohs(name.sin_port));
+    setenv("C4_PORT_RANGE", range, 1);
+    setenv("C4_LOG", "none", 1);
+    before = count_files();
+    C4TEST_INT(c4_unique_id_create(&id), C4_ERR_PORTS);
+    C4TEST_CONTAINS(c4_last_error(NULL), "C4_PORT_RANGE");
+    C4TEST_CONTAINS(c4_last_error(NULL), range);
+    C4TEST_INT(count_files(), before);
+    close(fd);
+    C4TEST_OK(c4_unique_id_create(&id)); /* the port is free now */
+}
+
+/* Every number of free descriptors: a clear error or a working communicator, and nothing stays open. */
+static void test_file_limit(void)
+{
+    struct rlimit old, limit;
+    bool worked = false, refused = false;
+    setenv("C4_LOG", "none", 1);
+    setenv("C4_RECORD_DIR", c4test_path("records"), 1);
+    c4_unique_id warm_id;
+    c4_comm *warm;
+    C4TEST_OK_FATAL(c4_unique_id_create(&warm_id));
+    C4TEST_OK_FATAL(c4_comm_create(&warm_id, 1, 0, NULL, NULL, &warm));
+    C4TEST_OK(c4_comm_destroy(warm));
+    C4TEST_INT_FATAL(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int before = count_files();
+    for (int room = 3; room < 64 && !worked; room++) {
+        c4_unique_id id;
+        c4_comm *comm = NULL;
+        limit = (struct rlimit){(rlim_t)room, old.rlim_max};
+        C4TEST_INT_FATAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        c4_status status = c4_unique_id_create(&id);
+        if (status == C4_OK)
+            status = c4_comm_create(&id, 1, 0, NULL, NULL, &comm);
+        char text[512];
+        snprintf(text, sizeof text, "%s", c4_last_error(NULL));
+        setrlimit(RLIMIT_NOFILE, &old);
+        if (status == C4_OK) {
+            int32_t one = 1;
+            C4TEST_OK(c4_all_reduce(&one, &one, 1, C4_INT32, C4_SUM, comm, NULL));
+            C4TEST_OK(c4_comm_destroy(comm));
+            worked = true;
+        } else {
+            refused = true;
+            if (status != C4_ERR_FILES)
+                fprintf(stderr, "limit %d: %s: %s\n", room, c4_status_name(status), text);
+            C4TEST_INT(status, C4_ERR_FILES);
+        }
+        C4TEST_INT(count_files(), before);
+    }
+    CU_ASSERT(worked && refused);
+}
+
+/* Whichever call meets the wall says so; never a signal. */
+static void small_shm_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    enum { COUNT = 300000 };
+    const world_spec *spec = arg;
+    c4_comm *comm = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = spec->options, .timeout_ms = 10000};
+    float *buffer = calloc(COUNT, sizeof *buffer);
+    void *mapped = NULL;
+    c4_status status = c4_comm_create(id, spec->nranks, rank, &config, NULL, &comm);
+    if (status == C4_OK)
+        status = c4_all_reduce(buffer, buffer, COUNT, C4_FLOAT32, C4_SUM, comm, NULL);
+    if (status != C4_ERR_SHM || !strstr(c4_last_error(comm), "--shm-size"))
+        world_fail("rank %d: %s: %s", rank, c4_status_name(status), c4_last_error(comm));
+    WORLD_OK(c4_comm_destroy(comm));
+    status = c4_mem_alloc(1 << 20, &mapped); /* 16 times what there is, or memory of another kind */
+    WORLD_TRUE(status == C4_OK || (status == C4_ERR_SHM && mapped == NULL));
+    if (status == C4_OK) {
+        memset(mapped, 1, 1 << 20);
+        WORLD_OK(c4_mem_free(mapped));
+    }
+    free(buffer);
+}
+
+/* Needs a mount name space of its own: root only. */
+static void test_shm_full(void)
+{
+    char left[1024];
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0)
+        C4TEST_SKIP("a small /dev/shm needs a private mount name space: run as root (CAP_SYS_ADMIN)");
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") != 0)
+        C4TEST_SKIP("mounting a tmpfs is not permitted here: %s", strerror(errno));
+    setenv("C4_LOG", "none", 1);
+    setenv("C4_RECORD_DIR", c4test_path("records"), 1);
+    world_spec spec = {.nranks = 2, .options = "C4_TRANSPORTS=shm C4_SHM_BACKEND=file"};
+    world_run_raw(&spec, small_shm_rank, &spec);
+    list_directory("/dev/shm", left, sizeof left);
+    C4TEST_STRING(left, "");
+    /* memory that is no file there works all the same; so does a recorder without room */
+    unsetenv("C4_RECORD_DIR");
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, lossy_rank, NULL);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, lossy_rank, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST_DEADLINE(kill_shm, 60),
+                                        C4TEST_DEADLINE(kill_tcp, 60),
+                                        C4TEST_DEADLINE(kill_all, 30),
+                                        C4TEST_DEADLINE(strangers, 40),
+                                        C4TEST_DEADLINE(lost_socket, 60),
+                                        C4TEST(ports_used_up),
+                                        C4TEST_DEADLINE(file_limit, 30),
+                                        C4TEST_DEADLINE(shm_full, 60),
+                                        C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
