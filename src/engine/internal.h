@@ -66,6 +66,7 @@ struct c4_program {
     uint32_t max_terms;    /* of any step */
     size_t bounce_bytes;   /* per lane: staging for steps whose channels have no windows */
     c4_program *fallback;  /* of a schedule with remote terms */
+    struct c4_vote_entry *vote; /* back-off of its vote; NULL: always vote */
     bool posted;           /* has edges without windows */
     uint16_t record;       /* index of its flight record */
     uint64_t serial;       /* of its creation, never reused */
@@ -216,8 +217,8 @@ c4_status c4_vote_start(c4_engine *engine, c4_operation *op);
 /* C4_OK: decided; op->active and op->remote are set. */
 c4_status c4_vote_progress(c4_engine *engine, c4_operation *op);
 /* Should this call vote at all? Equal on all ranks; counts down the back-off. */
-bool c4_vote_wanted(c4_engine *engine, const c4_program *program);
-void c4_vote_learn(c4_engine *engine, const c4_program *program, bool yes);
+bool c4_vote_wanted(const c4_program *program);
+struct c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program);
 
 bool c4_operation_progress(c4_engine *engine, c4_operation *op);
 

@@ -208,7 +208,7 @@ static bool queue_leave(c4_engine *engine, c4_operation *op)
         lanes_begin(op);
         return true;
     }
-    if (!c4_vote_wanted(engine, op->program)) {
+    if (!c4_vote_wanted(op->program)) {
         op->active = op->program->fallback;
         op->schedule = op->active->schedule;
         lanes_begin(op);

@@ -323,6 +323,8 @@ c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **pr
     if (!p) {
         C4_TRY(program_build(engine, call, &p));
         p->key = key;
+        if (p->fallback)
+            p->vote = c4_vote_entry_of(engine, p);
         if (cacheable)
             cache_insert(cache, p);
     } else {

@@ -21,17 +21,17 @@ typedef struct vote_ballot {
     uint8_t reserved[6];
 } vote_ballot;
 
-typedef struct vote_entry {
+struct c4_vote_entry {
     uint16_t skip;    /* calls of this shape still to go without a vote */
     uint16_t penalty; /* length of the last skip */
-} vote_entry;
-
-struct c4_vote_memory {
-    vote_entry entries[VOTE_MEMORY];
 };
 
-/* The shape of a call without what differs between ranks (in place). */
-static vote_entry *vote_entry_of(c4_engine *engine, const c4_program *program)
+struct c4_vote_memory {
+    struct c4_vote_entry entries[VOTE_MEMORY];
+};
+
+/* The entry of a call's shape, which leaves out what differs between ranks (in place). */
+struct c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program)
 {
     if (!engine->votes)
         engine->votes = calloc(1, sizeof *engine->votes);
@@ -41,18 +41,18 @@ static vote_entry *vote_entry_of(c4_engine *engine, const c4_program *program)
     return &engine->votes->entries[c4_hash_bytes(C4_HASH_INIT, shape, sizeof shape) % VOTE_MEMORY];
 }
 
-bool c4_vote_wanted(c4_engine *engine, const c4_program *program)
+bool c4_vote_wanted(const c4_program *program)
 {
-    vote_entry *entry = vote_entry_of(engine, program);
+    struct c4_vote_entry *entry = program->vote;
     if (!entry || entry->skip == 0)
         return true;
     entry->skip--;
     return false;
 }
 
-void c4_vote_learn(c4_engine *engine, const c4_program *program, bool yes)
+static void vote_learn(const c4_program *program, bool yes)
 {
-    vote_entry *entry = vote_entry_of(engine, program);
+    struct c4_vote_entry *entry = program->vote;
     if (!entry)
         return;
     if (yes)
@@ -129,9 +129,9 @@ static c4_status vote_send(c4_engine *engine, c4_operation *op)
     return C4_OK;
 }
 
-static void vote_decide(c4_engine *engine, c4_operation *op, bool yes)
+static void vote_decide(c4_operation *op, bool yes)
 {
-    c4_vote_learn(engine, op->program, yes);
+    vote_learn(op->program, yes);
     if (yes)
         return;
     op->active = op->program->fallback;
@@ -170,7 +170,7 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op)
     if (status != C4_OK)
         return status;
     if (!op->vote_yes) {
-        vote_decide(engine, op, false);
+        vote_decide(op, false);
         return C4_OK;
     }
     for (; op->votes_heard < npeers; op->votes_heard++) {
@@ -184,7 +184,7 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op)
                            c4_kind_name(op->call.kind), op->sequence);
         if (window.frame.bytes != sizeof(vote_ballot)) {
             edge->ops->consume(edge->channel);
-            vote_decide(engine, op, false);
+            vote_decide(op, false);
             return C4_OK;
         }
         vote_ballot ballot;
@@ -194,6 +194,6 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op)
     }
     op->remote[2 * op->schedule->rank + C4_BUFFER_SEND] = op->buffers[C4_BUFFER_SEND];
     op->remote[2 * op->schedule->rank + C4_BUFFER_RECV] = op->buffers[C4_BUFFER_RECV];
-    vote_decide(engine, op, true);
+    vote_decide(op, true);
     return C4_OK;
 }

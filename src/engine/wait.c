@@ -93,12 +93,12 @@ void c4_engine_wait(c4_engine *engine, c4_operation *op)
     unsigned idle = 0;
     uint64_t idle_since = 0;
     while (!c4_operation_done(op)) {
+        peek_blocked(engine, op);
         if (c4_engine_progress(engine)) {
             idle = 0;
             continue;
         }
         if (++idle < policy->spin_polls) {
-            peek_blocked(engine, op);
             if (policy->pause)
                 c4_cpu_pause();
             continue;
