@@ -25,6 +25,7 @@ typedef struct c4_conformance {
     const char *overrides;          /* "C4_TCP_SOCKETS=3 ..."; NULL: none */
     bool threads;                   /* ranks are threads of one process; false: processes */
     bool survives_faults;           /* "close_socket" and "truncate" may be injected and cost nothing but time */
+    bool loses_sockets;             /* by its overrides: what a rank has sent may need its help until it has arrived */
 } c4_conformance;
 
 int c4_conformance_main(int argc, char **argv, const c4_conformance *fixture);

@@ -325,9 +325,6 @@ static void test_bad_queries(void)
     q = good;
     q.kind = C4_NKINDS;
     C4TEST_INT(c4_schedule_build(&q, &schedule), C4_ERR_ARGUMENT);
-    q = good;
-    q.kind = C4_KIND_SEND;
-    C4TEST_INT(c4_schedule_build(&q, &schedule), C4_ERR_UNSUPPORTED);
     const size_t counts[4] = {SIZE_MAX / 8, 1, 1, 1}, displs[4] = {0};
     q = good;
     q.kind = C4_KIND_ALL_GATHER_V;

@@ -13,6 +13,7 @@ int main(int argc, char **argv)
             specs[table.count++] = parts[i]->specs[k];
     static c4_conformance fixture = {
         .overrides = "C4_HOOK=close=tcp@frame:7,truncate=tcp@frame:11,delay=tcp:200us@frame:13",
+        .loses_sockets = true,
     };
     fixture.options = &table;
     fixture.ops = c4_hook_wrap(&c4_tcp_ops);
