@@ -8,9 +8,9 @@
 #include "base/status.h"
 #include "transports/shm/module.h"
 
-/* Header lines per ring: enough for 4 KiB frames to fill the payload. */
-#define HEADERS_MAX 512u
-#define HEADERS_MIN 64u
+/* Slots per ring: frames in flight. Payload goes round the whole ring whatever their number. */
+#define HEADERS_MAX 128u
+#define HEADERS_MIN 32u
 
 static c4_status spec_check(const c4_module *module, const c4_channel_spec *spec)
 {
@@ -128,7 +128,7 @@ static void populate(void *base, size_t bytes, bool writing)
 static uint32_t header_count(uint32_t payload_lines)
 {
     uint32_t count = HEADERS_MAX;
-    while (count > HEADERS_MIN && count > payload_lines / 8)
+    while (count > HEADERS_MIN && count > payload_lines / 32)
         count /= 2;
     return count;
 }
@@ -211,7 +211,7 @@ c4_status c4_shm_ring_create(c4_channel *channel)
     out->line = (c4_shm_writer_line *)base;
     out->readers = (c4_shm_reader_line *)(base + sizeof(c4_shm_writer_line));
     out->payload = base + c4_shm_shape_payload_at(&shape);
-    out->lines = (c4_shm_line *)(base + c4_shm_shape_lines_at(&shape));
+    out->slots = (c4_shm_slot *)(base + c4_shm_shape_lines_at(&shape));
     return C4_OK;
 
 fail_directory:
@@ -261,7 +261,7 @@ static void writer_close(c4_channel *channel)
 {
     c4_shm_writer *out = &channel->out;
     c4_module *module = channel->module;
-    if (out->lines && !module->closing) {
+    if (out->slots && !module->closing) {
         /* First the entry, then a look at the readers: a reader that attaches meanwhile checks the entry again. */
         c4_shm_directory_remove(&module->arena, out->entry);
         c4_shm_limbo *limbo = malloc(sizeof *limbo);
@@ -344,7 +344,7 @@ c4_status c4_shm_ring_attach(c4_channel *channel)
     in->payload = base + c4_shm_shape_payload_at(&shape);
     in->index = 0;
     in->expected = shape.start;
-    in->lines = (const c4_shm_line *)(base + c4_shm_shape_lines_at(&shape));
+    in->slots = (const c4_shm_slot *)(base + c4_shm_shape_lines_at(&shape));
     channel->writer_bell = &peer->head->asleep;
     if (!channel->is_writer)
         channel->fence = !channel->module->expedited || !peer->head->expedited;
@@ -353,7 +353,7 @@ c4_status c4_shm_ring_attach(c4_channel *channel)
 
 void c4_shm_ring_close(c4_channel *channel)
 {
-    if (channel->in.lines)
+    if (channel->in.slots)
         __atomic_store_n(&channel->in.credit->state, C4_SHM_READER_GONE, __ATOMIC_SEQ_CST);
     if (channel->is_writer)
         writer_close(channel);

@@ -49,7 +49,7 @@ typedef struct c4_shm_queue {
 struct c4_channel {
     c4_shm_writer out;
     c4_shm_reader in;
-    unsigned char stage[C4_SHM_LINE] __attribute__((aligned(C4_SHM_LINE))); /* inline payload until commit */
+    unsigned char stage[C4_SHM_SMALL_BYTES] __attribute__((aligned(C4_SHM_LINE))); /* small payload until commit */
     c4_module *module;
     uint32_t **bells; /* [nreaders] `asleep` words of the readers; writer only */
     uint32_t *writer_bell;

@@ -86,12 +86,13 @@ static __attribute__((noinline)) void take_sample(c4_channel *channel)
 c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
 {
     c4_shm_reader *in = &channel->in;
-    if (unlikely(!in->lines)) {
+    if (unlikely(!in->slots)) {
         c4_status status = c4_shm_ring_attach(channel);
         if (status != C4_OK)
             return status;
     }
-    const c4_shm_line *line = &in->lines[in->index & in->mask];
+    const c4_shm_slot *slot = &in->slots[in->index & in->mask];
+    const c4_shm_line *line = &slot->line;
     uint64_t stamp = __atomic_load_n(&line->stamp, __ATOMIC_ACQUIRE);
     if (unlikely(stamp >> 2 != in->expected))
         return peek_nothing(channel, stamp);
@@ -102,8 +103,13 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
     in->frame_bytes = bytes;
     window->bytes = bytes;
     window->stream = 0;
+    in->frame_lines = 0;
     if (bytes <= C4_SHM_INLINE_BYTES) {
         window->pointer = (void *)line->u.bytes;
+        return C4_OK;
+    }
+    if (bytes <= C4_SHM_SMALL_BYTES && line->u.at.first == C4_SHM_NOWHERE) {
+        window->pointer = (void *)slot->small;
         return C4_OK;
     }
     /* Payload mostly lies where the last one ended. Taking the address from that guess, with the header only checked
@@ -115,6 +121,7 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
         first = in->guess = line->u.at.first;
     if (unlikely(first >= in->payload_lines || bytes > (size_t)(in->payload_lines - first) * C4_SHM_LINE))
         return peek_bad(channel, bytes, first);
+    in->frame_lines = (bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
     window->pointer = (void *)(in->payload + (size_t)first * C4_SHM_LINE);
     return C4_OK;
 }
@@ -126,8 +133,7 @@ void c4_shm_consume(c4_channel *channel)
     channel->counters.bytes += in->frame_bytes;
     in->index++;
     in->expected++;
-    if (in->frame_bytes > C4_SHM_INLINE_BYTES)
-        in->guess += (in->frame_bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
+    in->guess += in->frame_lines;
     if (unlikely(in->flags & C4_SHM_STAMP_PROBE))
         take_sample(channel);
     if (unlikely(in->flags & C4_SHM_STAMP_ACK || writer_starves(in)))
@@ -235,7 +241,7 @@ static c4_status reserve_payload(c4_channel *channel, size_t bytes, c4_window *w
 {
     c4_shm_writer *out = &channel->out;
     if (unlikely(out->reserved == bytes)) { /* again, without a commit: the same room */
-        window->pointer = out->payload + (size_t)out->reserved_line * C4_SHM_LINE;
+        window->pointer = out->room;
         window->bytes = bytes;
         window->stream = out->stream;
         return C4_OK;
@@ -257,7 +263,7 @@ static c4_status reserve_payload(c4_channel *channel, size_t bytes, c4_window *w
     out->reserved_line = first;
     out->reserved_lines = lines;
     out->reserved = bytes;
-    window->pointer = out->payload + (size_t)first * C4_SHM_LINE;
+    window->pointer = out->room = out->payload + (size_t)first * C4_SHM_LINE;
     window->bytes = bytes;
     window->stream = out->stream;
     return C4_OK;
@@ -267,7 +273,7 @@ static __attribute__((noinline)) c4_status reserve_slow(c4_channel *channel, siz
 {
     if (channel->error)
         return channel->error;
-    if (!channel->out.lines)
+    if (!channel->out.slots)
         C4_TRY(c4_shm_ring_create(channel));
     if (bytes > channel->max_frame_bytes)
         return c4_fail(C4_ERR_COUNT, "shm: a frame of %zu bytes on a channel that takes %zu (a quarter of its ring)",
@@ -278,20 +284,22 @@ static __attribute__((noinline)) c4_status reserve_slow(c4_channel *channel, siz
 c4_status c4_shm_reserve(c4_channel *channel, size_t bytes, c4_window *window)
 {
     c4_shm_writer *out = &channel->out;
-    if (unlikely(!out->lines || bytes > channel->max_frame_bytes))
+    if (unlikely(!out->slots || bytes > channel->max_frame_bytes))
         C4_TRY(reserve_slow(channel, bytes));
     if (unlikely(out->head - out->tail > out->mask)) {
         C4_TRY(refresh(channel));
         if (out->head - out->tail > out->mask)
             return starve(channel);
     }
-    if (bytes > C4_SHM_INLINE_BYTES)
+    if (bytes > C4_SHM_SMALL_BYTES)
         return reserve_payload(channel, bytes, window);
     out->reserved = bytes;
     out->reserved_lines = 0;
     out->stream = false;
-    /* Staged, not written in place: a polling reader would take the line away between payload and stamp. */
-    window->pointer = channel->stage;
+    /* Staged, and stored with the header in one go: a reader that polls the header takes its line away, and its
+     * neighbour's with it, between payload and stamp. Written in place, 512 B took 0.27 us near and 0.97 far instead of
+     * 0.20 and 0.78. */
+    window->pointer = out->room = channel->stage;
     window->bytes = bytes;
     window->stream = 0;
     return C4_OK;
@@ -341,10 +349,13 @@ static inline void take_payload(c4_channel *channel, uint32_t bytes, c4_shm_line
 {
     c4_shm_writer *out = &channel->out;
     uint32_t slot = (uint32_t)out->head & out->mask;
-    if (bytes <= C4_SHM_INLINE_BYTES) {
-        const void *from =
-            out->reserved_lines ? out->payload + (size_t)out->reserved_line * C4_SHM_LINE : channel->stage;
-        memcpy(line->u.bytes, from, C4_SHM_INLINE_BYTES);
+    if (bytes <= C4_SHM_INLINE_BYTES || out->reserved_lines == 0) {
+        if (bytes <= C4_SHM_INLINE_BYTES)
+            memcpy(line->u.bytes, out->room, C4_SHM_INLINE_BYTES);
+        else {
+            line->u.at.first = C4_SHM_NOWHERE;
+            memcpy(out->slots[slot].small, channel->stage, bytes);
+        }
         out->end_line[slot] = 0;
         out->reserved_lines = 0;
         return;
@@ -372,7 +383,7 @@ void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
     unsigned flags = mark(out, out->reserved_lines);
     if (unlikely((out->until_probe -= frame->bytes < C4_SHM_PROBE_BYTES ? 1 : C4_SHM_PROBE_LARGE) <= 0))
         flags |= probe(out);
-    c4_shm_line *to = &out->lines[out->head & out->mask];
+    c4_shm_line *to = &out->slots[out->head & out->mask].line;
     memcpy(&to->frame, &line.frame, sizeof line - offsetof(c4_shm_line, frame));
     __atomic_store_n(&to->stamp, (out->start + out->head) << 2 | flags, __ATOMIC_RELEASE);
     out->head++;

@@ -327,6 +327,8 @@ static int rank_main(bench_board *board, int rank, const rig_options *options, i
     bench b = {.board = board, .rank = rank, .ops = &c4_shm_ops};
     if (rig_open(&b.rig, &board->rig, rank, 2, options) < 0)
         return 1;
+    if (largest < 4096)
+        largest = 4096;
     for (uint32_t tag = 0; tag < 2; tag++) {
         b.out[tag] = rig_channel(&b.rig, tag, rank, 1 - rank, 0);
         b.in[tag] = rig_channel(&b.rig, tag, 1 - rank, rank, 0);

@@ -88,8 +88,29 @@ static void test_sizes(void)
     c4_channel *out = rig_channel(&w.ranks[0], 1, 0, 1, 0), *in = rig_channel(&w.ranks[1], 1, 0, 1, 0);
     c4_transport_caps caps = {.struct_size = sizeof caps};
     C4TEST_OK(ops->caps(w.ranks[0].module, &caps));
-    const size_t sizes[] = {0,  1,  16,  17,  23,   24,   25,   32,    40,    63,
-                            64, 65, 128, 511, 2047, 2048, 4096, 65535, 65537, caps.max_frame_bytes};
+    const size_t sizes[] = {0,
+                            1,
+                            16,
+                            17,
+                            23,
+                            24,
+                            25,
+                            32,
+                            40,
+                            63,
+                            64,
+                            65,
+                            128,
+                            511,
+                            575,
+                            576,
+                            577,
+                            2047,
+                            2048,
+                            4096,
+                            65535,
+                            65537,
+                            caps.max_frame_bytes};
     for (int round = 0; round < 40; round++)
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             uint64_t frame = (uint64_t)round * 100 + i;
@@ -197,15 +218,15 @@ static void test_distance_change(void)
     for (int round = 0; round < 1000; round++) {
         C4TEST_OK(ops->inject(w.ranks[0].module, round % 2 ? "distance=near" : "distance=far"));
         for (uint64_t n = c4test_rand_below(200); n > 0; n--, frame++) {
-            c4_status status = put(out, frame, 2048);
+            c4_status status = put(out, frame, 8192);
             if (status == C4_IN_PROGRESS) { /* the reader's empty poll gives the credit */
                 c4_window window;
                 C4TEST_INT(ops->peek(in, &window), C4_IN_PROGRESS);
-                status = put(out, frame, 2048);
+                status = put(out, frame, 8192);
                 starved++;
             }
             C4TEST_OK_FATAL(status);
-            C4TEST_OK_FATAL(get(in, frame, 2048));
+            C4TEST_OK_FATAL(get(in, frame, 8192));
         }
     }
     CU_ASSERT(starved > 0);
@@ -284,11 +305,11 @@ static void test_short_commit(void)
     world w = world_open(2, SMALL_RING);
     world_connect(&w);
     c4_channel *out = rig_channel(&w.ranks[0], 1, 0, 1, 0), *in = rig_channel(&w.ranks[1], 1, 0, 1, 0);
-    const uint32_t sizes[] = {0, 1, 24, 25, 64, 999, 1000};
+    const uint32_t sizes[] = {0, 1, 24, 25, 64, 500, 1000};
     for (uint64_t frame = 0; frame < 700; frame++) {
         c4_window window;
         uint32_t bytes = sizes[frame % 7];
-        C4TEST_OK_FATAL(ops->reserve(out, 1000, &window));
+        C4TEST_OK_FATAL(ops->reserve(out, bytes <= 500 && frame % 2 ? 500 : 1000, &window));
         for (size_t i = 0; i < bytes; i++)
             ((unsigned char *)window.pointer)[i] = pattern(frame, i);
         c4_frame header = {.sequence = (uint32_t)frame, .bytes = bytes, .offset = frame * 3};
@@ -329,7 +350,7 @@ static void test_garbage_stamp(void)
     c4_channel *out = rig_channel(&w.ranks[0], 1, 0, 1, 0), *in = rig_channel(&w.ranks[1], 1, 0, 1, 0);
     C4TEST_OK_FATAL(put(out, 0, 8));
     C4TEST_OK_FATAL(get(in, 0, 8));
-    out->out.lines[1].stamp = 0x1234567812345678;
+    out->out.slots[1].line.stamp = 0x1234567812345678;
     c4_window window;
     C4TEST_INT(ops->peek(in, &window), C4_ERR_PROTOCOL);
     C4TEST_INT(ops->peek(in, &window), C4_ERR_PROTOCOL);
@@ -341,15 +362,18 @@ static void test_garbage_header(void)
 {
     static const struct {
         uint32_t bytes, first;
-    } bad[] = {
-        {UINT32_MAX, 0}, {SMALL_RING + 1, 0}, {65, SMALL_RING / 64 - 1}, {25, SMALL_RING / 64}, {25, UINT32_MAX}};
+    } bad[] = {{UINT32_MAX, 0},
+               {SMALL_RING + 1, 0},
+               {65, SMALL_RING / 64 - 1},
+               {25, SMALL_RING / 64},
+               {C4_SHM_SMALL_BYTES + 1, UINT32_MAX}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         world w = world_open(2, SMALL_RING);
         world_connect(&w);
         c4_channel *out = rig_channel(&w.ranks[0], 1, 0, 1, 0), *in = rig_channel(&w.ranks[1], 1, 0, 1, 0);
         C4TEST_OK_FATAL(put(out, 0, 100));
-        out->out.lines[0].frame.bytes = bad[i].bytes;
-        out->out.lines[0].u.at.first = bad[i].first;
+        out->out.slots[0].line.frame.bytes = bad[i].bytes;
+        out->out.slots[0].line.u.at.first = bad[i].first;
         c4_window window;
         C4TEST_INT(ops->peek(in, &window), C4_ERR_PROTOCOL);
         world_close(&w);
