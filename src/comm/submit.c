@@ -65,9 +65,9 @@ static c4_status engine_error(c4_comm *comm, c4_status status)
     return status;
 }
 
-c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request)
+/* Prepared now; started now, or with the group. */
+static c4_status submit_later(c4_comm *comm, const c4_call *call, c4_request **request)
 {
-    C4_TRY(usable(comm));
     c4_operation *op;
     c4_status status = c4_engine_prepare(comm->engine, call, &op);
     if (status < 0)
@@ -84,9 +84,14 @@ c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **reques
     if (c4_group_active())
         return c4_group_add(comm, op, handle);
     c4_engine_start(comm->engine, op);
-    if (handle)
-        return C4_OK;
-    if (!c4_operation_done(op))
-        c4_engine_wait(comm->engine, op);
-    return engine_error(comm, c4_engine_finish(comm->engine, op));
+    return C4_OK;
+}
+
+c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request)
+{
+    C4_TRY(usable(comm));
+    if (request || c4_group_active())
+        return submit_later(comm, call, request);
+    c4_status status = c4_engine_call(comm->engine, call);
+    return __builtin_expect(status < 0, 0) ? engine_error(comm, status) : status;
 }

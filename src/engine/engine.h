@@ -69,6 +69,8 @@ c4_status c4_engine_create(const c4_engine_spec *spec, c4_engine **engine);
 /* Cancels what is pending (C4_ERR_DESTROYED), closes channels and modules. */
 void c4_engine_destroy(c4_engine *engine);
 
+/* A blocking call, from beginning to end; its final status. */
+c4_status c4_engine_call(c4_engine *engine, const c4_call *call);
 /* Checks nothing that the caller could have checked. Builds or finds the program and makes an op of it, not yet started. */
 c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **op);
 /* Starts the op; it may be complete on return (c4_operation_done). Never blocks. */

@@ -56,6 +56,12 @@ typedef struct c4_program_key {
 /* How a step is run, decided once when the schedule is bound. */
 enum { EXEC_GENERAL, EXEC_SEND, EXEC_RECV, EXEC_RECV_REDUCE };
 
+/* Back-off of the mapping vote for one shape of call, see vote.c. */
+typedef struct c4_vote_entry {
+    uint16_t skip;    /* calls still to go without a vote */
+    uint16_t penalty; /* length of the last skip */
+} c4_vote_entry;
+
 struct c4_program {
     c4_program_key key;
     c4_schedule *schedule;
@@ -66,8 +72,10 @@ struct c4_program {
     uint32_t max_terms;    /* of any step */
     size_t bounce_bytes;   /* per lane: staging for steps whose channels have no windows */
     c4_program *fallback;  /* of a schedule with remote terms */
-    struct c4_vote_entry *vote; /* back-off of its vote; NULL: always vote */
+    c4_vote_entry *vote; /* back-off of its vote; NULL: always vote */
     bool posted;           /* has edges without windows */
+    bool express;          /* see express.c */
+    c4_record_operation template; /* its operations' flight record, but for what changes */
     uint16_t record;       /* index of its flight record */
     uint64_t serial;       /* of its creation, never reused */
     uint32_t signature;    /* of its calls, without the reduction */
@@ -199,7 +207,7 @@ void c4_trace_begin(c4_engine *engine, c4_operation *op);
 void c4_trace_end(c4_engine *engine, c4_operation *op);
 /* A lane's step could not go on / went on after having been blocked. */
 void c4_trace_unblocked(c4_operation *op, c4_lane_state *lane);
-uint16_t c4_trace_program(c4_engine *engine, const c4_call *call, const c4_program *program);
+void c4_trace_program(c4_engine *engine, const c4_call *call, c4_program *program);
 
 static inline void c4_trace_blocked(c4_operation *op, c4_lane_state *lane)
 {
@@ -218,8 +226,13 @@ c4_status c4_vote_start(c4_engine *engine, c4_operation *op);
 c4_status c4_vote_progress(c4_engine *engine, c4_operation *op);
 /* Should this call vote at all? Equal on all ranks; counts down the back-off. */
 bool c4_vote_wanted(const c4_program *program);
-struct c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program);
+c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program);
 
+bool c4_program_is_express(const c4_program *program);
+/* Makes an operation of the program, which it then holds (also released on failure). */
+c4_status c4_operation_create(c4_engine *engine, const c4_call *call, c4_program *program, c4_operation **op);
+/* A running operation joins the active list. */
+void c4_operation_resume(c4_engine *engine, c4_operation *op);
 bool c4_operation_progress(c4_engine *engine, c4_operation *op);
 
 c4_xfer *c4_xfer_get(c4_engine *engine);

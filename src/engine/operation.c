@@ -118,27 +118,35 @@ static void operation_recycle(c4_engine *engine, c4_operation *op)
     engine->idle = op;
 }
 
-c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **out)
+c4_status c4_operation_create(c4_engine *engine, const c4_call *call, c4_program *program, c4_operation **out)
 {
-    c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
-    if (fault)
-        return fault;
     c4_operation *op = engine->idle;
     if (op)
         engine->idle = op->next;
     else
         op = calloc(1, sizeof *op);
-    if (!op)
+    if (!op) {
+        c4_program_release(engine, program);
         return c4_fail(C4_ERR_MEMORY, "operation");
-    c4_status status = c4_program_get(engine, call, &op->program);
-    if (status == C4_OK)
-        status = operation_init(engine, op, call);
+    }
+    op->program = program;
+    c4_status status = operation_init(engine, op, call);
     if (status < 0) {
         operation_recycle(engine, op);
         return status;
     }
     *out = op;
     return C4_OK;
+}
+
+c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **op)
+{
+    c4_program *program;
+    c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
+    if (fault)
+        return fault;
+    C4_TRY(c4_program_get(engine, call, &program));
+    return c4_operation_create(engine, call, program, op);
 }
 
 /* ---- start ---- */
@@ -251,6 +259,12 @@ bool c4_operation_progress(c4_engine *engine, c4_operation *op)
             operation_end(engine, op, C4_OK);
     }
     return moved;
+}
+
+void c4_operation_resume(c4_engine *engine, c4_operation *op)
+{
+    op->state = OPERATION_RUNNING;
+    list_append(engine, op);
 }
 
 void c4_engine_start(c4_engine *engine, c4_operation *op)

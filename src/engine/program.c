@@ -74,7 +74,10 @@ static uint8_t step_exec(const c4_program *program, const c4_step *step)
 static size_t step_bounce(const c4_program *program, const c4_step *step)
 {
     const c4_term *terms = &program->schedule->terms[step->first_term];
-    bool stages = (step->flags & C4_STEP_FINAL) != 0;
+    bool lands = false;
+    for (unsigned i = step->nsources; i < (unsigned)step->nsources + step->ndestinations; i++)
+        lands |= !term_is_channel(&terms[i]);
+    bool stages = (step->flags & C4_STEP_FINAL) && !lands; /* an average is divided somewhere local */
     for (unsigned i = 0; i < (unsigned)step->nsources + step->ndestinations; i++)
         stages |= term_is_channel(&terms[i]) && !program->edges[terms[i].index]->windows;
     uint64_t bytes = step->total < step->chunk ? step->total : step->chunk;
@@ -211,6 +214,14 @@ uint32_t c4_call_signature(const c4_call *call)
     return (uint32_t)(h ^ h >> 32);
 }
 
+static void program_name(c4_engine *engine, const c4_call *call, c4_program *program)
+{
+    c4_trace_program(engine, call, program);
+    program->express = c4_program_is_express(program);
+    program->signature = c4_call_signature(call);
+    program->serial = ++engine->programs.serial;
+}
+
 static c4_status program_build(c4_engine *engine, const c4_call *call, c4_program **program)
 {
     c4_query query;
@@ -219,9 +230,11 @@ static c4_status program_build(c4_engine *engine, const c4_call *call, c4_progra
     C4_TRY(c4_program_query(engine, call, &query, &reason));
     C4_TRY(c4_schedule_build(&query, &schedule));
     C4_TRY(c4_program_bind(engine, schedule, program));
-    (*program)->record = c4_trace_program(engine, call, *program);
-    (*program)->signature = c4_call_signature(call);
-    (*program)->serial = ++engine->programs.serial;
+    program_name(engine, call, *program);
+    if ((*program)->fallback) {
+        program_name(engine, call, (*program)->fallback);
+        (*program)->fallback->cached = true; /* as long as its owner is */
+    }
     return C4_OK;
 }
 

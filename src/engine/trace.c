@@ -17,7 +17,7 @@ static size_t call_bytes(const c4_call *call)
     return call->send_bytes > call->recv_bytes ? call->send_bytes : call->recv_bytes;
 }
 
-uint16_t c4_trace_program(c4_engine *engine, const c4_call *call, const c4_program *program)
+void c4_trace_program(c4_engine *engine, const c4_call *call, c4_program *program)
 {
     const c4_schedule *s = program->schedule;
     c4_record_program record = {.algorithm = s->algorithm,
@@ -30,7 +30,14 @@ uint16_t c4_trace_program(c4_engine *engine, const c4_call *call, const c4_progr
                                 .lanes = s->nlanes,
                                 .channels = s->nchannels};
     strncpy(record.algorithm_name, c4_algorithms[s->algorithm].name, sizeof record.algorithm_name - 1);
-    return c4_record_program_add(engine->spec.writer, &record);
+    program->record = c4_record_program_add(engine->spec.writer, &record);
+    program->template = (c4_record_operation){.count = call->count,
+                                              .comm = engine->spec.writer->comm_index,
+                                              .program = program->record,
+                                              .kind = (uint8_t)call->kind,
+                                              .dtype = (uint8_t)call->dtype,
+                                              .state = C4_RECORD_RUNNING,
+                                              .root = call->root};
 }
 
 void c4_trace_begin(c4_engine *engine, c4_operation *op)
@@ -44,20 +51,12 @@ void c4_trace_begin(c4_engine *engine, c4_operation *op)
     if (!r)
         return;
     op->record_generation = generation;
-    r->sequence = op->sequence;
-    r->end_ticks = 0;
-    r->count = op->call.count;
-    r->first_ticks = 0;
-    r->waited_ticks = 0;
-    r->comm = engine->spec.writer->comm_index;
-    r->program = op->program->record;
-    r->kind = (uint8_t)op->call.kind;
-    r->dtype = (uint8_t)op->call.dtype;
-    r->op = op->call.op < C4_NOPS ? (uint8_t)op->call.op : C4_NOPS;
-    r->state = C4_RECORD_RUNNING;
-    r->root = op->call.root;
-    r->status = C4_OK;
-    r->call_ticks = c4_tsc();
+    c4_record_operation record = op->program->template; /* 64 bytes: two or four vector stores */
+    record.generation = generation - 1;
+    record.sequence = op->sequence;
+    record.op = op->call.op < C4_NOPS ? (uint8_t)op->call.op : C4_NOPS;
+    record.call_ticks = c4_tsc();
+    *r = record;
     c4_record_publish(&r->generation, generation);
 }
 
@@ -75,7 +74,8 @@ void c4_trace_unblocked(c4_operation *op, c4_lane_state *lane)
         op->blocked->waited_ticks += waited;
 }
 
-static void edge_record(c4_engine *engine, const c4_operation *op, c4_edge *edge, uint64_t now)
+static void edge_record(c4_engine *engine, const c4_operation *op, const c4_record_operation *r, c4_edge *edge,
+                        uint64_t now)
 {
     c4_record_writer *writer = engine->spec.writer;
     c4_record_move move = {.sequence = op->sequence,
@@ -84,7 +84,7 @@ static void edge_record(c4_engine *engine, const c4_operation *op, c4_edge *edge
                            .bytes = edge->bytes,
                            .messages = (uint32_t)edge->messages,
                            .waited_ticks = edge->waited_ticks,
-                           .moved_ticks = now - op->record->call_ticks - edge->waited_ticks,
+                           .moved_ticks = now - r->call_ticks - edge->waited_ticks,
                            .end_ticks = now};
     c4_record_move_add(writer, &move);
     c4_record_edge_count(writer, edge->record, edge->bytes, edge->messages, edge->waited_ticks, now);
@@ -95,12 +95,13 @@ void c4_trace_end(c4_engine *engine, c4_operation *op)
 {
     c4_record_operation *r = op->record;
     uint64_t now = c4_tsc();
+    op->record = NULL;
     if (r->generation != op->record_generation)
         return; /* the ring has gone round */
     bool flush = call_bytes(&op->call) >= BIG_BYTES || op->waited_ticks || op->sequence % FLUSH_EVERY == 0;
     for (uint32_t i = 0; flush && i < op->active->schedule->nchannels; i++)
         if (op->active->edges[i]->messages)
-            edge_record(engine, op, op->active->edges[i], now);
+            edge_record(engine, op, r, op->active->edges[i], now);
     if (op->waited_ticks) {
         __atomic_store_n(&r->first_ticks, op->first_ticks, __ATOMIC_RELAXED);
         __atomic_store_n(&r->waited_ticks, op->waited_ticks, __ATOMIC_RELAXED);

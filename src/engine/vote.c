@@ -21,17 +21,12 @@ typedef struct vote_ballot {
     uint8_t reserved[6];
 } vote_ballot;
 
-struct c4_vote_entry {
-    uint16_t skip;    /* calls of this shape still to go without a vote */
-    uint16_t penalty; /* length of the last skip */
-};
-
 struct c4_vote_memory {
-    struct c4_vote_entry entries[VOTE_MEMORY];
+    c4_vote_entry entries[VOTE_MEMORY];
 };
 
 /* The entry of a call's shape, which leaves out what differs between ranks (in place). */
-struct c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program)
+c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program)
 {
     if (!engine->votes)
         engine->votes = calloc(1, sizeof *engine->votes);
@@ -43,7 +38,7 @@ struct c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *prog
 
 bool c4_vote_wanted(const c4_program *program)
 {
-    struct c4_vote_entry *entry = program->vote;
+    c4_vote_entry *entry = program->vote;
     if (!entry || entry->skip == 0)
         return true;
     entry->skip--;
@@ -52,7 +47,7 @@ bool c4_vote_wanted(const c4_program *program)
 
 static void vote_learn(const c4_program *program, bool yes)
 {
-    struct c4_vote_entry *entry = program->vote;
+    c4_vote_entry *entry = program->vote;
     if (!entry)
         return;
     if (yes)

@@ -16,11 +16,14 @@
 
 enum { TAG_DATA = 0, TAG_PUBLISH = 1, TAG_P2P = 0x8000 };
 
-/* Near two-core measurements: single frame up to 4 KiB, then 4 KiB frames, then large ones. */
+/* Near two-core measurements: single frame up to 4 KiB, then 4 KiB frames, then larger ones. all_reduce in 8 KiB frames
+ * takes 2.5 us at 16 KiB and 3.4 at 32, in 4 KiB frames 4.4 and more. */
 static uint64_t direct_chunk(uint64_t bytes)
 {
-    if (bytes <= 16 << 10)
+    if (bytes <= 8 << 10)
         return 4 << 10;
+    if (bytes <= 64 << 10)
+        return 8 << 10;
     return bytes < 1 << 20 ? 32 << 10 : 128 << 10;
 }
 
