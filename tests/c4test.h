@@ -64,11 +64,11 @@ int c4test_main(int argc, char **argv, const c4test_case *cases);
 _Noreturn void c4test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Assertions that print the values, not only the expression. The _FATAL form leaves the case (or rank). */
-#define C4TEST_INT(actual, expected) c4test_check_int((actual), (expected), #actual, __FILE__, __LINE__, 0)
+#define C4TEST_INT(actual, expected)       c4test_check_int((actual), (expected), #actual, __FILE__, __LINE__, 0)
 #define C4TEST_INT_FATAL(actual, expected) c4test_check_int((actual), (expected), #actual, __FILE__, __LINE__, 1)
-#define C4TEST_OK(call) C4TEST_INT((call), 0)
-#define C4TEST_OK_FATAL(call) C4TEST_INT_FATAL((call), 0)
-#define C4TEST_STRING(actual, expected) c4test_check_string((actual), (expected), #actual, __FILE__, __LINE__)
+#define C4TEST_OK(call)                    C4TEST_INT((call), 0)
+#define C4TEST_OK_FATAL(call)              C4TEST_INT_FATAL((call), 0)
+#define C4TEST_STRING(actual, expected)    c4test_check_string((actual), (expected), #actual, __FILE__, __LINE__)
 /* `part` must occur in `text`: for messages. */
 #define C4TEST_CONTAINS(text, part) c4test_check_contains((text), (part), #text, __FILE__, __LINE__)
 void c4test_check_int(long long actual, long long expected, const char *what, const char *file, unsigned line,

@@ -129,7 +129,8 @@ bool c4_record_file_closed(const c4_record_file *file)
 /* ---- copies ---- */
 
 /* Copies entry `slot`, which starts with its generation. `expected` 0: any even one. */
-static bool copy_entry(const c4_record_file *file, const c4_record_area *area, uint64_t slot, uint32_t expected, void *out)
+static bool copy_entry(const c4_record_file *file, const c4_record_area *area, uint64_t slot, uint32_t expected,
+                       void *out)
 {
     if (slot >= area->count)
         return false;

@@ -30,38 +30,46 @@ extern "C" {
 
 /* name, value, text, advice. The hundreds tell what the caller must rebuild:
  * -1xx the argument, -2xx a local resource, -3xx the link, -4xx the peer, -5xx the communicator, -6xx nothing: a bug. */
-#define C4_STATUS_MAP(X)                                                                                               \
-    X(OK, 0, "success", "nothing to do")                                                                               \
-    X(IN_PROGRESS, 1, "operation in progress", "call c4_test or c4_wait again")                                        \
-    X(ERR_ARGUMENT, -100, "invalid argument", "correct the argument that c4_last_error names")                         \
-    X(ERR_NULL, -101, "null pointer where one is needed", "pass a valid pointer")                                      \
-    X(ERR_COUNT, -102, "count, offset or size out of range", "check counts, displacements and their overflow")         \
-    X(ERR_DTYPE, -103, "unknown dtype", "use one of enum c4_dtype")                                                    \
-    X(ERR_OP, -104, "unknown operation, or one that this dtype does not have", "bitwise operations need integers")     \
-    X(ERR_ROOT, -105, "rank or root out of range", "ranks are 0 .. nranks-1")                                          \
-    X(ERR_OVERLAP, -106, "buffers overlap without being in place", "use disjoint buffers or the documented in-place form") \
-    X(ERR_ALIGNMENT, -107, "buffer is not aligned to its element size", "align the buffer to the dtype's size")        \
-    X(ERR_CONCURRENT_USE, -108, "two threads use one communicator at once", "give each thread its own communicator")   \
-    X(ERR_GROUP, -109, "call not allowed inside this group", "end the group first")                                    \
-    X(ERR_OPTION, -110, "invalid option value", "see `c4info options` for the accepted values")                        \
-    X(ERR_UNSUPPORTED, -111, "not supported by this build or machine", "see `c4info transports` and configure's summary") \
-    X(ERR_MEMORY, -200, "out of memory", "free memory or lower the C4_*_BYTES options")                                \
-    X(ERR_SHM, -201, "shared memory exhausted or not permitted", "raise /dev/shm (docker: --shm-size) or set C4_TRANSPORTS=tcp") \
-    X(ERR_FILES, -202, "out of file descriptors", "raise `ulimit -n`")                                                 \
-    X(ERR_PORTS, -203, "no free port", "widen C4_PORT_RANGE or the system's ip_local_port_range")                      \
-    X(ERR_SYSTEM, -204, "system call failed", "see the errno text in c4_last_error")                                   \
-    X(ERR_INTERFACE, -205, "no usable network interface", "set C4_SOCKET_IFNAME to an interface, address or CIDR")     \
-    X(ERR_LINK, -300, "connection failed", "check the network between the two hosts that c4_last_error names")         \
-    X(ERR_UNREACHABLE, -301, "no transport reaches the peer", "see `c4info transports`; check C4_TRANSPORTS on both hosts") \
-    X(ERR_AUTH, -302, "peer has the wrong key or does not belong to this job", "give all ranks the same C4_KEY_FILE or unique id") \
-    X(ERR_PROTOCOL, -303, "malformed or unexpected bytes from the peer", "check that all ranks run the same C4 version") \
-    X(ERR_TIMEOUT, -304, "deadline passed", "raise the timeout that c4_last_error names, or find the late rank with c4diag") \
-    X(ERR_PEER_DEAD, -400, "a peer process died", "see its log; rebuild the communicator with the survivors")          \
-    X(ERR_PEER_SILENT, -401, "a peer is silent", "the process is stopped or its host unreachable")                     \
-    X(ERR_PEER_ERROR, -402, "a peer reported an error", "see c4_last_error for the peer's own message")                \
-    X(ERR_ABORTED, -500, "communicator was aborted", "destroy it and create a new one")                                \
-    X(ERR_MISMATCH, -501, "ranks called different operations", "make every rank call the same operations in one order") \
-    X(ERR_DESTROYED, -502, "communicator is not usable any more", "do not use a handle after destroy or fork")         \
+#define C4_STATUS_MAP(X)                                                                                             \
+    X(OK, 0, "success", "nothing to do")                                                                             \
+    X(IN_PROGRESS, 1, "operation in progress", "call c4_test or c4_wait again")                                      \
+    X(ERR_ARGUMENT, -100, "invalid argument", "correct the argument that c4_last_error names")                       \
+    X(ERR_NULL, -101, "null pointer where one is needed", "pass a valid pointer")                                    \
+    X(ERR_COUNT, -102, "count, offset or size out of range", "check counts, displacements and their overflow")       \
+    X(ERR_DTYPE, -103, "unknown dtype", "use one of enum c4_dtype")                                                  \
+    X(ERR_OP, -104, "unknown operation, or one that this dtype does not have", "bitwise operations need integers")   \
+    X(ERR_ROOT, -105, "rank or root out of range", "ranks are 0 .. nranks-1")                                        \
+    X(ERR_OVERLAP, -106, "buffers overlap without being in place",                                                   \
+      "use disjoint buffers or the documented in-place form")                                                        \
+    X(ERR_ALIGNMENT, -107, "buffer is not aligned to its element size", "align the buffer to the dtype's size")      \
+    X(ERR_CONCURRENT_USE, -108, "two threads use one communicator at once", "give each thread its own communicator") \
+    X(ERR_GROUP, -109, "call not allowed inside this group", "end the group first")                                  \
+    X(ERR_OPTION, -110, "invalid option value", "see `c4info options` for the accepted values")                      \
+    X(ERR_UNSUPPORTED, -111, "not supported by this build or machine",                                               \
+      "see `c4info transports` and configure's summary")                                                             \
+    X(ERR_MEMORY, -200, "out of memory", "free memory or lower the C4_*_BYTES options")                              \
+    X(ERR_SHM, -201, "shared memory exhausted or not permitted",                                                     \
+      "raise /dev/shm (docker: --shm-size) or set C4_TRANSPORTS=tcp")                                                \
+    X(ERR_FILES, -202, "out of file descriptors", "raise `ulimit -n`")                                               \
+    X(ERR_PORTS, -203, "no free port", "widen C4_PORT_RANGE or the system's ip_local_port_range")                    \
+    X(ERR_SYSTEM, -204, "system call failed", "see the errno text in c4_last_error")                                 \
+    X(ERR_INTERFACE, -205, "no usable network interface", "set C4_SOCKET_IFNAME to an interface, address or CIDR")   \
+    X(ERR_LINK, -300, "connection failed", "check the network between the two hosts that c4_last_error names")       \
+    X(ERR_UNREACHABLE, -301, "no transport reaches the peer",                                                        \
+      "see `c4info transports`; check C4_TRANSPORTS on both hosts")                                                  \
+    X(ERR_AUTH, -302, "peer has the wrong key or does not belong to this job",                                       \
+      "give all ranks the same C4_KEY_FILE or unique id")                                                            \
+    X(ERR_PROTOCOL, -303, "malformed or unexpected bytes from the peer",                                             \
+      "check that all ranks run the same C4 version")                                                                \
+    X(ERR_TIMEOUT, -304, "deadline passed",                                                                          \
+      "raise the timeout that c4_last_error names, or find the late rank with c4diag")                               \
+    X(ERR_PEER_DEAD, -400, "a peer process died", "see its log; rebuild the communicator with the survivors")        \
+    X(ERR_PEER_SILENT, -401, "a peer is silent", "the process is stopped or its host unreachable")                   \
+    X(ERR_PEER_ERROR, -402, "a peer reported an error", "see c4_last_error for the peer's own message")              \
+    X(ERR_ABORTED, -500, "communicator was aborted", "destroy it and create a new one")                              \
+    X(ERR_MISMATCH, -501, "ranks called different operations",                                                       \
+      "make every rank call the same operations in one order")                                                       \
+    X(ERR_DESTROYED, -502, "communicator is not usable any more", "do not use a handle after destroy or fork")       \
     X(ERR_INTERNAL, -600, "internal error", "a bug in C4: please report it with the log")
 
 typedef enum c4_status {
@@ -243,10 +251,10 @@ const char *c4_op_name(c4_op op);          /* "sum"; NULL when unknown */
 
 typedef struct c4_info_option {
     size_t struct_size;
-    const char *name;        /* "C4_SHM_RING_BYTES" */
-    const char *type;        /* "bytes", "ms", "int", "bool", "enum", "string", "list" */
-    const char *value;       /* as it applies now */
-    const char *value_source;/* "default", "file FILE", "environment", "call" */
+    const char *name;         /* "C4_SHM_RING_BYTES" */
+    const char *type;         /* "bytes", "ms", "int", "bool", "enum", "string", "list" */
+    const char *value;        /* as it applies now */
+    const char *value_source; /* "default", "file FILE", "environment", "call" */
     const char *default_value;
     const char *help;
 } c4_info_option;
@@ -254,23 +262,23 @@ typedef struct c4_info_option {
 typedef struct c4_info_transport {
     size_t struct_size;
     const char *name;
-    int available;      /* 0: `reason` says why not and what to do */
+    int available; /* 0: `reason` says why not and what to do */
     const char *reason;
-    double latency_us;  /* as assumed by the cost model */
+    double latency_us; /* as assumed by the cost model */
     double bandwidth_gbs;
     const char *capabilities; /* "windows publish map zero-copy" */
 } c4_info_transport;
 
 typedef struct c4_info_choice {
     size_t struct_size;
-    const char *collective;  /* "all_reduce" */
-    size_t min_bytes;        /* range of message sizes this row serves, inclusive */
-    size_t max_bytes;        /* SIZE_MAX: no upper end */
+    const char *collective; /* "all_reduce" */
+    size_t min_bytes;       /* range of message sizes this row serves, inclusive */
+    size_t max_bytes;       /* SIZE_MAX: no upper end */
     const char *algorithm;
     size_t chunk_bytes;
     int lanes;
-    double predicted_us;     /* at min_bytes */
-    const char *reason;      /* "cost model", "tuning file FILE", "C4_ALGO" */
+    double predicted_us; /* at min_bytes */
+    const char *reason;  /* "cost model", "tuning file FILE", "C4_ALGO" */
 } c4_info_choice;
 
 /* Item `index` of each list; C4_ERR_COUNT past the end. Strings live until the next call from this thread. */

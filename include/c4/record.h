@@ -19,10 +19,10 @@
 extern "C" {
 #endif
 
-#define C4_RECORD_MAGIC 0x44524f4345523443u /* "C4RECORD" */
-#define C4_RECORD_VERSION 1u
+#define C4_RECORD_MAGIC        0x44524f4345523443u /* "C4RECORD" */
+#define C4_RECORD_VERSION      1u
 #define C4_RECORD_HEADER_BYTES 4096u
-#define C4_RECORD_NO_INDEX 0xffffu
+#define C4_RECORD_NO_INDEX     0xffffu
 
 /* Where one kind of record lies in the file: `count` records of `stride` bytes from `offset`. */
 typedef struct c4_record_area {
@@ -38,10 +38,10 @@ typedef struct c4_record_header {
     uint64_t file_bytes;
     uint64_t job_id;
     uint32_t pid;
-    int32_t rank;              /* in the first communicator; -1: none yet */
-    uint64_t pid_start_ticks;  /* /proc/PID/stat field 22 */
+    int32_t rank;             /* in the first communicator; -1: none yet */
+    uint64_t pid_start_ticks; /* /proc/PID/stat field 22 */
     uint64_t ticks_per_second;
-    uint64_t ticks_0;          /* ticks and wall clock (ns since 1970) of one moment */
+    uint64_t ticks_0; /* ticks and wall clock (ns since 1970) of one moment */
     uint64_t wall_ns_0;
     char host[64];
     char library[16];          /* version of C4 */
@@ -67,7 +67,7 @@ typedef struct c4_record_comm {
     int32_t rank, nranks;
     uint16_t epoch;
     uint16_t ring;
-    int32_t status;   /* c4_status that ended it; 0 while it works */
+    int32_t status; /* c4_status that ended it; 0 while it works */
     uint64_t created_ticks;
     uint64_t ended_ticks; /* 0: alive */
     int32_t nhosts;
@@ -97,11 +97,11 @@ typedef struct c4_record_operation {
     uint32_t generation;
     uint32_t sequence;
     uint64_t call_ticks;
-    uint64_t end_ticks;      /* 0 while running */
+    uint64_t end_ticks; /* 0 while running */
     uint64_t count;
-    uint64_t first_ticks;    /* first data from a peer; 0: never waited for it */
-    uint64_t waited_ticks;   /* sum over lanes of time without data or credit */
-    uint16_t comm, program;  /* program: C4_RECORD_NO_INDEX when the table was full */
+    uint64_t first_ticks;   /* first data from a peer; 0: never waited for it */
+    uint64_t waited_ticks;  /* sum over lanes of time without data or credit */
+    uint16_t comm, program; /* program: C4_RECORD_NO_INDEX when the table was full */
     uint8_t kind, dtype, op, state;
     int32_t root;
     int32_t status;

@@ -24,8 +24,8 @@
 extern "C" {
 #endif
 
-#define C4_TRANSPORT_ABI 1u
-#define C4_ADDRESS_MAX_BYTES 256u
+#define C4_TRANSPORT_ABI       1u
+#define C4_ADDRESS_MAX_BYTES   256u
 #define C4_MEMORY_HANDLE_BYTES 48u
 
 typedef enum c4_memory_kind { C4_MEMORY_HOST = 0, C4_MEMORY_DEVICE = 1 } c4_memory_kind;
@@ -39,8 +39,8 @@ typedef struct c4_frame {
     uint32_t signature; /* hash of kind, count, dtype, op, root: differs when ranks called different things */
     uint16_t lane;
     uint16_t step;
-    uint32_t bytes;     /* payload */
-    uint64_t offset;    /* of the payload within its step, equal on both ends */
+    uint32_t bytes;  /* payload */
+    uint64_t offset; /* of the payload within its step, equal on both ends */
 } c4_frame;
 
 enum {
@@ -56,12 +56,12 @@ typedef struct c4_reduction {
 /* One posted message. Owned by the caller; the transport may link and change it from the post until `state` says
  * that it is done. */
 typedef struct c4_xfer {
-    c4_frame frame;             /* send: written by the caller; recv: filled in when the frame arrives */
-    void *pointer;              /* send: source; recv: destination */
+    c4_frame frame; /* send: written by the caller; recv: filled in when the frame arrives */
+    void *pointer;  /* send: source; recv: destination */
     c4_memory_kind kind;
     const c4_reduction *reduce; /* recv: NULL stores; else pointer[i] = operand[i] op incoming[i] */
     const void *operand;
-    size_t bytes;               /* payload; a frame of another size fails with C4_ERR_PROTOCOL */
+    size_t bytes; /* payload; a frame of another size fails with C4_ERR_PROTOCOL */
     /* C4_IN_PROGRESS: pending. C4_OK: complete, the span may be reused. < 0: failed. */
     int state;
     /* send only: 1 once the bytes have been handed over, so that the next frame may be posted; the span must stay
@@ -97,26 +97,31 @@ enum {
 typedef struct c4_transport_caps {
     size_t struct_size;
     unsigned flags;
-    double latency_s;             /* one way, small frame, warm */
-    double seconds_per_byte;      /* one way, large frames */
-    size_t inline_bytes;          /* frames up to this need no extra line, packet or system call */
-    size_t max_frame_bytes;       /* larger frames are refused; schedules chunk to it */
-    size_t zero_copy_bytes;       /* from here up no copy is made on the way; SIZE_MAX: never */
-    unsigned max_readers;         /* 1: point to point only */
+    double latency_s;        /* one way, small frame, warm */
+    double seconds_per_byte; /* one way, large frames */
+    size_t inline_bytes;     /* frames up to this need no extra line, packet or system call */
+    size_t max_frame_bytes;  /* larger frames are refused; schedules chunk to it */
+    size_t zero_copy_bytes;  /* from here up no copy is made on the way; SIZE_MAX: never */
+    unsigned max_readers;    /* 1: point to point only */
 } c4_transport_caps;
 
-typedef enum c4_transport_log_level { C4_TLOG_ERROR = 1, C4_TLOG_WARN, C4_TLOG_INFO, C4_TLOG_DEBUG } c4_transport_log_level;
+typedef enum c4_transport_log_level {
+    C4_TLOG_ERROR = 1,
+    C4_TLOG_WARN,
+    C4_TLOG_INFO,
+    C4_TLOG_DEBUG
+} c4_transport_log_level;
 
 /* What the library lends to a transport. Outlives the module. */
 typedef struct c4_transport_host {
     size_t struct_size;
     void *context;
-    int64_t (*option_int)(void *context, const char *name);           /* resolved C4_* option */
+    int64_t (*option_int)(void *context, const char *name); /* resolved C4_* option */
     const char *(*option_string)(void *context, const char *name);
     void (*log)(void *context, int level, const char *format, ...);
-    const unsigned char *key;  /* 32 bytes, the job key */
+    const unsigned char *key; /* 32 bytes, the job key */
     uint64_t job_id;
-    int rank, nranks;          /* in the job (the communicator that opened the module) */
+    int rank, nranks; /* in the job (the communicator that opened the module) */
     uint16_t epoch;
     int local_rank, local_nranks;
 } c4_transport_host;
@@ -128,12 +133,12 @@ typedef struct c4_edge_counters {
 
 typedef struct c4_channel_spec {
     size_t struct_size;
-    uint32_t comm;         /* part of the channel's identity */
-    uint32_t tag;          /* part of the channel's identity, < 2^24 */
-    int writer;            /* job ranks, not communicator ranks */
-    const int *readers;    /* ascending; copied */
+    uint32_t comm;      /* part of the channel's identity */
+    uint32_t tag;       /* part of the channel's identity, < 2^24 */
+    int writer;         /* job ranks, not communicator ranks */
+    const int *readers; /* ascending; copied */
     int nreaders;
-    size_t depth_bytes;    /* how much may be in flight; 0: the transport's default */
+    size_t depth_bytes; /* how much may be in flight; 0: the transport's default */
 } c4_channel_spec;
 
 typedef struct c4_module c4_module;   /* each transport's own */

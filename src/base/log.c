@@ -95,9 +95,9 @@ void c4_log(c4_log_level level, const char *format, ...)
     char who[24] = "";
     if (rank >= 0)
         snprintf(who, sizeof who, " rank %d", rank);
-    size_t used = (size_t)snprintf(line, sizeof line, "c4 %02d:%02d:%02d.%03ld %.64s:%ld%s %s: ", parts.tm_hour,
-                                   parts.tm_min, parts.tm_sec, now.tv_nsec / 1000000, host, (long)getpid(), who,
-                                   level_names[level]);
+    size_t used =
+        (size_t)snprintf(line, sizeof line, "c4 %02d:%02d:%02d.%03ld %.64s:%ld%s %s: ", parts.tm_hour, parts.tm_min,
+                         parts.tm_sec, now.tv_nsec / 1000000, host, (long)getpid(), who, level_names[level]);
     va_list args;
     va_start(args, format);
     int printed = vsnprintf(line + used, sizeof line - used - 1, format, args);

@@ -4,7 +4,14 @@
 
 #include <stdbool.h>
 
-typedef enum c4_log_level { C4_LOG_NONE, C4_LOG_ERROR, C4_LOG_WARN, C4_LOG_INFO, C4_LOG_DEBUG, C4_LOG_TRACE } c4_log_level;
+typedef enum c4_log_level {
+    C4_LOG_NONE,
+    C4_LOG_ERROR,
+    C4_LOG_WARN,
+    C4_LOG_INFO,
+    C4_LOG_DEBUG,
+    C4_LOG_TRACE
+} c4_log_level;
 
 /* Level and file (NULL: stderr; "%h" host, "%p" pid are replaced); called once, before the first thread. */
 void c4_log_configure(c4_log_level level, const char *file);

@@ -7,19 +7,19 @@
 
 #include <c4/c4.h>
 
-#define C4_TRY(x)                                                                                                      \
-    do {                                                                                                               \
-        c4_status c4_try_status = (x);                                                                                 \
-        if (__builtin_expect(c4_try_status < 0, 0))                                                                    \
-            return c4_try_status;                                                                                      \
+#define C4_TRY(x)                                   \
+    do {                                            \
+        c4_status c4_try_status = (x);              \
+        if (__builtin_expect(c4_try_status < 0, 0)) \
+            return c4_try_status;                   \
     } while (0)
 
 /* Needs a `c4_status status` in scope. */
-#define C4_TRY_GOTO(x, label)                                                                                          \
-    do {                                                                                                               \
-        status = (x);                                                                                                  \
-        if (__builtin_expect(status < 0, 0))                                                                           \
-            goto label;                                                                                                \
+#define C4_TRY_GOTO(x, label)                \
+    do {                                     \
+        status = (x);                        \
+        if (__builtin_expect(status < 0, 0)) \
+            goto label;                      \
     } while (0)
 
 #define C4_ERROR_TEXT_BYTES 512

@@ -10,8 +10,8 @@
 struct c4_recorder {
     c4_record_header *header; /* the mapping */
     unsigned users;
-    bool unclean;             /* keep the file */
-    pthread_mutex_t tables;   /* guards the counts below: communicators may be created by several threads */
+    bool unclean;           /* keep the file */
+    pthread_mutex_t tables; /* guards the counts below: communicators may be created by several threads */
     uint32_t ncomms, nprograms, nedges;
     char directory[PATH_MAX];
     char path[PATH_MAX];

@@ -17,10 +17,10 @@
 #include "base/status.h"
 #include "record/internal.h"
 
-#define COMMS 64u
+#define COMMS    64u
 #define PROGRAMS 256u
-#define EDGES 1024u
-#define RINGS 4u
+#define EDGES    1024u
+#define RINGS    4u
 
 static pthread_mutex_t recorder_lock = PTHREAD_MUTEX_INITIALIZER;
 static c4_recorder *recorder_open; /* the process's one; guarded by the lock */
@@ -87,8 +87,7 @@ static void fill_header(c4_record_header *header, const c4_recorder_spec *spec)
     header->ticks_0 = c4_tsc();
     header->wall_ns_0 = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
     gethostname(header->host, sizeof header->host - 1);
-    snprintf(header->library, sizeof header->library, "%d.%d.%d", C4_VERSION_MAJOR, C4_VERSION_MINOR,
-             C4_VERSION_PATCH);
+    snprintf(header->library, sizeof header->library, "%d.%d.%d", C4_VERSION_MAJOR, C4_VERSION_MINOR, C4_VERSION_PATCH);
     __atomic_store_n(&header->magic, C4_RECORD_MAGIC, __ATOMIC_RELEASE); /* last: from here on it is a record */
 }
 
@@ -129,8 +128,7 @@ static c4_status map_file(c4_recorder *recorder, const c4_recorder_spec *spec)
     if (fd < 0)
         return C4_ERR_SYSTEM;
     int error = posix_fallocate(fd, 0, (off_t)plan.file_bytes); /* a full /dev/shm is told now, not by SIGBUS */
-    void *map = error ? MAP_FAILED
-                      : mmap(NULL, plan.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = error ? MAP_FAILED : mmap(NULL, plan.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (!error && map == MAP_FAILED)
         error = errno;
     close(fd);

@@ -39,7 +39,7 @@ static void parse_boot_id(const char *text, unsigned char out[16])
     for (; *text && digits < 32; text++) {
         if (!isxdigit((unsigned char)*text))
             continue;
-        int low = tolower((unsigned char)*text);
+        int low = *text | 0x20; /* lower case */
         unsigned value = (unsigned)(low <= '9' ? low - '0' : low - 'a' + 10);
         out[digits / 2] = (unsigned char)(out[digits / 2] << 4 | value);
         digits++;

@@ -5,14 +5,14 @@
 #include "schedule/schedule.h"
 
 typedef struct c4_algorithm {
-    const char *name;      /* "ring"; C4_ALGO's word */
-    uint32_t kinds;        /* bit mask of 1 << c4_kind */
+    const char *name; /* "ring"; C4_ALGO's word */
+    uint32_t kinds;   /* bit mask of 1 << c4_kind */
     /* C4_OK, or C4_ERR_UNSUPPORTED when the query is outside the algorithm's restrictions. */
     c4_status (*restrict_query)(const c4_query *query);
     c4_status (*build)(const c4_query *query, c4_schedule **schedule);
     /* Closed-form seconds, for the choice: no schedule is built. */
     double (*cost)(const c4_query *query);
-    const char *help;      /* one line with cost in alpha-beta-gamma form */
+    const char *help; /* one line with cost in alpha-beta-gamma form */
 } c4_algorithm;
 
 extern const c4_algorithm c4_algorithms[];
@@ -23,10 +23,10 @@ int c4_algorithm_find(const char *name); /* index or -1 */
 /* One row of a tuning file or of the printed choice. */
 typedef struct c4_tuning_row {
     c4_kind kind;
-    int nranks, ranks_per_host;  /* 0: any */
+    int nranks, ranks_per_host; /* 0: any */
     size_t min_bytes, max_bytes;
     int algorithm;
-    size_t chunk_bytes;          /* 0: builder's own */
+    size_t chunk_bytes; /* 0: builder's own */
     unsigned lanes;
 } c4_tuning_row;
 

@@ -75,7 +75,8 @@ typedef struct c4_term {
 } c4_term;
 
 enum {
-    C4_STEP_FINAL = 1,  /* the fold's result is the final value: avg divides here (only in steps with a reduction or, for n = 1, a copy) */
+    C4_STEP_FINAL =
+        1, /* the fold's result is the final value: avg divides here (only in steps with a reduction or, for n = 1, a copy) */
     C4_STEP_STREAM = 2, /* store local destinations with non-temporal stores (results larger than the cache) */
     C4_STEP_GATED = 4   /* wait for another lane, see gate_* */
 };
@@ -88,8 +89,8 @@ typedef struct c4_step {
     uint8_t ndestinations;
     uint8_t flags;
     uint8_t reserved;
-    uint64_t total;      /* bytes handled over all iterations; 0: pure synchronisation */
-    uint64_t chunk;      /* bytes per iteration (a multiple of the element size); >= total when it runs once */
+    uint64_t total; /* bytes handled over all iterations; 0: pure synchronisation */
+    uint64_t chunk; /* bytes per iteration (a multiple of the element size); >= total when it runs once */
     /* With GATED: iteration i starts when lane `gate_lane` has completed at least gate_base + i*gate_stride steps
      * (skipped steps count as completed). */
     uint16_t gate_lane;
@@ -139,14 +140,14 @@ void c4_schedule_destroy(c4_schedule *schedule); /* and its fallback; NULL allow
 /* Who sits where. Hosts are numbered by first appearance in rank order. */
 typedef struct c4_layout {
     int nranks;
-    const int *host_of;      /* [nranks] */
+    const int *host_of; /* [nranks] */
     int nhosts;
 } c4_layout;
 
 /* What the chooser and builders may know of a class of links. */
 typedef struct c4_link_class {
-    double latency_s, seconds_per_byte;  /* alpha, beta */
-    double reduce_seconds_per_byte;      /* gamma: one pass that reads two and writes one */
+    double latency_s, seconds_per_byte; /* alpha, beta */
+    double reduce_seconds_per_byte;     /* gamma: one pass that reads two and writes one */
     bool windows, map;
     unsigned max_readers;
     size_t max_frame_bytes;
@@ -163,12 +164,12 @@ typedef struct c4_cost_params {
 typedef struct c4_query {
     c4_kind kind;
     int rank, nranks;
-    int root;                    /* rooted kinds; the peer for SEND and RECV */
-    size_t count;                /* elements, as in c4.h's call */
+    int root;     /* rooted kinds; the peer for SEND and RECV */
+    size_t count; /* elements, as in c4.h's call */
     size_t element_bytes;
     bool in_place;
-    bool reduces;                /* element_bytes is a dtype that is folded */
-    bool deterministic;          /* fixed rank-order tree */
+    bool reduces;       /* element_bytes is a dtype that is folded */
+    bool deterministic; /* fixed rank-order tree */
     /* v-kinds: counts and displacements in elements as in c4.h (displs never NULL here). send_*: this rank's, where the
      * kind has them. */
     const size_t *send_counts, *send_displs, *recv_counts, *recv_displs;

@@ -8,7 +8,7 @@
 
 #include <c4/transport.h>
 
-#define C4_RANK_CARD_BYTES 1024u
+#define C4_RANK_CARD_BYTES      1024u
 #define C4_RANK_CARD_TRANSPORTS 8u
 
 typedef struct c4_rank_card {

@@ -6,7 +6,7 @@
 #include "base/status.h"
 #include "wire/bytes.h"
 
-#define MAGIC   0x44493443u /* "C4ID" */
+#define MAGIC      0x44493443u /* "C4ID" */
 #define ID_VERSION 1u
 
 enum { JOB_AT = 8, KEY_AT = 16, ADDRESSES_AT = 48, CHECKSUM_AT = 124 };

@@ -7,7 +7,7 @@
 #include "tests/collectives/call_case.h"
 #include "tests/collectives/world.h"
 
-#define CANARY 0xa5
+#define CANARY      0xa5
 #define GUARD_BYTES 256
 
 typedef struct case_run {
@@ -43,7 +43,8 @@ static void complain(const case_run *x, const char *what, long long at)
 {
     char text[256];
     case_describe(x->c, text, sizeof text);
-    world_fail("%s rank %d of %d: %s: %s at %lld", x->runner->label, x->runner->rank, x->runner->nranks, text, what, at);
+    world_fail("%s rank %d of %d: %s: %s at %lld", x->runner->label, x->runner->rank, x->runner->nranks, text, what,
+               at);
 }
 
 /* ---- buffers ---- */
@@ -111,7 +112,8 @@ static bool is_canary(const unsigned char *p, size_t bytes)
 static bool check_gaps(const case_run *x, const case_buffer *b, const unsigned char *base, const char *what)
 {
     size_t element = x->pattern.element, at = 0;
-    if (!is_canary(base - GUARD_BYTES / 2, GUARD_BYTES / 2) || !is_canary(base + b->extent * element, GUARD_BYTES / 2)) {
+    if (!is_canary(base - GUARD_BYTES / 2, GUARD_BYTES / 2) ||
+        !is_canary(base + b->extent * element, GUARD_BYTES / 2)) {
         complain(x, what, -1);
         return false;
     }
@@ -148,8 +150,9 @@ static bool check(case_run *x)
     }
     x->runner->output_hash = C4_HASH_INIT;
     for (int i = 0; i < l->recv.nspans; i++)
-        x->runner->output_hash = c4_hash_bytes(x->runner->output_hash, x->recv + l->recv.spans[i].offset * x->pattern.element,
-                                               l->recv.spans[i].count * x->pattern.element);
+        x->runner->output_hash =
+            c4_hash_bytes(x->runner->output_hash, x->recv + l->recv.spans[i].offset * x->pattern.element,
+                          l->recv.spans[i].count * x->pattern.element);
     return good;
 }
 

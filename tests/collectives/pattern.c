@@ -116,8 +116,9 @@ void pattern_init(pattern *p, int nranks, c4_dtype dtype, c4_op op, pattern_mode
         abort();
     for (size_t i = 0; i < (size_t)nranks * PATTERN_PERIOD; i++) {
         uint64_t random = pattern_random(&state);
-        uint64_t bits = mode == PATTERN_RAW ? random : mode == PATTERN_EXACT ? exact_sample(p, random)
-                                                                             : round_sample(p, random);
+        uint64_t bits = mode == PATTERN_RAW     ? random
+                        : mode == PATTERN_EXACT ? exact_sample(p, random)
+                                                : round_sample(p, random);
         reference_set(p->tables, dtype, i, bits);
     }
     if (mode != PATTERN_RAW)

@@ -15,14 +15,14 @@
 #define PATTERN_PERIOD 1009
 
 typedef enum pattern_mode {
-    PATTERN_RAW,    /* any bits: for calls that only move data */
-    PATTERN_EXACT,  /* the same result in any order */
-    PATTERN_ROUND   /* sums that round: the order shows */
+    PATTERN_RAW,   /* any bits: for calls that only move data */
+    PATTERN_EXACT, /* the same result in any order */
+    PATTERN_ROUND  /* sums that round: the order shows */
 } pattern_mode;
 
 typedef struct pattern {
     c4_dtype dtype;
-    c4_op op;        /* C4_SUM for premul */
+    c4_op op; /* C4_SUM for premul */
     size_t element;
     int nranks;
     unsigned char *tables; /* [nranks][PATTERN_PERIOD] elements */

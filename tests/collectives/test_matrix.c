@@ -130,18 +130,29 @@ static void test_algorithms(void)
                     continue;
                 snprintf(more, sizeof more, "C4_ALGO=%s", c4_algorithms[a].name);
                 run(nranks[i], transports[t], more,
-                    (matrix_run){.ncases = long_run ? 300 : 40, .max_count = long_run ? 100000 : 16384,
+                    (matrix_run){.ncases = long_run ? 300 : 40,
+                                 .max_count = long_run ? 100000 : 16384,
                                  .kinds = c4_algorithms[a].kinds & ((1u << C4_KIND_SEND) - 1)});
             }
 }
 
 static void test_options(void)
 {
-    static const char *const options[] = {"C4_PROGRESS=thread", "C4_CPU=scalar", "C4_CPU=avx2", "C4_DETERMINISTIC=1",
-                                          "C4_MAP=0", "C4_CHUNK_BYTES=4096", "C4_SHM_RING_BYTES=8192",
-                                          "C4_SHM_STORES=stream", "C4_SHM_BACKEND=file", "C4_SHM_BACKEND=memfd",
-                                          "C4_TCP_SOCKETS=1", "C4_TCP_SOCKETS=4", "C4_TCP_COPY_BYTES=0",
-                                          "C4_SPIN_POLLS=0 C4_YIELD_US=0", "C4_RECORD=0"};
+    static const char *const options[] = {"C4_PROGRESS=thread",
+                                          "C4_CPU=scalar",
+                                          "C4_CPU=avx2",
+                                          "C4_DETERMINISTIC=1",
+                                          "C4_MAP=0",
+                                          "C4_CHUNK_BYTES=4096",
+                                          "C4_SHM_RING_BYTES=8192",
+                                          "C4_SHM_STORES=stream",
+                                          "C4_SHM_BACKEND=file",
+                                          "C4_SHM_BACKEND=memfd",
+                                          "C4_TCP_SOCKETS=1",
+                                          "C4_TCP_SOCKETS=4",
+                                          "C4_TCP_COPY_BYTES=0",
+                                          "C4_SPIN_POLLS=0 C4_YIELD_US=0",
+                                          "C4_RECORD=0"};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         c4_cpu cpu;
         c4_cpu_level level;
@@ -163,10 +174,10 @@ static void test_options(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 60),        C4TEST_DEADLINE(tcp, 60),
-                                        C4TEST_DEADLINE(loop, 60),       C4TEST_DEADLINE(every_op, 60),
-                                        C4TEST_DEADLINE(large, 60),      C4TEST_DEADLINE(algorithms, 90),
-                                        C4TEST_DEADLINE(options, 60),    C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 60),     C4TEST_DEADLINE(tcp, 60),
+                                        C4TEST_DEADLINE(loop, 60),    C4TEST_DEADLINE(every_op, 60),
+                                        C4TEST_DEADLINE(large, 60),   C4TEST_DEADLINE(algorithms, 90),
+                                        C4TEST_DEADLINE(options, 60), C4TEST_END};
     static c4test_case long_cases[sizeof cases / sizeof cases[0]];
     long_run = argc > 1 && strcmp(argv[1], "--long") == 0;
     memcpy(long_cases, cases, sizeof cases);

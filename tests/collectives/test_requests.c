@@ -10,7 +10,8 @@
 static void over_transports(int nranks, world_fn fn, void *arg)
 {
     static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp", "C4_TRANSPORTS=loop",
-                                          "C4_TRANSPORTS=shm C4_PROGRESS=thread", "C4_TRANSPORTS=tcp C4_PROGRESS=thread"};
+                                          "C4_TRANSPORTS=shm C4_PROGRESS=thread",
+                                          "C4_TRANSPORTS=tcp C4_PROGRESS=thread"};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         world_spec spec = {.nranks = nranks, .threads = i == 2, .options = options[i]};
         world_run(&spec, fn, arg);
@@ -122,7 +123,8 @@ static void destroy_rank(c4_comm **comm, int rank, void *arg)
     WORLD_OK(c4_comm_destroy(*comm));
     *comm = NULL;
     for (int i = 0; i < N; i++) {
-        float expected = (float)(nranks * (nranks - 1) / 2 + nranks * i);
+        int sum = nranks * (nranks - 1) / 2 + nranks * i;
+        float expected = (float)sum;
         WORLD_TRUE(buffers[i][0] == expected && buffers[i][COUNT - 1] == expected);
         WORLD_OK(i % 2 ? c4_wait(&requests[i]) : c4_test(&requests[i]));
         WORLD_TRUE(requests[i] == NULL);
@@ -155,7 +157,8 @@ static void check_value(const int32_t *buffer, size_t count, int from, int to, c
 /* All pairs at once, self included, in one group, twice nested. */
 static void all_pairs(c4_comm *comm, int rank, int nranks, size_t count)
 {
-    int32_t *out = malloc(((size_t)nranks * count + 1) * sizeof *out), *in = calloc((size_t)nranks * count + 1, sizeof *in);
+    int32_t *out = malloc(((size_t)nranks * count + 1) * sizeof *out),
+            *in = calloc((size_t)nranks * count + 1, sizeof *in);
     WORLD_OK(c4_group_start());
     for (int p = 0; p < nranks; p++) {
         int peer = (rank + p) % nranks;
@@ -305,7 +308,8 @@ static void early_rank(c4_comm **comm, int rank, void *arg)
 
 static void test_early_leaver(void)
 {
-    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp", "C4_TRANSPORTS=shm C4_SHM_BACKEND=file",
+    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp",
+                                          "C4_TRANSPORTS=shm C4_SHM_BACKEND=file",
                                           "C4_TRANSPORTS=tcp C4_PROGRESS=thread"};
     for (int i = 0; i < 4; i++)
         for (int nranks = 3; nranks <= 5; nranks += 2)

@@ -123,7 +123,8 @@ static void test_split(void)
     uint64_t seed = c4test_rand();
     for (int t = 0; t < 3; t++)
         for (int i = 0; i < 4; i++)
-            world_run(&(world_spec){.nranks = nranks[i], .threads = t == 2, .options = transports[t]}, split_rank, &seed);
+            world_run(&(world_spec){.nranks = nranks[i], .threads = t == 2, .options = transports[t]}, split_rank,
+                      &seed);
 }
 
 /* ---- several threads, each with a communicator of its own ---- */
@@ -351,8 +352,12 @@ static void test_concurrent_use(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(split, 60),   C4TEST_DEADLINE(threads, 60),
-                                        C4TEST(two_jobs),             C4TEST_DEADLINE(create_request, 30),
-                                        C4TEST_DEADLINE(abort, 30),   C4TEST_DEADLINE(concurrent_use, 30), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(split, 60),
+                                        C4TEST_DEADLINE(threads, 60),
+                                        C4TEST(two_jobs),
+                                        C4TEST_DEADLINE(create_request, 30),
+                                        C4TEST_DEADLINE(abort, 30),
+                                        C4TEST_DEADLINE(concurrent_use, 30),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

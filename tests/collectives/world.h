@@ -32,18 +32,18 @@ c4_comm *world_comm(const c4_unique_id *id, const world_spec *spec, int rank);
 void world_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int world_failures(void);
 
-#define WORLD_STATUS(call, expected)                                                                   \
-    do {                                                                                               \
-        c4_status world_status_ = (call);                                                              \
-        if (world_status_ != (expected))                                                               \
-            world_fail("%s:%d: %s = %s, expected %s: %s", __FILE__, __LINE__, #call,                    \
-                       c4_status_name(world_status_), c4_status_name(expected), c4_last_error(NULL));   \
+#define WORLD_STATUS(call, expected)                                                                                \
+    do {                                                                                                            \
+        c4_status world_status_ = (call);                                                                           \
+        if (world_status_ != (expected))                                                                            \
+            world_fail("%s:%d: %s = %s, expected %s: %s", __FILE__, __LINE__, #call, c4_status_name(world_status_), \
+                       c4_status_name(expected), c4_last_error(NULL));                                              \
     } while (0)
 #define WORLD_OK(call) WORLD_STATUS(call, C4_OK)
-#define WORLD_TRUE(condition)                                                    \
-    do {                                                                         \
-        if (!(condition))                                                        \
-            world_fail("%s:%d: not true: %s", __FILE__, __LINE__, #condition);   \
+#define WORLD_TRUE(condition)                                                  \
+    do {                                                                       \
+        if (!(condition))                                                      \
+            world_fail("%s:%d: not true: %s", __FILE__, __LINE__, #condition); \
     } while (0)
 
 #endif

@@ -264,8 +264,8 @@ static int listening(pid_t pid, uint16_t *ports, uint32_t *addresses, int limit)
     while (table && n < limit && fgets(line, sizeof line, table)) {
         unsigned address, port, state;
         unsigned long inode;
-        if (sscanf(line, " %*d: %8x:%4x %*x:%*x %2x %*x:%*x %*x:%*x %*x %*u %*u %lu", &address, &port, &state, &inode) !=
-                4 ||
+        if (sscanf(line, " %*d: %8x:%4x %*x:%*x %2x %*x:%*x %*x:%*x %*x %*u %*u %lu", &address, &port, &state,
+                   &inode) != 4 ||
             state != 10)
             continue;
         snprintf(path, sizeof path, "/proc/%d/fd", pid);
@@ -408,8 +408,9 @@ static void lossy_rank(c4_comm **comm, int rank, void *arg)
 
 static void test_lost_socket(void)
 {
-    static const char *const hooks[] = {"close=tcp@frame:2", "close=tcp@frame:17#1", "close=tcp@frame:9,close=tcp@frame:30#0",
-                                        "truncate=tcp@frame:12", "truncate=tcp@frame:3#0,close=tcp@frame:21#1"};
+    static const char *const hooks[] = {"close=tcp@frame:2", "close=tcp@frame:17#1",
+                                        "close=tcp@frame:9,close=tcp@frame:30#0", "truncate=tcp@frame:12",
+                                        "truncate=tcp@frame:3#0,close=tcp@frame:21#1"};
     for (size_t i = 0; i < sizeof hooks / sizeof hooks[0]; i++)
         for (int nranks = 2; nranks <= 3; nranks++) {
             char options[256];
@@ -529,14 +530,9 @@ static void test_shm_full(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(kill_shm, 60),
-                                        C4TEST_DEADLINE(kill_tcp, 60),
-                                        C4TEST_DEADLINE(kill_all, 30),
-                                        C4TEST_DEADLINE(strangers, 40),
-                                        C4TEST_DEADLINE(lost_socket, 60),
-                                        C4TEST(ports_used_up),
-                                        C4TEST_DEADLINE(file_limit, 30),
-                                        C4TEST_DEADLINE(shm_full, 60),
-                                        C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST_DEADLINE(kill_shm, 60),   C4TEST_DEADLINE(kill_tcp, 60),    C4TEST_DEADLINE(kill_all, 30),
+        C4TEST_DEADLINE(strangers, 40),  C4TEST_DEADLINE(lost_socket, 60), C4TEST(ports_used_up),
+        C4TEST_DEADLINE(file_limit, 30), C4TEST_DEADLINE(shm_full, 60),    C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -36,8 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!copy)
         return 0;
     c4_log_configure(C4_LOG_NONE, "");
-    c4_record_header header = {.magic = C4_RECORD_MAGIC, .version = C4_RECORD_VERSION,
-                               .header_bytes = C4_RECORD_HEADER_BYTES};
+    c4_record_header header = {
+        .magic = C4_RECORD_MAGIC, .version = C4_RECORD_VERSION, .header_bytes = C4_RECORD_HEADER_BYTES};
     memset(copy, 0, bytes);
     size_t areas = 6 * sizeof(c4_record_area), given = size < areas ? size : areas;
     memcpy(copy, &header, sizeof header);

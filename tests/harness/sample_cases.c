@@ -137,14 +137,11 @@ int main(int argc, char **argv)
 {
     static const int number = 7;
     static const c4test_case cases[] = {
-        C4TEST(good),        C4TEST(bad_value),
-        C4TEST(bad_fatal),   C4TEST(crash),
-        C4TEST(exits),       C4TEST_DEADLINE(hang, 1),
-        C4TEST(skips),       C4TEST(leaves_process),
-        C4TEST(ranks_good),  C4TEST(ranks_fatal),
-        C4TEST(ranks_skip),  C4TEST(ranks_killed),
-        C4TEST(ranks_hang),  C4TEST(team_status),
-        C4TEST_WITH("good_with_arg", test_good, 5, &number),
+        C4TEST(good),        C4TEST(bad_value),      C4TEST(bad_fatal),
+        C4TEST(crash),       C4TEST(exits),          C4TEST_DEADLINE(hang, 1),
+        C4TEST(skips),       C4TEST(leaves_process), C4TEST(ranks_good),
+        C4TEST(ranks_fatal), C4TEST(ranks_skip),     C4TEST(ranks_killed),
+        C4TEST(ranks_hang),  C4TEST(team_status),    C4TEST_WITH("good_with_arg", test_good, 5, &number),
         C4TEST_END,
     };
     return c4test_main(argc, argv, cases);

@@ -110,10 +110,8 @@ static void test_command_line(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(pass),      C4TEST_DEADLINE(failed_assertions, 60),
-        C4TEST(bad_ranks), C4TEST_DEADLINE(bad_ends, 60),
-        C4TEST(skip),      C4TEST(dir_is_removed_and_seed_repeats),
-        C4TEST(command_line), C4TEST_END,
+        C4TEST(pass), C4TEST_DEADLINE(failed_assertions, 60),  C4TEST(bad_ranks),    C4TEST_DEADLINE(bad_ends, 60),
+        C4TEST(skip), C4TEST(dir_is_removed_and_seed_repeats), C4TEST(command_line), C4TEST_END,
     };
     return c4test_main(argc, argv, cases);
 }

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "host/netif.h"
 #include "tests/c4test.h"
 #include "transports/tcp/frame.h"
-#include "host/netif.h"
 
 static c4_netif netif(const char *name, const char *ip)
 {

@@ -67,8 +67,13 @@ static bool operation_fits(const c4_record_operation *r)
 
 static c4_record_move a_move(uint64_t number)
 {
-    return (c4_record_move){.sequence = (uint32_t)number, .edge = 1, .lane = (uint16_t)number, .bytes = number * 17,
-                            .messages = (uint32_t)number, .waited_ticks = number * 19, .moved_ticks = number * 23,
+    return (c4_record_move){.sequence = (uint32_t)number,
+                            .edge = 1,
+                            .lane = (uint16_t)number,
+                            .bytes = number * 17,
+                            .messages = (uint32_t)number,
+                            .waited_ticks = number * 19,
+                            .moved_ticks = number * 23,
                             .end_ticks = number * 29};
 }
 
@@ -87,7 +92,8 @@ static void test_round_trip(void)
     c4_record_file *file;
     CU_ASSERT_FATAL(recorder != NULL);
     c4_record_writer_open(recorder, 77, 2, 3, 8, 4, "train", &writer);
-    c4_record_program program = {.algorithm = 2, .kind = 1, .dtype = 7, .count = 99, .lanes = 2, .algorithm_name = "ring"};
+    c4_record_program program = {
+        .algorithm = 2, .kind = 1, .dtype = 7, .count = 99, .lanes = 2, .algorithm_name = "ring"};
     C4TEST_INT(c4_record_program_add(&writer, &program), 0);
     C4TEST_INT(c4_record_edge_add(&writer, 5, 9, true, 1), 0);
     c4_record_edge_count(&writer, 0, 1000, 3, 40, 123);
@@ -392,8 +398,9 @@ static void write_some(c4_comm **comm, int rank, void *arg)
     c4_record_walk walk = c4_record_walk_operations(file, 0);
     while (c4_record_walk_next_operation(&walk, &operation)) {
         c4_record_program program;
-        large |= operation.count == 100000 && operation.sequence == 4 && c4_record_file_program(file, operation.program, &program) &&
-                 program.count == 100000 && program.algorithm_name[0];
+        large |= operation.count == 100000 && operation.sequence == 4 &&
+                 c4_record_file_program(file, operation.program, &program) && program.count == 100000 &&
+                 program.algorithm_name[0];
     }
     uint64_t sent = 0;
     c4_record_move move;
@@ -424,8 +431,8 @@ static void test_clean_end(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(round_trip),   C4TEST(ring_wrap),  C4TEST(torn),
-                                        C4TEST(tables_full),  C4TEST(not_writable), C4TEST(damaged),
-                                        C4TEST(after_kill),   C4TEST(clean_end),  C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(round_trip),  C4TEST(ring_wrap),    C4TEST(torn),
+                                        C4TEST(tables_full), C4TEST(not_writable), C4TEST(damaged),
+                                        C4TEST(after_kill),  C4TEST(clean_end),    C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -7,11 +7,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "host/netif.h"
 #include "transports/stubs.h"
 #include "transports/tcp/attempt.h"
 #include "transports/tcp/channel.h"
 #include "transports/tcp/link.h"
-#include "host/netif.h"
 #include "transports/tcp/progress.h"
 #include "transports/tcp/tx.h"
 
