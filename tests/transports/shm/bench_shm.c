@@ -29,6 +29,7 @@ typedef struct bench_board {
         uint64_t value __attribute__((aligned(128)));
     } flag[2], ready[2];
     double us[2][MAX_ITERATIONS];
+    unsigned char handle[2][C4_MEMORY_HANDLE_BYTES];
 } bench_board;
 
 typedef struct bench {
@@ -299,6 +300,39 @@ static void bench_ping(bench *b, size_t bytes)
         printf("one-way  %9zu B  %.0f ns  flag %.0f %.0f\n", bytes, best, before, after);
 }
 
+/* What each call on mappable memory pays. */
+static void bench_memory(bench *b)
+{
+    enum { CALLS = 1000000 };
+    c4_memory_handle handle;
+    void *memory = NULL, *mapped = NULL;
+    uint64_t ticks[3];
+    ticks[0] = c4_tsc();
+    for (int i = 0; i < CALLS; i++)
+        b->sink += (float)b->ops->mem_export(b->send, 8, &handle);
+    ticks[0] = c4_tsc() - ticks[0];
+    if (b->ops->mem_alloc(1 << 20, &memory) != C4_OK)
+        return;
+    ticks[1] = c4_tsc();
+    for (int i = 0; i < CALLS; i++)
+        b->ops->mem_export(memory, 1 << 20, &handle);
+    ticks[1] = c4_tsc() - ticks[1];
+    barrier(b);
+    memcpy(b->board->handle[b->rank], &handle, sizeof handle);
+    barrier(b);
+    memcpy(&handle, b->board->handle[1 - b->rank], sizeof handle);
+    ticks[2] = c4_tsc();
+    for (int i = 0; i < CALLS; i++)
+        b->ops->mem_map(b->rig.module, 1 - b->rank, &handle, &mapped);
+    ticks[2] = c4_tsc() - ticks[2];
+    barrier(b);
+    b->ops->mem_free(memory);
+    if (b->rank == 0)
+        printf("export of other memory %.1f ns, of c4_mem_alloc memory %.1f ns, map again %.1f ns\n",
+               (double)c4_tsc_to_ns(ticks[0]) / CALLS, (double)c4_tsc_to_ns(ticks[1]) / CALLS,
+               (double)c4_tsc_to_ns(ticks[2]) / CALLS);
+}
+
 static const point points[] = {
     {8, 4096, one_shot, "oneshot"},
     {64, 4096, one_shot, "oneshot"},
@@ -341,6 +375,7 @@ static int rank_main(bench_board *board, int rank, const rig_options *options, i
     memset(b.result, 0, largest);
     for (size_t bytes = 8; bytes <= 4096 && smallest <= 8; bytes *= 8)
         bench_ping(&b, bytes);
+    bench_memory(&b);
     for (int repeat = 0; repeat < repeats; repeat++)
         for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
             if (points[i].bytes >= smallest && points[i].bytes <= largest)
