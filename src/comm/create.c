@@ -132,14 +132,13 @@ static c4_status setup_in_background(creation *c, c4_request **request)
 
 static c4_status comm_begin(const c4_comm_config *config, int rank, int nranks, creation *c)
 {
-    const char *name = config ? config->name : NULL;
-    C4_TRY(c4_comm_alloc(name, rank, nranks, &c->comm));
-    c4_status status = c4_comm_options_load(config ? config->options : NULL, &c->comm->options);
+    C4_TRY(c4_comm_alloc(config->name, rank, nranks, &c->comm));
+    c4_status status = c4_comm_options_load(config->options, &c->comm->options);
     if (status < 0) {
         c4_comm_free(c->comm);
         return status;
     }
-    int timeout_ms = config ? config->timeout_ms : 0;
+    int timeout_ms = config->timeout_ms;
     c->bootstrap = (c4_bootstrap_spec){
         .rank = rank,
         .nranks = nranks,
@@ -163,13 +162,16 @@ static c4_status comm_finish(creation *c, c4_request **request, c4_comm **comm)
     return C4_OK;
 }
 
-static c4_status check_config(const c4_comm_config *config, c4_comm **comm)
+/* The caller's struct may be of an older, shorter version: what it lacks is zero. */
+c4_status c4_comm_config_read(const c4_comm_config *config, c4_comm_config *full)
 {
-    if (!comm)
-        return c4_fail(C4_ERR_NULL, "comm is NULL");
-    if (config && config->struct_size < sizeof(size_t) + sizeof(char *))
+    *full = (c4_comm_config){.struct_size = sizeof *full};
+    if (!config)
+        return C4_OK;
+    if (config->struct_size < sizeof(size_t) + sizeof(char *))
         return c4_fail(C4_ERR_ARGUMENT, "c4_comm_config.struct_size is %zu; set it to sizeof(c4_comm_config)",
                        config->struct_size);
+    memcpy(full, config, config->struct_size < sizeof *full ? config->struct_size : sizeof *full);
     return C4_OK;
 }
 
@@ -178,13 +180,14 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
 {
     creation c = {0};
     c4_unique_id_fields fields;
-    C4_TRY(check_config(config, comm));
-    if (!id)
-        return c4_fail(C4_ERR_NULL, "c4_comm_create: id is NULL");
+    c4_comm_config full;
+    if (!id || !comm)
+        return c4_fail(C4_ERR_NULL, "c4_comm_create: id or comm is NULL");
+    C4_TRY(c4_comm_config_read(config, &full));
     if (nranks < 1 || nranks > (int)C4_CONTROL_MAX_RANKS || rank < 0 || rank >= nranks)
         return c4_fail(C4_ERR_ROOT, "c4_comm_create: rank %d of %d", rank, nranks);
     C4_TRY(c4_unique_id_unpack(id, &fields));
-    C4_TRY(comm_begin(config, rank, nranks, &c));
+    C4_TRY(comm_begin(&full, rank, nranks, &c));
     memcpy(c.key, fields.key, sizeof c.key);
     memcpy(c.addresses, fields.addresses, sizeof c.addresses);
     c.bootstrap.job_id = fields.job_id;
@@ -198,7 +201,7 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
 static c4_status read_launch(const c4_comm_config *config, c4_launch *launch)
 {
     c4_options *options;
-    C4_TRY(c4_comm_options_load(config ? config->options : NULL, &options));
+    C4_TRY(c4_comm_options_load(config->options, &options));
     c4_status status = c4_launch_detect(options, launch);
     c4_options_destroy(options);
     return status;
@@ -208,9 +211,12 @@ C4_API c4_status c4_comm_create_from_env(const c4_comm_config *config, c4_reques
 {
     creation c = {0};
     c4_launch launch;
-    C4_TRY(check_config(config, comm));
-    C4_TRY(read_launch(config, &launch));
-    C4_TRY(comm_begin(config, launch.rank, launch.nranks, &c));
+    c4_comm_config full;
+    if (!comm)
+        return c4_fail(C4_ERR_NULL, "c4_comm_create_from_env: comm is NULL");
+    C4_TRY(c4_comm_config_read(config, &full));
+    C4_TRY(read_launch(&full, &launch));
+    C4_TRY(comm_begin(&full, launch.rank, launch.nranks, &c));
     c4_log_set_rank(launch.rank);
     memcpy(c.key, launch.key, sizeof c.key);
     memcpy(c.addresses, launch.addresses, sizeof c.addresses);

@@ -150,6 +150,9 @@ typedef struct c4_exchange {
     void *context;
 } c4_exchange;
 
+/* NULL gives the defaults. */
+c4_status c4_comm_config_read(const c4_comm_config *config, c4_comm_config *full);
+
 /* Opens transports, tells the others, agrees on who reaches whom by what, and makes comm->engine. */
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange);
 c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **comm);

@@ -96,12 +96,12 @@ static c4_status child_create(split *s, int color, const c4_comm_config *config)
     char name[C4_COMM_NAME_BYTES];
     uint64_t identity[3] = {parent->job_id, parent->splits, (uint64_t)color};
     snprintf(name, sizeof name, "%.40s.%d", parent->name, color);
-    C4_TRY(c4_comm_alloc(config && config->name ? config->name : name, s->child_rank, s->nmembers, &s->child));
+    C4_TRY(c4_comm_alloc(config->name ? config->name : name, s->child_rank, s->nmembers, &s->child));
     c4_comm *child = s->child;
     child->job_id = c4_hash_bytes(C4_HASH_INIT, identity, sizeof identity);
     child->has_key = parent->has_key;
     memcpy(child->key, parent->key, sizeof child->key);
-    C4_TRY(c4_comm_options_load(config ? config->options : NULL, &child->options));
+    C4_TRY(c4_comm_options_load(config->options, &child->options));
     c4_exchange exchange = {gather_for_child, s};
     C4_TRY(c4_setup_engine(child, &exchange));
     if (parent->job && child->nranks > 1)
@@ -135,14 +135,15 @@ static c4_status split_run(c4_comm *parent, int color, int key, const c4_comm_co
 C4_API c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config *config, c4_request **request,
                                c4_comm **new_comm)
 {
+    c4_comm_config full;
     C4_TRY(c4_comm_enter(comm));
-    c4_status status = C4_OK;
-    if (!new_comm)
+    c4_status status = c4_comm_config_read(config, &full);
+    if (status == C4_OK && !new_comm)
         status = c4_fail(C4_ERR_NULL, "c4_comm_split: new_comm is NULL");
-    else if (c4_group_active())
+    else if (status == C4_OK && c4_group_active())
         status = c4_fail(C4_ERR_GROUP, "c4_comm_split inside a group");
-    else
-        status = split_run(comm, color, key, config, new_comm);
+    else if (status == C4_OK)
+        status = split_run(comm, color, key, &full, new_comm);
     if (status == C4_OK && request)
         status = c4_request_create_done(comm, request);
     return c4_comm_leave(comm, status);
