@@ -10,3 +10,10 @@ check_PROGRAMS += tests/collectives/test_requests tests/collectives/test_split
 tests_collectives_test_requests_SOURCES = tests/collectives/test_requests.c $(c4_collectives_sources)
 tests_collectives_test_split_SOURCES = tests/collectives/test_split.c $(c4_collectives_sources)
 C4_SMOKE += tests/collectives/test_requests
+check_PROGRAMS += tests/collectives/test_bits
+tests_collectives_test_bits_SOURCES = tests/collectives/test_bits.c $(c4_collectives_sources)
+
+EXTRA_PROGRAMS += tests/collectives/test_huge
+tests_collectives_test_huge_SOURCES = tests/collectives/test_huge.c $(c4_collectives_sources)
+EXTRA_DIST += tests/collectives/test_long.sh
+C4_LONG_TESTS += tests/collectives/test_long.sh

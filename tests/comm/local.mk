@@ -1,2 +1,5 @@
 check_PROGRAMS += tests/comm/test_bad_days
 tests_comm_test_bad_days_SOURCES = tests/comm/test_bad_days.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_arguments
+tests_comm_test_arguments_SOURCES = tests/comm/test_arguments.c $(c4_collectives_sources)
+C4_SMOKE += tests/comm/test_arguments
