@@ -1,5 +1,5 @@
 /* Set-up: transports are opened, addresses exchanged, and for every pair of ranks the first transport of C4_TRANSPORTS
- * by which *both* reach the other is taken. Three all-gathers, whatever the number of ranks. */
+ * by which *both* reach the other is taken. Five all-gathers, whatever the number of ranks. */
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>

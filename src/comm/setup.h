@@ -25,4 +25,7 @@ c4_status c4_setup_forced_algorithm(const c4_options *options, int *algorithm, u
 /* Reads C4_TUNING_FILE; leaves *tuning alone when it is empty. */
 c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning);
 
+/* One more all-gather: the numbers become the same on all ranks. */
+c4_status c4_setup_agree_cost(const c4_setup *setup, c4_cost_params *cost);
+
 #endif

@@ -59,10 +59,10 @@ void c4_setup_cost(const c4_rail *rails, int nrails, int local_nranks, c4_cost_p
                              .cache_bytes = cpu.l3_bytes};
 }
 
-static c4_wait_policy wait_policy(const c4_comm *comm)
+static c4_wait_policy wait_policy(const c4_comm *comm, double ranks_per_core)
 {
     int64_t polls = c4_option_int(comm->options, "C4_SPIN_POLLS");
-    bool own_core = comm->cost.ranks_per_core <= 1.0;
+    bool own_core = ranks_per_core <= 1.0;
     return (c4_wait_policy){.spin_polls = polls >= 0 ? (unsigned)polls + 1 : own_core ? SPIN_OWN_CORE : SPIN_SHARED_CORE,
                             .yield_ns = (uint64_t)c4_option_int(comm->options, "C4_YIELD_US") * 1000,
                             .pause = false};
@@ -96,6 +96,8 @@ c4_status c4_setup_start_engine(c4_setup *setup)
     C4_TRY(c4_setup_read_tuning(options, &comm->tuning));
     start_record(comm);
     c4_setup_cost(setup->rails, setup->nrails, comm->roster.local_nranks, &comm->cost);
+    double ranks_per_core = comm->cost.ranks_per_core; /* waiting is each host's own matter */
+    C4_TRY(c4_setup_agree_cost(setup, &comm->cost));
     c4_engine_spec spec = {.rank = comm->rank,
                            .nranks = comm->nranks,
                            .comm_id = (uint32_t)(comm->job_id ^ comm->job_id >> 32),
@@ -107,7 +109,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
                            .tuning = &comm->tuning,
                            .writer = &comm->writer,
                            .cpu_level = level,
-                           .wait = wait_policy(comm),
+                           .wait = wait_policy(comm, ranks_per_core),
                            .watch_fd = c4_job_watch_fd,
                            .unwatch_fd = c4_job_unwatch_fd,
                            .watch_context = comm,

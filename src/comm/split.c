@@ -30,7 +30,7 @@ static size_t blob_bytes(const split *s)
     return 1024 > s->parent->nranks ? 1024 : (size_t)s->parent->nranks;
 }
 
-#define SETUP_GATHERS 4 /* hosts, cards, reach, leaders: see setup.c */
+#define SETUP_GATHERS 5 /* hosts, cards, reach, leaders, costs: see setup.c */
 
 static c4_status parent_gather(c4_comm *parent, const void *in, size_t bytes, void *out)
 {

@@ -6,3 +6,4 @@ src_wire_libc4_wire_la_SOURCES += src/wire/bytes.h src/wire/handshake.c src/wire
 src_wire_libc4_wire_la_SOURCES += src/wire/control_message.c src/wire/control_message.h src/wire/net_address.c \
     src/wire/net_address.h src/wire/unique_id.c src/wire/unique_id.h
 src_wire_libc4_wire_la_SOURCES += src/wire/rank_card.c src/wire/rank_card.h
+src_wire_libc4_wire_la_SOURCES += src/wire/cost_card.c src/wire/cost_card.h

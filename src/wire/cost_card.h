@@ -1,0 +1,25 @@
+/* What a rank assumes of its machine, for all to work with the same numbers: 16 words of 8 bytes, little-endian; fractions as
+ * IEEE 754 doubles. */
+#ifndef C4_WIRE_COST_CARD_H
+#define C4_WIRE_COST_CARD_H
+
+#include <stdint.h>
+
+#define C4_COST_CARD_BYTES 128u
+
+typedef struct c4_cost_card_link {
+    double latency_s, seconds_per_byte, reduce_seconds_per_byte;
+    uint64_t flags; /* 1: windows, 2: map */
+    uint64_t max_readers, max_frame_bytes;
+} c4_cost_card_link;
+
+typedef struct c4_cost_card {
+    c4_cost_card_link local, remote;
+    double step_s, ranks_per_core;
+    uint64_t cache_bytes;
+} c4_cost_card;
+
+void c4_cost_card_pack(const c4_cost_card *card, unsigned char out[C4_COST_CARD_BYTES]);
+void c4_cost_card_unpack(const unsigned char in[C4_COST_CARD_BYTES], c4_cost_card *card);
+
+#endif
