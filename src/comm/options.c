@@ -14,7 +14,7 @@ static const c4_option_spec specs[] = {
     {"C4_PROGRESS", C4_OPTION_ENUM, 0, "inline", "inline|thread", NULL,
      "Who moves operations that nobody waits for: calls into the library, or a thread of it."},
     {"C4_SPIN_POLLS", C4_OPTION_INT, 0, "-1", "-1..1000000000", NULL,
-     "Polls before a waiting rank yields its core; -1: 20000 with a core per rank, else 100."},
+     "Rounds of polls (0.1 us each) before a waiting rank yields its core; -1: 20000 with a core per rank, else none."},
     {"C4_YIELD_US", C4_OPTION_INT, 0, "200", "0..1000000000", NULL,
      "Microseconds a waiting rank yields before it sleeps in the kernel."},
     {"C4_TIMEOUT_MS", C4_OPTION_MS, 0, "0", "0..86400000", "NCCL_TIMEOUT",

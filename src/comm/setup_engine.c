@@ -8,7 +8,7 @@
 #include "host/topology.h"
 
 #define SPIN_OWN_CORE 20000u  /* about 20 us: longer than any frame takes to cross */
-#define SPIN_SHARED_CORE 100u /* see wait.c */
+#define SPIN_SHARED_CORE 1u   /* one round of some 100 polls, see wait.c */
 
 /* c4run tells the cores of the job on this host; a rank bound to one of them cannot see the others. Without c4run, one
  * usable hardware thread means that somebody else has bound the ranks, presumably each to its own. */
