@@ -89,13 +89,13 @@ static c4_status check_numbers(const c4_comm *comm, c4_call *call, const kind_ru
 }
 
 /* Disjoint, or exactly the documented in-place form. */
-static c4_status check_overlap(const c4_call *call, const char *in_place_send, bool *in_place)
+static c4_status check_overlap(const c4_call *call, uintptr_t in_place_send, bool *in_place)
 {
     const char *send = call->send, *recv = call->recv;
     *in_place = false;
     if (!call->send_bytes || !call->recv_bytes)
         return C4_OK;
-    *in_place = send == in_place_send;
+    *in_place = (uintptr_t)send == in_place_send;
     if (*in_place || send + call->send_bytes <= recv || recv + call->recv_bytes <= send)
         return C4_OK;
     return c4_fail(C4_ERR_OVERLAP, "%s: send %p+%zu overlaps recv %p+%zu; in place would be send = %p",
@@ -120,7 +120,7 @@ static inline bool check_again(const c4_checked *last, c4_call *call)
     call->recv_bytes = last->recv_bytes;
     if (!last->send_bytes || !last->recv_bytes)
         return (send || !last->send_bytes) && (recv || !last->recv_bytes);
-    call->in_place = send == recv + last->in_place_offset;
+    call->in_place = (uintptr_t)send == (uintptr_t)recv + (uintptr_t)last->in_place_offset;
     return send && recv && (call->in_place || send + last->send_bytes <= recv || recv + last->recv_bytes <= send);
 }
 
@@ -143,11 +143,10 @@ c4_status c4_call_check(c4_comm *comm, c4_call *call)
     else if (rule->recv_blocks && !rule->send_blocks)
         offset = (ptrdiff_t)((size_t)comm->rank * block);
     bool in_place;
-    C4_TRY(check_overlap(call, (const char *)call->recv + offset, &in_place));
+    C4_TRY(check_overlap(call, (uintptr_t)call->recv + (uintptr_t)offset, &in_place));
     finish_in_place(call, in_place);
-    *last = (c4_checked){call->kind,       call->dtype,      call->op, call->root, call->count, call->send_bytes,
-                         call->recv_bytes, offset,           element - 1,
-                         !call->premul};
+    *last = (c4_checked){call->kind,       call->dtype,      call->op, call->root,  call->count,
+                         call->send_bytes, call->recv_bytes, offset,   element - 1, !call->premul};
     return C4_OK;
 }
 
@@ -170,14 +169,14 @@ static c4_status extent(const c4_comm *comm, const c4_call *call, const char *wh
     return C4_OK;
 }
 
-/* Where a v-call's input would sit if it were in place. */
-static const char *in_place_v(const c4_comm *comm, const c4_call *call, size_t element)
+/* Where a v-call's input would sit if it were in place. As a number: it may be no address of any object. */
+static uintptr_t in_place_v(const c4_comm *comm, const c4_call *call, size_t element)
 {
-    const char *recv = call->recv;
+    uintptr_t recv = (uintptr_t)call->recv;
     if (call->kind == C4_KIND_ALL_GATHER_V || call->kind == C4_KIND_GATHER_V)
-        return call->recv_displs ? recv + call->recv_displs[comm->rank] * element : NULL;
+        return call->recv_displs ? recv + call->recv_displs[comm->rank] * element : 0;
     if (call->kind == C4_KIND_SCATTER_V)
-        return call->send_displs ? recv - call->send_displs[comm->rank] * element : NULL;
+        return call->send_displs ? recv - call->send_displs[comm->rank] * element : 0;
     if (call->kind == C4_KIND_REDUCE_SCATTER_V)
         return recv - call->recv_displs[comm->rank] * element;
     return recv;
