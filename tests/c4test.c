@@ -124,6 +124,12 @@ int c4test_seconds(int seconds)
     return seconds * harness.slowdown;
 }
 
+int c4test_samples(int samples)
+{
+    const char *quick = getenv("C4_TEST_QUICK");
+    return quick && strcmp(quick, "1") == 0 ? (samples + 3) / 4 : samples;
+}
+
 void *c4test_shared(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

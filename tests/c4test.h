@@ -30,8 +30,9 @@
  * - c4test_rand() repeats with C4_TEST_SEED, whether all cases or this one alone is run.
  *
  * Command line: names of cases to run (none: all), or --list. Environment: C4_TEST_SEED; C4_TEST_SLOWDOWN=N multiplies
- * every deadline (sanitizers, valgrind); C4_TEST_KEEP_ENV=1 leaves C4_* in place; C4_TEST_RESULTS=FILE receives one
- * line "PASS|FAIL|SKIP case" for each case, which the test driver turns into totals. */
+ * every deadline (sanitizers, valgrind); C4_TEST_QUICK=1 takes fewer samples where a case draws many;
+ * C4_TEST_KEEP_ENV=1 leaves C4_* in place; C4_TEST_RESULTS=FILE receives one line "PASS|FAIL|SKIP case" for each case,
+ * which the test driver turns into totals. */
 #ifndef C4_TESTS_C4TEST_H
 #define C4_TESTS_C4TEST_H
 
@@ -88,6 +89,8 @@ uint64_t c4test_rand(void);
 uint64_t c4test_rand_below(uint64_t limit);
 /* Seconds times C4_TEST_SLOWDOWN, for deadlines of a test's own. */
 int c4test_seconds(int seconds);
+/* How many random samples to try: all of them, or with C4_TEST_QUICK=1 a quarter, at least one. */
+int c4test_samples(int samples);
 /* Zeroed memory shared with ranks forked later; freed with the process. */
 void *c4test_shared(size_t bytes);
 
