@@ -5,10 +5,12 @@
 #include "schedule/builder.h"
 #include "schedule/kinds.h"
 
-/* Measured on shared memory (two Zen 4 cores; 3 to 8 ranks on the same two). They hold where all links have windows. */
+/* Measured on two Zen 4 cores, with 3 to 8 ranks on the same two; on links with windows (shared memory) and without (TCP on
+ * loopback). */
 typedef struct measured_row {
     c4_kind kind;
     int min_ranks, max_ranks;
+    bool windows; /* of the links */
     bool mapped; /* only when buffers may be mapped */
     size_t min_bytes, max_bytes;
     const char *algorithm;
@@ -16,22 +18,24 @@ typedef struct measured_row {
 
 #define KIB ((size_t)1 << 10)
 static const measured_row measured[] = {
-    {C4_KIND_ALL_REDUCE, 2, 2, true, 4 * KIB, SIZE_MAX, "mapped"},
-    {C4_KIND_ALL_REDUCE, 3, 8, true, 4 * KIB, SIZE_MAX, "mapped"},
-    {C4_KIND_REDUCE_SCATTER, 2, 8, true, 4 * KIB, SIZE_MAX, "mapped"},
-    {C4_KIND_ALL_GATHER, 2, 8, true, 4 * KIB, SIZE_MAX, "mapped"},
-    {C4_KIND_BROADCAST, 2, 8, true, 4 * KIB, SIZE_MAX, "mapped"},
-    {C4_KIND_ALL_TO_ALL, 2, 8, true, 4 * KIB, SIZE_MAX, "mapped"},
-    {C4_KIND_ALL_REDUCE, 2, 2, false, 0, 32 * KIB, "direct"},
-    {C4_KIND_ALL_REDUCE, 2, 2, false, 32 * KIB + 1, SIZE_MAX, "rsag"},
-    {C4_KIND_ALL_REDUCE, 3, 8, false, 0, 32 * KIB, "direct"},
-    {C4_KIND_ALL_REDUCE, 3, 16, false, 32 * KIB + 1, SIZE_MAX, "rsag"},
-    {C4_KIND_REDUCE_SCATTER, 2, 8, false, 0, SIZE_MAX, "direct"},
-    {C4_KIND_ALL_GATHER, 2, 8, false, 0, SIZE_MAX, "direct"},
-    {C4_KIND_BROADCAST, 2, 8, false, 0, SIZE_MAX, "direct"},
-    {C4_KIND_ALL_TO_ALL, 2, 8, false, 0, SIZE_MAX, "direct"},
-    {C4_KIND_REDUCE, 2, 4, false, 0, SIZE_MAX, "direct"},
-    {C4_KIND_BARRIER, 2, 8, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_ALL_REDUCE, 2, 2, true, true, 4 * KIB, SIZE_MAX, "mapped"},
+    {C4_KIND_ALL_REDUCE, 3, 8, true, true, 4 * KIB, SIZE_MAX, "mapped"},
+    {C4_KIND_REDUCE_SCATTER, 2, 8, true, true, 4 * KIB, SIZE_MAX, "mapped"},
+    {C4_KIND_ALL_GATHER, 2, 8, true, true, 4 * KIB, SIZE_MAX, "mapped"},
+    {C4_KIND_BROADCAST, 2, 8, true, true, 4 * KIB, SIZE_MAX, "mapped"},
+    {C4_KIND_ALL_TO_ALL, 2, 8, true, true, 4 * KIB, SIZE_MAX, "mapped"},
+    {C4_KIND_ALL_REDUCE, 2, 2, true, false, 0, 32 * KIB, "direct"},
+    {C4_KIND_ALL_REDUCE, 2, 2, true, false, 32 * KIB + 1, SIZE_MAX, "rsag"},
+    {C4_KIND_ALL_REDUCE, 3, 8, true, false, 0, 32 * KIB, "direct"},
+    {C4_KIND_ALL_REDUCE, 3, 16, true, false, 32 * KIB + 1, SIZE_MAX, "rsag"},
+    {C4_KIND_REDUCE_SCATTER, 2, 8, true, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_ALL_GATHER, 2, 8, true, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_BROADCAST, 2, 8, true, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_ALL_TO_ALL, 2, 8, true, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_REDUCE, 2, 4, true, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_BARRIER, 2, 8, true, false, 0, SIZE_MAX, "direct"},
+    {C4_KIND_ALL_REDUCE, 2, 2, false, false, 0, 32 * KIB, "direct"},
+    {C4_KIND_ALL_REDUCE, 2, 2, false, false, 32 * KIB + 1, SIZE_MAX, "rsag"},
 };
 
 size_t c4_query_bytes(const c4_query *q)
@@ -87,11 +91,10 @@ static bool take_tuning(c4_query *q, const c4_tuning *tuning, size_t bytes)
 static bool take_measured(c4_query *q, size_t bytes)
 {
     bool one_host = !q->layout || q->layout->nhosts <= 1;
-    if (!one_host || !c4_query_cost(q)->local.windows)
-        return false;
+    bool windows = one_host && c4_query_cost(q)->local.windows;
     for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
         const measured_row *row = &measured[i];
-        if (row->kind != q->kind || q->nranks < row->min_ranks || q->nranks > row->max_ranks ||
+        if (row->kind != q->kind || row->windows != windows || q->nranks < row->min_ranks || q->nranks > row->max_ranks ||
             bytes < row->min_bytes || bytes > row->max_bytes || (row->mapped && !q->may_map))
             continue;
         int algorithm = c4_algorithm_find(row->algorithm);
@@ -131,7 +134,7 @@ c4_status c4_schedule_choose(c4_query *q, const c4_tuning *tuning, const char **
     } else if (take_tuning(q, tuning, bytes)) {
         *reason = "tuning file";
     } else if (take_measured(q, bytes)) {
-        *reason = "measured on shared memory";
+        *reason = "measured";
     } else if (take_cheapest(q)) {
         *reason = "cost model";
     } else {
