@@ -50,7 +50,10 @@ void c4_requests_orphan(c4_comm *comm)
     c4_request *next;
     for (c4_request *r = comm->requests; r; r = next) {
         next = r->next;
-        r->status = r->op ? c4_engine_finish(comm->engine, r->op) : r->status;
+        if (r->setup)
+            r->status = comm->setup_status;
+        else if (r->op)
+            r->status = c4_engine_finish(comm->engine, r->op);
         r->op = NULL;
         r->comm = NULL;
         r->next = r->previous = NULL;

@@ -157,7 +157,7 @@ struct c4_operation {
     c4_xfer *pending;            /* handed over, not yet acknowledged */
     char *scratch;               /* schedule's scratch, then bounce buffers, then the premultiplied input */
     size_t scratch_capacity;
-    uint64_t start_ns;           /* for deadlines; 0: not yet waited */
+    uint64_t start_ns;           /* for deadlines; 0: not yet asked */
     c4_record_operation *record; /* flight record; NULL: off */
     uint32_t record_generation;
     uint64_t fitted;             /* serial of the program whose arrays and scratch this op has */
@@ -234,6 +234,8 @@ c4_status c4_operation_create(c4_engine *engine, const c4_call *call, c4_program
 /* A running operation joins the active list. */
 void c4_operation_resume(c4_engine *engine, c4_operation *op);
 bool c4_operation_progress(c4_engine *engine, c4_operation *op);
+/* Ends the op when C4_TIMEOUT_MS, which must be set, has passed since this was first asked. */
+void c4_operation_check_deadline(c4_engine *engine, c4_operation *op);
 
 c4_xfer *c4_xfer_get(c4_engine *engine);
 void c4_xfer_put(c4_engine *engine, c4_xfer *xfer);

@@ -63,10 +63,13 @@ static void sleep_once(c4_engine *engine)
     wake_modules(engine, armed);
 }
 
-static void check_deadline(c4_engine *engine, c4_operation *op, uint64_t now)
+void c4_operation_check_deadline(c4_engine *engine, c4_operation *op)
 {
     int limit = engine->spec.timeout_ms;
-    if (limit <= 0 || now - op->start_ns < (uint64_t)limit * 1000000u)
+    uint64_t now = c4_now_ns();
+    if (op->start_ns == 0)
+        op->start_ns = now;
+    if (now - op->start_ns < (uint64_t)limit * 1000000u)
         return;
     c4_status status = c4_fail(C4_ERR_TIMEOUT, "%s #%u did not complete within C4_TIMEOUT_MS=%d",
                                c4_kind_name(op->call.kind), op->sequence, limit);
@@ -104,12 +107,8 @@ void c4_engine_wait(c4_engine *engine, c4_operation *op)
             continue;
         }
         uint64_t now = c4_now_ns();
-        if (idle == policy->spin_polls) {
+        if (idle == policy->spin_polls)
             idle_since = now;
-            if (op->start_ns == 0)
-                op->start_ns = now;
-        }
-        check_deadline(engine, op, now);
         if (now - idle_since < policy->yield_ns)
             sched_yield();
         else
