@@ -86,7 +86,7 @@ bool c4_engine_progress(c4_engine *engine)
     for (c4_operation *op = engine->first; op; op = next) {
         next = op->next;
         moved |= c4_operation_progress(engine, op);
-        /* Here and not in the wait: operations that are only tested, or that the progress thread moves, have one too. */
+        /* Not in the wait: operations that are only tested, or moved by the progress thread, have deadlines too. */
         if (__builtin_expect(engine->spec.timeout_ms > 0, 0) && !c4_operation_done(op))
             c4_operation_check_deadline(engine, op);
     }
