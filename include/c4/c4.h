@@ -10,6 +10,8 @@
  * - `request`: NULL means that the call blocks until the operation is complete on this rank (inside a group: until
  *   c4_group_end). With a request the call returns at once and publishes a handle that c4_test or c4_wait
  *   complete and free.
+ * - A blocking call moves the operations of its own communicator (those of a group: of all of the group's). Ranks that
+ *   order calls on several communicators differently need C4_PROGRESS=thread, or requests and c4_test.
  * - One thread at a time per communicator; different communicators may be used by different threads. A violation
  *   is detected and returns C4_ERR_CONCURRENT_USE.
  * - Structs that may grow start with `struct_size`: set it to sizeof of the struct, zero the rest.
@@ -211,7 +213,8 @@ c4_status c4_reduce_scatter_v(const void *send, void *recv, const size_t *recv_c
 
 c4_status c4_barrier(c4_comm *comm, c4_request **request);
 
-/* ---- point to point: matched per pair of ranks in call order ---- */
+/* ---- point to point: matched per pair of ranks in call order ----
+ * A send to oneself needs its receive in the same group, or a request. */
 c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
 c4_status c4_recv(void *recv, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
 

@@ -15,6 +15,7 @@ c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **out)
         return c4_fail(C4_ERR_MEMORY, "communicator of %d ranks", nranks);
     }
     comm->magic = C4_COMM_MAGIC;
+    comm->alive = c4_fork_guard();
     comm->rank = rank;
     comm->nranks = nranks;
     comm->displs = displs;
@@ -75,17 +76,21 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
     return C4_OK;
 }
 
-C4_API c4_status c4_comm_abort(c4_comm *comm)
+void c4_comm_abort_now(c4_comm *comm)
 {
-    if (!comm)
-        return c4_fail(C4_ERR_NULL, "c4_comm_abort: communicator is NULL");
-    atomic_store(&comm->abort_requested, 1);
-    if (comm->setup_status != C4_OK)
-        return C4_OK;
     c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was aborted by rank %d", comm->name, comm->rank);
     c4_engine_fault(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
     if (comm->attachment)
         c4_control_report(comm->attachment, C4_ERR_ABORTED, c4_fail_text());
+}
+
+C4_API c4_status c4_comm_abort(c4_comm *comm)
+{
+    if (!comm)
+        return c4_fail(C4_ERR_NULL, "c4_comm_abort: communicator is NULL");
+    atomic_store(&comm->abort_requested, 1); /* a set-up under way looks at it, at the latest when it has finished */
+    if (comm->setup_status == C4_OK)
+        c4_comm_abort_now(comm);
     return C4_OK;
 }
 

@@ -96,6 +96,9 @@ static c4_status setup_finish(creation *c, c4_status status)
     c4_bootstrap_close(comm->bootstrap);
     comm->bootstrap = NULL;
     comm->setup_status = status;
+    /* An abort that came too late for the set-up to notice, and too early to find an engine. */
+    if (status == C4_OK && atomic_load(&comm->abort_requested))
+        c4_comm_abort(comm);
     return status;
 }
 

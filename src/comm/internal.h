@@ -54,6 +54,7 @@ typedef struct c4_checked {
 
 struct c4_comm {
     uint32_t magic;
+    const uint32_t *alive;        /* 0 in the child of a fork, see fork.c */
     _Atomic uint32_t busy;        /* a thread is inside a call on this communicator */
     int rank, nranks;
     char name[C4_COMM_NAME_BYTES];
@@ -84,7 +85,7 @@ struct c4_comm {
     c4_request *requests;         /* outstanding, doubly linked */
     c4_premul premul[C4_PREMUL_LIMIT];
     c4_checked checked;
-    c4_status setup_status;       /* C4_IN_PROGRESS while being created */
+    _Atomic c4_status setup_status; /* C4_IN_PROGRESS while being created */
     atomic_int abort_requested;
     bool told_peers;              /* this rank's own fault has been reported */
     char error[C4_ERROR_TEXT_BYTES];
@@ -157,5 +158,10 @@ c4_status c4_comm_config_read(const c4_comm_config *config, c4_comm_config *full
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange);
 c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **comm);
 void c4_comm_free(c4_comm *comm);
+/* Of a communicator whose set-up has succeeded. Any thread. */
+void c4_comm_abort_now(c4_comm *comm);
+
+/* A word that is 1 in this process and 0 in its children made by fork. */
+const uint32_t *c4_fork_guard(void);
 
 #endif

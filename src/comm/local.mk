@@ -6,6 +6,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/collectives.c \
     src/comm/comm.c \
     src/comm/create.c \
+    src/comm/fork.c \
     src/comm/group.c \
     src/comm/internal.h \
     src/comm/job.c \

@@ -8,7 +8,7 @@ c4_status c4_comm_enter(c4_comm *comm)
 {
     if (!comm)
         return c4_fail(C4_ERR_NULL, "communicator is NULL");
-    if (comm->magic != C4_COMM_MAGIC)
+    if (comm->magic != C4_COMM_MAGIC || *comm->alive == 0)
         return c4_fail(C4_ERR_DESTROYED, "communicator handle is not valid (destroyed, or of the parent of a fork)");
     /* Load and store instead of an exchange (20 cycles on the shortest path): two threads that meet within a few
      * nanoseconds may slip through once; a program that does this meets the check within a few calls. */
@@ -56,12 +56,16 @@ static c4_status usable(const c4_comm *comm)
     return setup;
 }
 
-/* The engine's fault, told in the words of whoever found it. */
+/* The engine's fault, told in the words of whoever found it. A call that failed here for want of something (memory, a
+ * channel) is under way on the other ranks: they must hear that this rank will not come. */
 static c4_status engine_error(c4_comm *comm, c4_status status)
 {
     const char *text;
-    if (status < 0 && c4_engine_status(comm->engine, &text) == status)
+    c4_status fault = c4_engine_status(comm->engine, &text);
+    if (status < 0 && fault == status)
         c4_fail_keep(text);
+    else if (fault == C4_OK && status <= C4_ERR_MEMORY)
+        c4_engine_fault(comm->engine, status, comm->rank, c4_fail_text());
     return status;
 }
 

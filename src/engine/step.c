@@ -37,6 +37,12 @@ static c4_status frame_refuse(const step_context *x, const c4_edge *edge, const 
         return c4_fail(C4_ERR_MISMATCH,
                        "rank %d called something else than this rank's %s #%u (count %zu, %s, root %d)", edge->peer,
                        kind, op->sequence, op->call.count, c4_dtype_name(op->call.dtype), op->call.root);
+    if (frame->sequence == op->sequence)
+        return c4_fail(C4_ERR_MISMATCH,
+                       "%s #%u: rank %d sends %u bytes at %llu where this rank expects %llu at %llu: compare the counts "
+                       "that the two ranks pass for one another",
+                       kind, op->sequence, edge->peer, frame->bytes, (unsigned long long)frame->offset,
+                       (unsigned long long)x->bytes, (unsigned long long)x->offset);
     return c4_fail(C4_ERR_PROTOCOL,
                    "%s #%u: frame from rank %d does not fit: #%u, %u bytes at %llu; expected %llu bytes at %llu", kind,
                    op->sequence, edge->peer, frame->sequence, frame->bytes, (unsigned long long)frame->offset,
