@@ -36,6 +36,7 @@ contains()
     grep -q -e "$2" "$dir/out" || fail "$1: no '$2' in the output"
 }
 
+export DIR=$dir
 unset C4_RANK C4_NRANKS C4_RENDEZVOUS
 
 # ---- every collective, out of place and in place ----
@@ -90,7 +91,8 @@ else
 fi
 
 # ---- JSON ----
-expect 0 "JSON on standard output" "$run" -n 2 -- "$perf" all_reduce barrier -b 1K -e 2K -n 3 --json
+# What is logged goes to the other one.
+expect 0 "JSON on standard output" bash -c '"$0" "$@" 2> "$DIR/err"' "$run" -n 2 -- "$perf" all_reduce barrier -b 1K -e 2K -n 3 --json
 cp "$dir/out" "$dir/stdout.json"
 expect 0 "JSON in a file" "$run" -n 2 -- "$perf" --json "$dir/file.json" all_gather -b 1K -e 1K -n 3
 contains "JSON in a file" "wrong elements: 0 OK"
