@@ -3,3 +3,5 @@ tests_comm_test_bad_days_SOURCES = tests/comm/test_bad_days.c $(c4_collectives_s
 check_PROGRAMS += tests/comm/test_arguments
 tests_comm_test_arguments_SOURCES = tests/comm/test_arguments.c $(c4_collectives_sources)
 C4_SMOKE += tests/comm/test_arguments
+check_PROGRAMS += tests/comm/test_fork
+tests_comm_test_fork_SOURCES = tests/comm/test_fork.c $(c4_collectives_sources)
