@@ -78,7 +78,9 @@ static void start_record(c4_comm *comm)
     c4_recorder_spec spec = {.directory = c4_option_string(options, "C4_RECORD_DIR"),
                              .bytes = bytes,
                              .job_id = comm->job_id,
-                             .rank = comm->rank};
+                             .rank = comm->rank,
+                             .keep_s = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_S"),
+                             .keep_bytes = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_BYTES")};
     comm->recorder = c4_option_int(options, "C4_RECORD") ? c4_recorder_acquire(&spec) : NULL;
     c4_record_writer_open(comm->recorder, (uint32_t)(comm->job_id ^ comm->job_id >> 32), 0, comm->rank, comm->nranks,
                           comm->roster.layout.nhosts, comm->name, &comm->writer);

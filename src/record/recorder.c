@@ -3,17 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/rng.h"
 #include "base/status.h"
 #include "record/internal.h"
 
@@ -56,23 +56,6 @@ static void plan_areas(size_t bytes, c4_record_header *header)
     header->file_bytes = at;
 }
 
-static uint64_t own_start_ticks(void)
-{
-    char text[1024];
-    unsigned long long ticks = 0;
-    FILE *file = fopen("/proc/self/stat", "re");
-    if (!file)
-        return 0;
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[got] = '\0';
-    /* The command name, in parentheses, may hold anything; field 22 is the 20th after it. */
-    char *field = strrchr(text, ')');
-    for (int i = 0; field && i < 20; i++)
-        field = strchr(field + 1, ' ');
-    return field && sscanf(field, " %llu", &ticks) == 1 ? ticks : 0;
-}
-
 static void fill_header(c4_record_header *header, const c4_recorder_spec *spec)
 {
     struct timespec wall;
@@ -81,7 +64,7 @@ static void fill_header(c4_record_header *header, const c4_recorder_spec *spec)
     header->job_id = spec->job_id;
     header->pid = (uint32_t)getpid();
     header->rank = spec->rank;
-    header->pid_start_ticks = own_start_ticks();
+    header->pid_start_ticks = c4_record_start_ticks(getpid());
     header->ticks_per_second = c4_tsc_hz();
     clock_gettime(CLOCK_REALTIME, &wall);
     header->ticks_0 = c4_tsc();
@@ -91,50 +74,55 @@ static void fill_header(c4_record_header *header, const c4_recorder_spec *spec)
     __atomic_store_n(&header->magic, C4_RECORD_MAGIC, __ATOMIC_RELEASE); /* last: from here on it is a record */
 }
 
-/* "%u" at the end of C4_RECORD_DIR is the user's number: users of one host do not share the directory. */
-static void expand_directory(const char *pattern, char *out, size_t bytes)
+/* Creates the file in the job's directory. The directory may go in between: the last process of a run of the same job
+ * id, or the cleaner, removes it when empty. The nonce keeps processes of several pid namespaces apart. */
+static c4_status create_file(c4_recorder *recorder, const c4_recorder_spec *spec, int top_fd, int *job_fd,
+                             c4_record_reason *reason)
 {
-    size_t length = strlen(pattern);
-    bool numbered = length >= 2 && strcmp(pattern + length - 2, "%u") == 0;
-    if (numbered)
-        snprintf(out, bytes, "%.*s%ld", (int)(length - 2), pattern, (long)geteuid());
-    else
-        snprintf(out, bytes, "%s", pattern);
-}
-
-/* "<dir>/<job>/<pid>.c4rec", directories 0700. */
-static c4_status make_path(const c4_recorder_spec *spec, char *directory, char *path, size_t bytes)
-{
-    char top[PATH_MAX / 2];
-    expand_directory(spec->directory, top, sizeof top);
-    if ((mkdir(top, 0700) < 0 && errno != EEXIST) ||
-        snprintf(directory, bytes, "%s/%016llx", top, (unsigned long long)spec->job_id) >= (int)bytes ||
-        (mkdir(directory, 0700) < 0 && errno != EEXIST))
-        return C4_ERR_SYSTEM;
-    struct stat info;
-    if (lstat(directory, &info) < 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid()) {
-        errno = EPERM; /* somebody else's directory of this name: do not write through it */
-        return C4_ERR_SYSTEM;
+    char rank[16] = "x";
+    uint64_t nonce;
+    C4_TRY(c4_random_bytes(&nonce, sizeof nonce));
+    if (spec->rank >= 0)
+        snprintf(rank, sizeof rank, "%d", spec->rank);
+    snprintf(recorder->job, sizeof recorder->job, "%016llx", (unsigned long long)spec->job_id);
+    snprintf(recorder->file, sizeof recorder->file, "%s-%ld-%016llx" C4_RECORD_SUFFIX, rank, (long)getpid(),
+             (unsigned long long)nonce);
+    for (int tries = 0; tries < 100; tries++) {
+        *job_fd = c4_record_open_job(top_fd, recorder->job, true, reason);
+        if (*job_fd < 0 && errno != ENOENT)
+            return C4_ERR_SYSTEM;
+        if (*job_fd < 0)
+            continue;
+        recorder->fd = openat(*job_fd, recorder->file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (recorder->fd >= 0)
+            return C4_OK;
+        int error = errno;
+        close(*job_fd);
+        *job_fd = -1;
+        snprintf(reason->text, sizeof reason->text, "cannot create %s/%s in %s: %s (set C4_RECORD_DIR)", recorder->job,
+                 recorder->file, recorder->top, strerror(error));
+        if (error != ENOENT)
+            break;
     }
-    return snprintf(path, bytes, "%s/%ld.c4rec", directory, (long)getpid()) < (int)bytes ? C4_OK : C4_ERR_SYSTEM;
+    return C4_ERR_SYSTEM;
 }
 
-static c4_status map_file(c4_recorder *recorder, const c4_recorder_spec *spec)
+static c4_status map_file(c4_recorder *recorder, const c4_recorder_spec *spec, c4_record_reason *reason)
 {
     c4_record_header plan;
     memset(&plan, 0, sizeof plan);
     plan_areas(spec->bytes, &plan);
-    int fd = open(recorder->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return C4_ERR_SYSTEM;
-    int error = posix_fallocate(fd, 0, (off_t)plan.file_bytes); /* a full /dev/shm is told now, not by SIGBUS */
-    void *map = error ? MAP_FAILED : mmap(NULL, plan.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    flock(recorder->fd, LOCK_EX | LOCK_NB); /* before there is a header: without one the cleaner does not touch it */
+    /* A full /dev/shm is told now, not by SIGBUS. */
+    int error = posix_fallocate(recorder->fd, 0, (off_t)plan.file_bytes);
+    void *map =
+        error ? MAP_FAILED : mmap(NULL, plan.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, recorder->fd, 0);
     if (!error && map == MAP_FAILED)
         error = errno;
-    close(fd);
     if (error) {
-        unlink(recorder->path);
-        errno = error;
+        snprintf(reason->text, sizeof reason->text,
+                 "%llu bytes in %s: %s (make room there, or set C4_RECORD_DIR or a smaller C4_RECORD_BYTES)",
+                 (unsigned long long)plan.file_bytes, recorder->top, strerror(error));
         return C4_ERR_SYSTEM;
     }
     recorder->header = map;
@@ -143,21 +131,58 @@ static c4_status map_file(c4_recorder *recorder, const c4_recorder_spec *spec)
     return C4_OK;
 }
 
+static c4_status open_record(c4_recorder *recorder, const c4_recorder_spec *spec, c4_record_reason *reason)
+{
+    int job_fd = -1;
+    if (!c4_record_expand_top(spec->directory, recorder->top)) {
+        snprintf(reason->text, sizeof reason->text, "C4_RECORD_DIR is too long (at most %d characters)",
+                 C4_RECORD_TOP_BYTES - 1);
+        return C4_ERR_SYSTEM;
+    }
+    int top_fd = c4_record_open_top(recorder->top, true, reason);
+    if (top_fd < 0)
+        return C4_ERR_SYSTEM;
+    c4_record_clean(top_fd, spec->keep_s, spec->keep_bytes); /* first: it may make the room */
+    c4_status status = create_file(recorder, spec, top_fd, &job_fd, reason);
+    if (status == C4_OK) {
+        status = map_file(recorder, spec, reason);
+        if (status != C4_OK) {
+            unlinkat(job_fd, recorder->file, 0);
+            unlinkat(top_fd, recorder->job, AT_REMOVEDIR);
+            close(recorder->fd);
+        }
+        close(job_fd);
+    }
+    close(top_fd);
+    return status;
+}
+
 static c4_recorder *recorder_create(const c4_recorder_spec *spec)
 {
     c4_recorder *recorder = calloc(1, sizeof *recorder);
     if (!recorder)
         return NULL;
-    if (make_path(spec, recorder->directory, recorder->path, sizeof recorder->path) == C4_OK &&
-        map_file(recorder, spec) == C4_OK) {
+    c4_record_reason reason = {""};
+    if (open_record(recorder, spec, &reason) == C4_OK) {
         pthread_mutex_init(&recorder->tables, NULL);
         return recorder;
     }
-    c4_log(C4_LOG_WARN,
-           "flight recorder is off: %s: %s (make room there, or set C4_RECORD_DIR or a smaller C4_RECORD_BYTES)",
-           *recorder->path ? recorder->path : spec->directory, strerror(errno));
+    c4_log(C4_LOG_WARN, "flight recorder is off: %s", *reason.text ? reason.text : "no random bytes to be had");
     free(recorder);
     return NULL;
+}
+
+static void remove_record(const c4_recorder *recorder)
+{
+    int top_fd = c4_record_open_top(recorder->top, false, NULL);
+    int job_fd = top_fd < 0 ? -1 : c4_record_open_job(top_fd, recorder->job, false, NULL);
+    if (job_fd >= 0) {
+        unlinkat(job_fd, recorder->file, 0);
+        close(job_fd);
+        unlinkat(top_fd, recorder->job, AT_REMOVEDIR); /* the last process of the job on this host succeeds */
+    }
+    if (top_fd >= 0)
+        close(top_fd);
 }
 
 c4_recorder *c4_recorder_acquire(const c4_recorder_spec *spec)
@@ -165,8 +190,10 @@ c4_recorder *c4_recorder_acquire(const c4_recorder_spec *spec)
     if (!spec->directory || !*spec->directory || spec->bytes == 0)
         return NULL;
     pthread_mutex_lock(&recorder_lock);
-    if (recorder_open && recorder_open->header->pid != (uint32_t)getpid())
-        recorder_open = NULL; /* forked: the parent's file stays the parent's */
+    if (recorder_open && recorder_open->header->pid != (uint32_t)getpid()) {
+        close(recorder_open->fd); /* forked: the parent's file stays the parent's, and its lock too */
+        recorder_open = NULL;
+    }
     if (!recorder_open)
         recorder_open = recorder_create(spec);
     c4_recorder *recorder = recorder_open;
@@ -185,10 +212,9 @@ void c4_recorder_release(c4_recorder *recorder, bool clean)
     if (--recorder->users == 0) {
         recorder->header->closed = 1;
         munmap(recorder->header, recorder->header->file_bytes);
-        if (!recorder->unclean) {
-            unlink(recorder->path);
-            rmdir(recorder->directory); /* the last process of the job on this host succeeds */
-        }
+        if (!recorder->unclean)
+            remove_record(recorder);
+        close(recorder->fd);
         pthread_mutex_destroy(&recorder->tables);
         free(recorder);
         recorder_open = NULL;

@@ -17,10 +17,12 @@ extern const c4_option_table c4_record_option_table;
 typedef struct c4_recorder c4_recorder;
 
 typedef struct c4_recorder_spec {
-    const char *directory; /* C4_RECORD_DIR: created with mode 0700 when missing */
+    const char *directory; /* C4_RECORD_DIR: created with mode 0700 when missing, refused when others may write it */
     size_t bytes;          /* C4_RECORD_BYTES: of the file; at least 64 KiB */
     uint64_t job_id;
-    int rank;
+    int rank;            /* -1: none yet */
+    uint64_t keep_s;     /* C4_RECORD_KEEP_S: what dead jobs left is removed after this; 0: never */
+    uint64_t keep_bytes; /* C4_RECORD_KEEP_BYTES: and, oldest first, when it is more than this; 0: no limit */
 } c4_recorder_spec;
 
 /* One per process, shared by its communicators: the first call opens it, the others return it. NULL when recording is

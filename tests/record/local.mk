@@ -2,6 +2,8 @@ check_PROGRAMS += tests/record/test_record
 tests_record_test_record_SOURCES = tests/record/test_record.c $(c4_collectives_sources)
 tests_record_test_record_LDADD = diag/libc4_diag.la $(LDADD)
 C4_SMOKE += tests/record/test_record
+check_PROGRAMS += tests/record/test_place
+C4_SMOKE += tests/record/test_place
 
 EXTRA_PROGRAMS += tests/record/recorder_cost
 check_DATA += tests/record/recorder_cost$(EXEEXT)

@@ -30,11 +30,28 @@ static c4_recorder_spec small_spec(void)
     return (c4_recorder_spec){.directory = c4test_path("records"), .bytes = 65536, .job_id = 0xabcdef, .rank = 3};
 }
 
+/* This process's file, "RANK-PID-NONCE.c4rec", in the directory of a job; "" when there is none. */
+static const char *path_in(const char *job)
+{
+    static char path[1024];
+    char infix[32];
+    struct dirent *entry;
+    DIR *dir = opendir(job);
+    path[0] = '\0';
+    snprintf(infix, sizeof infix, "-%d-", getpid());
+    while (dir && (entry = readdir(dir)))
+        if (strstr(entry->d_name, infix) && strstr(entry->d_name, ".c4rec"))
+            snprintf(path, sizeof path, "%s/%s", job, entry->d_name);
+    if (dir)
+        closedir(dir);
+    return path;
+}
+
 static const char *own_path(const c4_recorder_spec *spec)
 {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%016llx/%d.c4rec", spec->directory, (unsigned long long)spec->job_id, getpid());
-    return path;
+    char job[512];
+    snprintf(job, sizeof job, "%s/%016llx", spec->directory, (unsigned long long)spec->job_id);
+    return path_in(job);
 }
 
 /* Values that depend on one number: a torn copy shows. */
@@ -382,7 +399,7 @@ static void test_after_kill(void)
 
 static void write_some(c4_comm **comm, int rank, void *arg)
 {
-    char job[512], path[1024];
+    char job[512];
     float *buffer = calloc(100000, sizeof *buffer);
     c4_record_file *file = NULL;
     bool large = false, moved = false;
@@ -390,8 +407,7 @@ static void write_some(c4_comm **comm, int rank, void *arg)
     for (int i = 0; i < 5; i++)
         WORLD_OK(c4_all_reduce(buffer, buffer, i == 3 ? 100000 : 1, C4_FLOAT32, C4_SUM, *comm, NULL));
     find_record(arg, job, sizeof job);
-    snprintf(path, sizeof path, "%s/%d.c4rec", job, getpid());
-    WORLD_OK(c4_record_file_open(path, &file));
+    WORLD_OK(c4_record_file_open(path_in(job), &file));
     if (!file)
         return;
     c4_record_operation operation;
