@@ -35,7 +35,8 @@ static const measured_row measured[] = {
     {C4_KIND_REDUCE, 2, 4, true, false, 0, SIZE_MAX, "direct"},
     {C4_KIND_BARRIER, 2, 8, true, false, 0, SIZE_MAX, "direct"},
     {C4_KIND_ALL_REDUCE, 2, 2, false, false, 0, 32 * KIB, "direct"},
-    {C4_KIND_ALL_REDUCE, 2, 2, false, false, 32 * KIB + 1, SIZE_MAX, "rsag"},
+    {C4_KIND_ALL_REDUCE, 2, 2, false, false, 32 * KIB + 1, 512 * KIB, "rsag"},
+    {C4_KIND_ALL_REDUCE, 2, 2, false, false, 512 * KIB + 1, SIZE_MAX, "ring"},
 };
 
 size_t c4_query_bytes(const c4_query *q)

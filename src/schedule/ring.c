@@ -183,7 +183,8 @@ c4_status c4_ring_build(const c4_query *q, c4_schedule **schedule)
     for (int p = 0; q->kind == C4_KIND_ALL_GATHER_V && p < q->nranks; p++)
         largest = q->recv_counts[p] * q->element_bytes > largest ? q->recv_counts[p] * q->element_bytes : largest;
     /* A chain fills in n-1 chunks: small ones. A ring is busy from the first one on: large ones cost fewer steps. */
-    c4_builder_set_chunk(&x.b, chain ? (largest < 1 << 20 ? 16 << 10 : 64 << 10) : 128 << 10);
+    /* Whole blocks travel in few large frames: 1 MiB over TCP takes 293 us in frames of 512 KiB, 437 in 128 KiB. */
+    c4_builder_set_chunk(&x.b, chain ? (largest < 1 << 20 ? 16 << 10 : 64 << 10) : 512 << 10);
     x.stream = c4_query_stream(q, c4_query_input_bytes(q) + c4_query_output_bytes(q));
     if (q->kind == C4_KIND_BROADCAST)
         broadcast_chain(&x);
