@@ -3,7 +3,7 @@ c4_train_model = tools/c4train/attention.c tools/c4train/block.c tools/c4train/e
     tools/c4train/layout.c tools/c4train/layout.h tools/c4train/linear.c tools/c4train/loss.c tools/c4train/mlp.c \
     tools/c4train/model.c tools/c4train/model.h tools/c4train/real.h tools/c4train/rmsnorm.c
 
-EXTRA_DIST += $(c4_train_model)
+EXTRA_DIST += $(c4_train_model) tools/c4train/loss.svg
 
 if C4_HAVE_OPENBLAS
 if C4_HAVE_CJSON
