@@ -76,21 +76,17 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
     return C4_OK;
 }
 
-void c4_comm_abort_now(c4_comm *comm)
-{
-    c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was aborted by rank %d", comm->name, comm->rank);
-    c4_engine_fault(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
-    if (comm->attachment)
-        c4_control_report(comm->attachment, C4_ERR_ABORTED, c4_fail_text());
-}
-
 C4_API c4_status c4_comm_abort(c4_comm *comm)
 {
     if (!comm)
         return c4_fail(C4_ERR_NULL, "c4_comm_abort: communicator is NULL");
-    atomic_store(&comm->abort_requested, 1); /* a set-up under way looks at it, at the latest when it has finished */
-    if (comm->setup_status == C4_OK)
-        c4_comm_abort_now(comm);
+    atomic_store(&comm->abort_requested, 1);
+    if (comm->setup_status != C4_OK)
+        return C4_OK;
+    c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was aborted by rank %d", comm->name, comm->rank);
+    c4_engine_fault(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
+    if (comm->attachment)
+        c4_control_report(comm->attachment, C4_ERR_ABORTED, c4_fail_text());
     return C4_OK;
 }
 

@@ -158,8 +158,6 @@ c4_status c4_comm_config_read(const c4_comm_config *config, c4_comm_config *full
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange);
 c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **comm);
 void c4_comm_free(c4_comm *comm);
-/* Of a communicator whose set-up has succeeded. Any thread. */
-void c4_comm_abort_now(c4_comm *comm);
 
 /* A word that is 1 in this process and 0 in its children made by fork. */
 const uint32_t *c4_fork_guard(void);
