@@ -5,3 +5,7 @@ tests_comm_test_arguments_SOURCES = tests/comm/test_arguments.c $(c4_collectives
 C4_SMOKE += tests/comm/test_arguments
 check_PROGRAMS += tests/comm/test_fork
 tests_comm_test_fork_SOURCES = tests/comm/test_fork.c $(c4_collectives_sources)
+
+EXTRA_PROGRAMS += tests/comm/many_ranks
+check_DATA += tests/comm/many_ranks$(EXEEXT)
+dist_check_SCRIPTS += tests/comm/test_many_ranks.sh
