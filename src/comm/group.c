@@ -48,13 +48,13 @@ static bool group_poll(const group_entry *entries, size_t count)
 {
     bool done = true;
     for (size_t i = 0; i < count; i++) {
-        if (entries[i].request || c4_operation_done(entries[i].op))
+        if (entries[i].request || c4_comm_enter(entries[i].comm) != C4_OK)
             continue;
-        done = false;
-        if (c4_comm_enter(entries[i].comm) == C4_OK) {
+        if (!c4_operation_done(entries[i].op)) {
             c4_engine_progress(entries[i].comm->engine);
-            c4_comm_leave(entries[i].comm, C4_OK);
+            done = false;
         }
+        c4_comm_leave(entries[i].comm, C4_OK);
     }
     return done;
 }

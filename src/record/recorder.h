@@ -58,7 +58,7 @@ void c4_record_move_add(c4_record_writer *writer, const c4_record_move *move);
 static inline uint64_t c4_record_claim(uint64_t *cursor, bool shared)
 {
     if (__builtin_expect(shared, 0))
-        return __atomic_fetch_add(cursor, 1, __ATOMIC_RELAXED);
+        return __atomic_fetch_add(cursor, 1, __ATOMIC_ACQ_REL); /* orders writers of one slot, laps apart */
     uint64_t number = *cursor;
     __atomic_store_n(cursor, number + 1, __ATOMIC_RELAXED);
     return number;
