@@ -18,8 +18,8 @@ C4_API c4_status c4_all_reduce(const void *send, void *recv, size_t count, c4_dt
     return run(comm, &call, request);
 }
 
-C4_API c4_status c4_reduce_scatter(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op,
-                                   c4_comm *comm, c4_request **request)
+C4_API c4_status c4_reduce_scatter(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, c4_comm *comm,
+                                   c4_request **request)
 {
     c4_call call = {
         .kind = C4_KIND_REDUCE_SCATTER, .dtype = dtype, .op = op, .send = send, .recv = recv, .count = count};
@@ -44,8 +44,8 @@ C4_API c4_status c4_broadcast(const void *send, void *recv, size_t count, c4_dty
 C4_API c4_status c4_reduce(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, int root,
                            c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_REDUCE, .dtype = dtype, .op = op, .send = send, .recv = recv, .count = count,
-                    .root = root};
+    c4_call call = {
+        .kind = C4_KIND_REDUCE, .dtype = dtype, .op = op, .send = send, .recv = recv, .count = count, .root = root};
     return run(comm, &call, request);
 }
 
@@ -76,8 +76,7 @@ C4_API c4_status c4_barrier(c4_comm *comm, c4_request **request)
     return run(comm, &call, request);
 }
 
-C4_API c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_comm *comm,
-                         c4_request **request)
+C4_API c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request)
 {
     c4_call call = {.kind = C4_KIND_SEND, .dtype = dtype, .send = send, .count = count, .root = peer};
     return run(comm, &call, request);
@@ -120,25 +119,38 @@ static c4_status run_v(c4_comm *comm, c4_call *call, size_t own_count, c4_reques
 C4_API c4_status c4_all_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,
                                  const size_t *recv_displs, c4_dtype dtype, c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_ALL_GATHER_V, .dtype = dtype, .send = send, .recv = recv,
-                    .recv_counts = recv_counts, .recv_displs = recv_displs};
+    c4_call call = {.kind = C4_KIND_ALL_GATHER_V,
+                    .dtype = dtype,
+                    .send = send,
+                    .recv = recv,
+                    .recv_counts = recv_counts,
+                    .recv_displs = recv_displs};
     return run_v(comm, &call, send_count, request);
 }
 
 C4_API c4_status c4_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,
-                             const size_t *recv_displs, c4_dtype dtype, int root, c4_comm *comm,
-                             c4_request **request)
+                             const size_t *recv_displs, c4_dtype dtype, int root, c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_GATHER_V, .dtype = dtype, .send = send, .recv = recv,
-                    .recv_counts = recv_counts, .recv_displs = recv_displs, .root = root};
+    c4_call call = {.kind = C4_KIND_GATHER_V,
+                    .dtype = dtype,
+                    .send = send,
+                    .recv = recv,
+                    .recv_counts = recv_counts,
+                    .recv_displs = recv_displs,
+                    .root = root};
     return run_v(comm, &call, send_count, request);
 }
 
 C4_API c4_status c4_scatter_v(const void *send, const size_t *send_counts, const size_t *send_displs, void *recv,
                               size_t recv_count, c4_dtype dtype, int root, c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_SCATTER_V, .dtype = dtype, .send = send, .recv = recv,
-                    .send_counts = send_counts, .send_displs = send_displs, .root = root};
+    c4_call call = {.kind = C4_KIND_SCATTER_V,
+                    .dtype = dtype,
+                    .send = send,
+                    .recv = recv,
+                    .send_counts = send_counts,
+                    .send_displs = send_displs,
+                    .root = root};
     return run_v(comm, &call, recv_count, request);
 }
 
@@ -146,16 +158,25 @@ C4_API c4_status c4_all_to_all_v(const void *send, const size_t *send_counts, co
                                  const size_t *recv_counts, const size_t *recv_displs, c4_dtype dtype, c4_comm *comm,
                                  c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_ALL_TO_ALL_V, .dtype = dtype, .send = send, .recv = recv,
-                    .send_counts = send_counts, .send_displs = send_displs,
-                    .recv_counts = recv_counts, .recv_displs = recv_displs};
+    c4_call call = {.kind = C4_KIND_ALL_TO_ALL_V,
+                    .dtype = dtype,
+                    .send = send,
+                    .recv = recv,
+                    .send_counts = send_counts,
+                    .send_displs = send_displs,
+                    .recv_counts = recv_counts,
+                    .recv_displs = recv_displs};
     return run_v(comm, &call, 0, request);
 }
 
-C4_API c4_status c4_reduce_scatter_v(const void *send, void *recv, const size_t *recv_counts, c4_dtype dtype,
-                                     c4_op op, c4_comm *comm, c4_request **request)
+C4_API c4_status c4_reduce_scatter_v(const void *send, void *recv, const size_t *recv_counts, c4_dtype dtype, c4_op op,
+                                     c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_REDUCE_SCATTER_V, .dtype = dtype, .op = op, .send = send, .recv = recv,
+    c4_call call = {.kind = C4_KIND_REDUCE_SCATTER_V,
+                    .dtype = dtype,
+                    .op = op,
+                    .send = send,
+                    .recv = recv,
                     .recv_counts = recv_counts};
     return run_v(comm, &call, 0, request);
 }

@@ -7,9 +7,9 @@
 #include "base/log.h"
 #include "comm/internal.h"
 #include "comm/options.h"
+#include "host/netif.h"
 #include "rendezvous/launcher.h"
 #include "rendezvous/listener.h"
-#include "host/netif.h"
 #include "wire/unique_id.h"
 
 /* ---- unique ids ---- */

@@ -13,14 +13,14 @@
 #include "engine/engine.h"
 #include "rendezvous/bootstrap.h"
 
-#define C4_COMM_MAGIC 0x43344f4bu
+#define C4_COMM_MAGIC      0x43344f4bu
 #define C4_COMM_NAME_BYTES 64
 
 /* Who takes part, and where each rank lives. */
 typedef struct c4_roster {
     int nranks;
-    int *host_of;         /* [nranks], numbered by first appearance */
-    c4_layout layout;     /* points into host_of */
+    int *host_of;     /* [nranks], numbered by first appearance */
+    c4_layout layout; /* points into host_of */
     int local_rank, local_nranks;
 } c4_roster;
 
@@ -54,23 +54,23 @@ typedef struct c4_checked {
 
 struct c4_comm {
     uint32_t magic;
-    const uint32_t *alive;        /* 0 in the child of a fork, see fork.c */
-    _Atomic uint32_t busy;        /* a thread is inside a call on this communicator */
+    const uint32_t *alive; /* 0 in the child of a fork, see fork.c */
+    _Atomic uint32_t busy; /* a thread is inside a call on this communicator */
     int rank, nranks;
     char name[C4_COMM_NAME_BYTES];
     c4_options *options;
     bool owns_options;
     c4_engine *engine;
-    c4_job *job;                  /* NULL: a single rank */
+    c4_job *job; /* NULL: a single rank */
     c4_control_attachment *attachment;
-    int *job_ranks;               /* [nranks] */
-    c4_bootstrap *bootstrap;      /* until control takes it over */
+    int *job_ranks;          /* [nranks] */
+    c4_bootstrap *bootstrap; /* until control takes it over */
     c4_roster roster;
-    c4_transport_host host;       /* what the transports may ask of the library */
+    c4_transport_host host; /* what the transports may ask of the library */
     c4_cost_params cost;
     c4_tuning tuning;
-    size_t *displs;               /* [2 * nranks]: packed displacements of v-calls */
-    bool threaded;                /* C4_PROGRESS=thread: the lock guards the engine */
+    size_t *displs; /* [2 * nranks]: packed displacements of v-calls */
+    bool threaded;  /* C4_PROGRESS=thread: the lock guards the engine */
     pthread_mutex_t progress_lock;
     pthread_cond_t progress_work;
     pthread_t progress_thread;
@@ -78,26 +78,26 @@ struct c4_comm {
     uint64_t job_id;
     unsigned char key[32];
     bool has_key;
-    c4_recorder *recorder;        /* the process's; NULL: off */
+    c4_recorder *recorder; /* the process's; NULL: off */
     c4_record_writer writer;
-    uint32_t *doorbell;           /* NULL: no transport has one */
-    uint32_t splits;              /* communicators derived so far: part of the children's identity */
-    c4_request *requests;         /* outstanding, doubly linked */
+    uint32_t *doorbell;   /* NULL: no transport has one */
+    uint32_t splits;      /* communicators derived so far: part of the children's identity */
+    c4_request *requests; /* outstanding, doubly linked */
     c4_premul premul[C4_PREMUL_LIMIT];
     c4_checked checked;
     _Atomic c4_status setup_status; /* C4_IN_PROGRESS while being created */
     atomic_int abort_requested;
-    bool told_peers;              /* this rank's own fault has been reported */
+    bool told_peers; /* this rank's own fault has been reported */
     char error[C4_ERROR_TEXT_BYTES];
 };
 
 /* ---- calls ---- */
 
 struct c4_request {
-    c4_comm *comm;         /* NULL once the communicator is gone */
-    c4_operation *op;      /* NULL once finished, and for set-up */
+    c4_comm *comm;    /* NULL once the communicator is gone */
+    c4_operation *op; /* NULL once finished, and for set-up */
     c4_status status;
-    bool setup;            /* of c4_comm_create: `thread` runs it */
+    bool setup; /* of c4_comm_create: `thread` runs it */
     pthread_t thread;
     _Atomic int setup_done;
     c4_request *next, *previous;

@@ -42,17 +42,17 @@ static void lend_log(void *context, int level, const char *format, ...)
 static void lend(c4_comm *comm)
 {
     comm->host = (c4_transport_host){.struct_size = sizeof comm->host,
-                                .context = comm,
-                                .option_int = lend_option_int,
-                                .option_string = lend_option_string,
-                                .log = lend_log,
-                                .key = comm->has_key ? comm->key : NULL,
-                                .job_id = comm->job_id,
-                                .rank = comm->rank,
-                                .nranks = comm->nranks,
-                                .epoch = 0,
-                                .local_rank = comm->roster.local_rank,
-                                .local_nranks = comm->roster.local_nranks};
+                                     .context = comm,
+                                     .option_int = lend_option_int,
+                                     .option_string = lend_option_string,
+                                     .log = lend_log,
+                                     .key = comm->has_key ? comm->key : NULL,
+                                     .job_id = comm->job_id,
+                                     .rank = comm->rank,
+                                     .nranks = comm->nranks,
+                                     .epoch = 0,
+                                     .local_rank = comm->roster.local_rank,
+                                     .local_nranks = comm->roster.local_nranks};
 }
 
 /* ---- phase 1: who shares a kernel with whom ---- */
@@ -171,8 +171,8 @@ static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, c
                                 reason, sizeof reason) == C4_OK)
             mask |= (uint8_t)(1u << index);
         else if (wanted && used < size)
-            used += (size_t)snprintf(reasons + used, size - used, "%s%s: %s", used ? "; " : "", rail->ops->name,
-                                     reason);
+            used +=
+                (size_t)snprintf(reasons + used, size - used, "%s%s: %s", used ? "; " : "", rail->ops->name, reason);
     }
     return mask;
 }

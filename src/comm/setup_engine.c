@@ -7,8 +7,8 @@
 #include "comm/setup.h"
 #include "host/topology.h"
 
-#define SPIN_OWN_CORE 20000u  /* about 20 us: longer than any frame takes to cross */
-#define SPIN_SHARED_CORE 1u   /* one round of some 100 polls, see wait.c */
+#define SPIN_OWN_CORE    20000u /* about 20 us: longer than any frame takes to cross */
+#define SPIN_SHARED_CORE 1u     /* one round of some 100 polls, see wait.c */
 
 /* c4run tells the cores of the job on this host; a rank bound to one of them cannot see the others. Without c4run, one
  * usable hardware thread means that somebody else has bound the ranks, presumably each to its own. */
@@ -63,7 +63,9 @@ static c4_wait_policy wait_policy(const c4_comm *comm, double ranks_per_core)
 {
     int64_t polls = c4_option_int(comm->options, "C4_SPIN_POLLS");
     bool own_core = ranks_per_core <= 1.0;
-    return (c4_wait_policy){.spin_polls = polls >= 0 ? (unsigned)polls + 1 : own_core ? SPIN_OWN_CORE : SPIN_SHARED_CORE,
+    return (c4_wait_policy){.spin_polls = polls >= 0 ? (unsigned)polls + 1
+                                          : own_core ? SPIN_OWN_CORE
+                                                     : SPIN_SHARED_CORE,
                             .yield_ns = (uint64_t)c4_option_int(comm->options, "C4_YIELD_US") * 1000,
                             .pause = false};
 }

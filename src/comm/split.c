@@ -17,11 +17,11 @@ typedef struct split_entry {
 
 typedef struct split {
     c4_comm *parent;
-    split_entry *all;   /* by parent rank */
-    int *members;       /* parent ranks of the child, in child order */
+    split_entry *all; /* by parent rank */
+    int *members;     /* parent ranks of the child, in child order */
     int nmembers, child_rank;
     c4_comm *child;
-    int gathers;        /* done over the parent for set-ups */
+    int gathers; /* done over the parent for set-ups */
 } split;
 
 /* The largest blob of a set-up's all-gather: rank cards (1 KiB), and one byte per member for reachability. */

@@ -57,8 +57,8 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     edge->writer_rank = writer;
     edge->peer = edge->writer ? readers[0] : writer;
     edge->nreaders = nreaders;
-    edge->record = c4_record_edge_add(engine->spec.writer, edge->peer, tag, write_end,
-                                      (unsigned)(rail - engine->rails));
+    edge->record =
+        c4_record_edge_add(engine->spec.writer, edge->peer, tag, write_end, (unsigned)(rail - engine->rails));
     edge->tag = tag;
     *out = edge;
     return C4_OK;

@@ -32,9 +32,9 @@ typedef struct c4_rail {
 
 /* How to wait: see wait.c. */
 typedef struct c4_wait_policy {
-    unsigned spin_polls;    /* polls before the first yield */
-    uint64_t yield_ns;      /* how long to yield before sleeping */
-    bool pause;             /* `pause` between polls: off when ranks share cores */
+    unsigned spin_polls; /* polls before the first yield */
+    uint64_t yield_ns;   /* how long to yield before sleeping */
+    bool pause;          /* `pause` between polls: off when ranks share cores */
 } c4_wait_policy;
 
 typedef struct c4_engine_spec {
@@ -45,22 +45,22 @@ typedef struct c4_engine_spec {
     const c4_cost_params *cost; /* outlives the engine */
     const c4_rail *rails;       /* copied; the modules are closed by the engine */
     int nrails;
-    const uint8_t *rail_of;     /* [nranks], copied: index into rails; own entry unused */
-    const c4_tuning *tuning;    /* outlives the engine; may be NULL */
-    c4_record_writer *writer;   /* flight record; outlives the engine */
+    const uint8_t *rail_of;   /* [nranks], copied: index into rails; own entry unused */
+    const c4_tuning *tuning;  /* outlives the engine; may be NULL */
+    c4_record_writer *writer; /* flight record; outlives the engine */
     c4_cpu_level cpu_level;
     c4_wait_policy wait;
-    uint32_t *doorbell;         /* futex word that wakes this engine; NULL: sleep on file descriptors alone */
+    uint32_t *doorbell; /* futex word that wakes this engine; NULL: sleep on file descriptors alone */
     /* Rings the doorbell once when fd becomes readable (control thread); NULL without doorbell. */
     c4_status (*watch_fd)(void *context, int fd);
     void (*unwatch_fd)(void *context, int fd);
     void *watch_context;
-    int forced_algorithm;       /* C4_ALGO; -1: choose */
-    uint32_t forced_kinds;      /* kinds that C4_ALGO applies to */
-    size_t chunk_bytes;         /* C4_CHUNK_BYTES; 0: builder's own */
+    int forced_algorithm;  /* C4_ALGO; -1: choose */
+    uint32_t forced_kinds; /* kinds that C4_ALGO applies to */
+    size_t chunk_bytes;    /* C4_CHUNK_BYTES; 0: builder's own */
     bool deterministic;
-    bool map;                   /* consider mapped buffers */
-    int timeout_ms;             /* per operation; 0: none */
+    bool map;       /* consider mapped buffers */
+    int timeout_ms; /* per operation; 0: none */
 } c4_engine_spec;
 
 typedef struct c4_engine c4_engine;

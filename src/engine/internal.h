@@ -11,16 +11,16 @@ struct c4_edge {
     const c4_transport_ops *ops;
     c4_channel *channel;
     bool windows;
-    bool fused_reduce;     /* posted receives may reduce */
-    bool writer;           /* this rank writes */
-    int peer;              /* the writer, or the first reader: named in errors */
+    bool fused_reduce; /* posted receives may reduce */
+    bool writer;       /* this rank writes */
+    int peer;          /* the writer, or the first reader: named in errors */
     uint32_t next_ticket;
     uint32_t served;
     uint64_t hash;
     uint32_t tag;
     int nreaders;
     int writer_rank;
-    uint16_t record;       /* index of its flight record */
+    uint16_t record; /* index of its flight record */
     /* of the operation that holds the edge; flushed by edge_record */
     uint64_t bytes, messages, waited_ticks;
     struct c4_edge *hash_next;
@@ -65,28 +65,28 @@ typedef struct c4_vote_entry {
 struct c4_program {
     c4_program_key key;
     c4_schedule *schedule;
-    c4_edge **edges;       /* of schedule->channels, then the vote's: 2 per peer */
-    uint32_t nedges;       /* with the vote's */
+    c4_edge **edges; /* of schedule->channels, then the vote's: 2 per peer */
+    uint32_t nedges; /* with the vote's */
     uint32_t first_vote_edge;
-    uint8_t *exec;         /* [nsteps] EXEC_* */
-    uint32_t max_terms;    /* of any step */
-    size_t bounce_bytes;   /* per lane: staging for steps whose channels have no windows */
-    c4_program *fallback;  /* of a schedule with remote terms */
-    c4_vote_entry *vote; /* back-off of its vote; NULL: always vote */
-    bool posted;           /* has edges without windows */
-    bool express;          /* see express.c */
+    uint8_t *exec;                /* [nsteps] EXEC_* */
+    uint32_t max_terms;           /* of any step */
+    size_t bounce_bytes;          /* per lane: staging for steps whose channels have no windows */
+    c4_program *fallback;         /* of a schedule with remote terms */
+    c4_vote_entry *vote;          /* back-off of its vote; NULL: always vote */
+    bool posted;                  /* has edges without windows */
+    bool express;                 /* see express.c */
     c4_record_operation template; /* its operations' flight record, but for what changes */
-    uint16_t record;       /* index of its flight record */
-    uint64_t serial;       /* of its creation, never reused */
-    uint32_t signature;    /* of its calls, without the reduction */
-    uint32_t running;      /* operations that use it: not evictable */
+    uint16_t record;              /* index of its flight record */
+    uint64_t serial;              /* of its creation, never reused */
+    uint32_t signature;           /* of its calls, without the reduction */
+    uint32_t running;             /* operations that use it: not evictable */
     bool cached;
     c4_program *hash_next;
     c4_program *older, *newer; /* least recently used order */
 };
 
 #define C4_PROGRAM_BUCKETS 512
-#define C4_PROGRAM_LIMIT 256
+#define C4_PROGRAM_LIMIT   256
 
 typedef struct c4_program_cache {
     c4_program *buckets[C4_PROGRAM_BUCKETS];
@@ -111,12 +111,12 @@ void c4_program_destroy(c4_program *program);
 /* ---- operations ---- */
 
 typedef struct c4_lane_state {
-    uint32_t loop;       /* index within the lane */
-    uint32_t step;       /* index within the loop */
+    uint32_t loop; /* index within the lane */
+    uint32_t step; /* index within the loop */
     uint32_t iteration;
-    uint32_t completed;  /* steps done, for gates */
-    bool entered;        /* the current step has posted its receives */
-    bool computed;       /* the current step has produced its results and posted its sends */
+    uint32_t completed; /* steps done, for gates */
+    bool entered;       /* the current step has posted its receives */
+    bool computed;      /* the current step has produced its results and posted its sends */
     bool done;
     uint32_t blocked_polls; /* of the current step */
     uint64_t blocked_since; /* ticks; 0: not blocked, or not for long */
@@ -124,8 +124,8 @@ typedef struct c4_lane_state {
 
 typedef enum c4_operation_state {
     OPERATION_PREPARED,
-    OPERATION_QUEUED,  /* waits for its edges */
-    OPERATION_VOTING,  /* waits for the peers' buffers */
+    OPERATION_QUEUED, /* waits for its edges */
+    OPERATION_VOTING, /* waits for the peers' buffers */
     OPERATION_RUNNING,
     OPERATION_FLUSHING, /* lanes are done; sent spans not yet acknowledged */
     OPERATION_DONE
@@ -139,32 +139,32 @@ struct c4_operation {
     c4_program *active;          /* program or its fallback */
     c4_call call;
     const c4_reducer *reducer;
-    c4_reduction reduction;      /* the same for transports that reduce while receiving */
-    char *buffers[3];            /* by c4_buffer_id */
-    char **remote;               /* [2 * nranks] peers' SEND and RECV when the vote said yes */
+    c4_reduction reduction; /* the same for transports that reduce while receiving */
+    char *buffers[3];       /* by c4_buffer_id */
+    char **remote;          /* [2 * nranks] peers' SEND and RECV when the vote said yes */
     uint32_t sequence;
     uint32_t signature;
     uint32_t lanes_left;
-    uint32_t voted;              /* ballots sent */
-    uint32_t votes_heard;        /* ballots read */
-    bool vote_yes;               /* this rank's own vote */
+    uint32_t voted;       /* ballots sent */
+    uint32_t votes_heard; /* ballots read */
+    bool vote_yes;        /* this rank's own vote */
     c4_lane_state *lanes;
     uint32_t lanes_capacity;
-    c4_xfer **slots;             /* [nlanes][max_terms]: posted transfers of the current step of each lane */
+    c4_xfer **slots; /* [nlanes][max_terms]: posted transfers of the current step of each lane */
     uint32_t slots_capacity;
-    uint32_t *tickets;           /* [program->nedges] */
+    uint32_t *tickets; /* [program->nedges] */
     uint32_t tickets_capacity;
-    c4_xfer *pending;            /* handed over, not yet acknowledged */
-    char *scratch;               /* schedule's scratch, then bounce buffers, then the premultiplied input */
+    c4_xfer *pending; /* handed over, not yet acknowledged */
+    char *scratch;    /* schedule's scratch, then bounce buffers, then the premultiplied input */
     size_t scratch_capacity;
     uint64_t start_ns;           /* for deadlines; 0: not yet asked */
     c4_record_operation *record; /* flight record; NULL: off */
     uint32_t record_generation;
-    uint64_t fitted;             /* serial of the program whose arrays and scratch this op has */
-    uint64_t waited_ticks;       /* all lanes */
-    uint64_t first_ticks;        /* end of the first wait for data */
-    uint32_t stamp_polls;        /* failed polls before a wait is timed */
-    c4_edge *blocked;            /* what the step that returned C4_IN_PROGRESS waits for */
+    uint64_t fitted;               /* serial of the program whose arrays and scratch this op has */
+    uint64_t waited_ticks;         /* all lanes */
+    uint64_t first_ticks;          /* end of the first wait for data */
+    uint32_t stamp_polls;          /* failed polls before a wait is timed */
+    c4_edge *blocked;              /* what the step that returned C4_IN_PROGRESS waits for */
     c4_operation *next, *previous; /* active list, in call order */
 };
 
@@ -174,13 +174,13 @@ struct c4_engine {
     uint8_t *rail_of;
     c4_edge_table edges;
     c4_program_cache programs;
-    c4_operation *first, *last;  /* active */
-    c4_operation *idle;          /* recycled, linked by next */
+    c4_operation *first, *last; /* active */
+    c4_operation *idle;         /* recycled, linked by next */
     c4_xfer *idle_xfers;
-    uint32_t sequence;           /* of collectives */
+    uint32_t sequence; /* of collectives */
     bool has_posted_rails;
     int watched[C4_ENGINE_MAX_RAILS]; /* descriptor given to watch_fd; -1: none */
-    struct c4_vote_memory *votes; /* back-off of the mapping vote, see vote.c */
+    struct c4_vote_memory *votes;     /* back-off of the mapping vote, see vote.c */
     _Atomic int fault;
     pthread_mutex_t fault_lock;
     char fault_text[C4_ERROR_TEXT_BYTES];

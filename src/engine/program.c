@@ -97,8 +97,8 @@ static c4_status bind_edges(c4_engine *engine, c4_program *program)
         bool self = use->writer == s->rank && s->readers[use->first_reader] == s->rank;
         bool write_end = self ? s->kind == C4_KIND_SEND : use->writer == s->rank;
         uint32_t tag = s->kind == C4_KIND_SEND || s->kind == C4_KIND_RECV ? C4_TAG_P2P : use->tag;
-        C4_TRY(c4_edge_get(engine, use->writer, &s->readers[use->first_reader], use->nreaders, tag,
-                           write_end, &program->edges[i]));
+        C4_TRY(c4_edge_get(engine, use->writer, &s->readers[use->first_reader], use->nreaders, tag, write_end,
+                           &program->edges[i]));
         program->posted |= !program->edges[i]->windows;
     }
     program->nedges = program->first_vote_edge = s->nchannels;

@@ -38,11 +38,12 @@ static c4_status frame_refuse(const step_context *x, const c4_edge *edge, const 
                        "rank %d called something else than this rank's %s #%u (count %zu, %s, root %d)", edge->peer,
                        kind, op->sequence, op->call.count, c4_dtype_name(op->call.dtype), op->call.root);
     if (frame->sequence == op->sequence)
-        return c4_fail(C4_ERR_MISMATCH,
-                       "%s #%u: rank %d sends %u bytes at %llu where this rank expects %llu at %llu: compare the counts "
-                       "that the two ranks pass for one another",
-                       kind, op->sequence, edge->peer, frame->bytes, (unsigned long long)frame->offset,
-                       (unsigned long long)x->bytes, (unsigned long long)x->offset);
+        return c4_fail(
+            C4_ERR_MISMATCH,
+            "%s #%u: rank %d sends %u bytes at %llu where this rank expects %llu at %llu: compare the counts "
+            "that the two ranks pass for one another",
+            kind, op->sequence, edge->peer, frame->bytes, (unsigned long long)frame->offset,
+            (unsigned long long)x->bytes, (unsigned long long)x->offset);
     return c4_fail(C4_ERR_PROTOCOL,
                    "%s #%u: frame from rank %d does not fit: #%u, %u bytes at %llu; expected %llu bytes at %llu", kind,
                    op->sequence, edge->peer, frame->sequence, frame->bytes, (unsigned long long)frame->offset,
@@ -60,8 +61,8 @@ static inline c4_status frame_check(const step_context *x, const c4_edge *edge, 
 
 static inline char *term_pointer(const step_context *x, const c4_term *term)
 {
-    char *base = term->kind == C4_TERM_LOCAL ? x->op->buffers[term->buffer]
-                                             : x->op->remote[2 * term->index + term->buffer];
+    char *base =
+        term->kind == C4_TERM_LOCAL ? x->op->buffers[term->buffer] : x->op->remote[2 * term->index + term->buffer];
     return base + term->offset + x->offset;
 }
 
@@ -160,8 +161,12 @@ static c4_status post_receive(const step_context *x, c4_edge *edge, c4_xfer **sl
     c4_xfer *xfer = c4_xfer_get(x->engine);
     if (!xfer)
         return c4_fail(C4_ERR_MEMORY, "transfer");
-    *xfer = (c4_xfer){.pointer = pointer, .bytes = x->bytes, .reduce = reduce, .operand = operand,
-                      .state = C4_IN_PROGRESS, .owner = edge};
+    *xfer = (c4_xfer){.pointer = pointer,
+                      .bytes = x->bytes,
+                      .reduce = reduce,
+                      .operand = operand,
+                      .state = C4_IN_PROGRESS,
+                      .owner = edge};
     *slot = xfer;
     count_frame(x, edge);
     c4_status status = edge->ops->recv(edge->channel, xfer);
@@ -175,8 +180,8 @@ static c4_status post_send(const step_context *x, c4_edge *edge, c4_xfer **slot,
     c4_xfer *xfer = c4_xfer_get(x->engine);
     if (!xfer)
         return c4_fail(C4_ERR_MEMORY, "transfer");
-    *xfer = (c4_xfer){.frame = frame_make(x), .pointer = (void *)pointer, .bytes = x->bytes,
-                      .state = C4_IN_PROGRESS, .owner = edge};
+    *xfer = (c4_xfer){
+        .frame = frame_make(x), .pointer = (void *)pointer, .bytes = x->bytes, .state = C4_IN_PROGRESS, .owner = edge};
     *slot = xfer;
     count_frame(x, edge);
     c4_status status = edge->ops->send(edge->channel, xfer);

@@ -8,9 +8,9 @@
 
 #include "engine/internal.h"
 
-#define BIG_BYTES 4096u
+#define BIG_BYTES         4096u
 #define SMALL_STAMP_POLLS 256u /* some 2 us */
-#define FLUSH_EVERY 256u
+#define FLUSH_EVERY       256u
 
 static size_t call_bytes(const c4_call *call)
 {

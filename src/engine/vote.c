@@ -12,7 +12,7 @@
 
 #include "base/hash.h"
 
-#define VOTE_MEMORY 64
+#define VOTE_MEMORY        64
 #define VOTE_BACKOFF_LIMIT 256
 
 typedef struct vote_ballot {
@@ -117,8 +117,12 @@ static c4_status vote_send(c4_engine *engine, c4_operation *op)
             return status;
         if (bytes)
             memcpy(window.pointer, &ballot, bytes);
-        c4_frame frame = {.comm = engine->spec.comm_id, .epoch = engine->spec.epoch, .flags = C4_FRAME_VOTE,
-                          .sequence = op->sequence, .signature = op->signature, .bytes = (uint32_t)bytes};
+        c4_frame frame = {.comm = engine->spec.comm_id,
+                          .epoch = engine->spec.epoch,
+                          .flags = C4_FRAME_VOTE,
+                          .sequence = op->sequence,
+                          .signature = op->signature,
+                          .bytes = (uint32_t)bytes};
         edge->ops->commit(edge->channel, &frame);
     }
     return C4_OK;

@@ -115,8 +115,7 @@ static c4_status map_file(c4_recorder *recorder, const c4_recorder_spec *spec, c
     flock(recorder->fd, LOCK_EX | LOCK_NB); /* before there is a header: without one the cleaner does not touch it */
     /* A full /dev/shm is told now, not by SIGBUS. */
     int error = posix_fallocate(recorder->fd, 0, (off_t)plan.file_bytes);
-    void *map =
-        error ? MAP_FAILED : mmap(NULL, plan.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, recorder->fd, 0);
+    void *map = error ? MAP_FAILED : mmap(NULL, plan.file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, recorder->fd, 0);
     if (!error && map == MAP_FAILED)
         error = errno;
     if (error) {

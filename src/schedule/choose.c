@@ -11,7 +11,7 @@ typedef struct measured_row {
     c4_kind kind;
     int min_ranks, max_ranks;
     bool windows; /* of the links */
-    bool mapped; /* only when buffers may be mapped */
+    bool mapped;  /* only when buffers may be mapped */
     size_t min_bytes, max_bytes;
     const char *algorithm;
 } measured_row;
@@ -95,8 +95,9 @@ static bool take_measured(c4_query *q, size_t bytes)
     bool windows = one_host && c4_query_cost(q)->local.windows;
     for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
         const measured_row *row = &measured[i];
-        if (row->kind != q->kind || row->windows != windows || q->nranks < row->min_ranks || q->nranks > row->max_ranks ||
-            bytes < row->min_bytes || bytes > row->max_bytes || (row->mapped && !q->may_map))
+        if (row->kind != q->kind || row->windows != windows || q->nranks < row->min_ranks ||
+            q->nranks > row->max_ranks || bytes < row->min_bytes || bytes > row->max_bytes ||
+            (row->mapped && !q->may_map))
             continue;
         int algorithm = c4_algorithm_find(row->algorithm);
         if (algorithm < 0 || !allowed(q, algorithm))

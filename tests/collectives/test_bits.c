@@ -84,7 +84,9 @@ static void run_bits(bits *b, int nranks, const char *options)
 /* Two runs of the same configuration, and all ranks within each. */
 static void test_repeat(void)
 {
-    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp", "C4_TRANSPORTS=shm C4_ALGO=all_reduce:ring",
+    static const char *const options[] = {"C4_TRANSPORTS=shm",
+                                          "C4_TRANSPORTS=tcp",
+                                          "C4_TRANSPORTS=shm C4_ALGO=all_reduce:ring",
                                           "C4_TRANSPORTS=tcp C4_ALGO=all_reduce:rhd",
                                           "C4_TRANSPORTS=shm C4_ALGO=all_reduce:tree",
                                           "C4_TRANSPORTS=shm C4_ALGO=all_reduce:rsag"};
@@ -102,7 +104,8 @@ static void test_repeat(void)
 
 static void test_deterministic(void)
 {
-    static const char *const options[] = {"C4_DETERMINISTIC=1 C4_TRANSPORTS=shm", "C4_DETERMINISTIC=1 C4_TRANSPORTS=tcp",
+    static const char *const options[] = {"C4_DETERMINISTIC=1 C4_TRANSPORTS=shm",
+                                          "C4_DETERMINISTIC=1 C4_TRANSPORTS=tcp",
                                           "C4_DETERMINISTIC=1 C4_TRANSPORTS=shm C4_MAP=0",
                                           "C4_DETERMINISTIC=1 C4_TRANSPORTS=tcp C4_CHUNK_BYTES=8192",
                                           "C4_DETERMINISTIC=1 C4_TRANSPORTS=shm C4_ALGO=ring",

@@ -19,8 +19,8 @@ typedef c4_status (*bad_call)(c4_comm *comm);
     {                                    \
         return expression;               \
     }
-#define BAD_OP ((c4_op)C4_NOPS)
-#define BAD_DTYPE ((c4_dtype)C4_NDTYPES)
+#define BAD_OP     ((c4_op)C4_NOPS)
+#define BAD_DTYPE  ((c4_dtype)C4_NDTYPES)
 #define COUNT_OVER (SIZE_MAX / 4 + 1)
 
 CALL(null_send, c4_all_reduce(NULL, b, 4, F, C4_SUM, comm, NULL))
@@ -208,9 +208,12 @@ static void test_create(void)
     C4TEST_CONTAINS(c4_last_error(NULL), "struct_size");
     static const struct {
         const char *options, *text;
-    } bad_options[] = {{"C4_TRANSPORTS=carrier_pigeon", "carrier_pigeon"}, {"C4_ALGO=guess", "guess"},
-                       {"C4_ALGO=all_produce:ring", "all_produce"},        {"C4_CPU=z80", "C4_CPU"},
-                       {"C4_TIMEOUT_MS=soon", "C4_TIMEOUT_MS"},            {"C4_CHUNK_BYTES=-1", "C4_CHUNK_BYTES"},
+    } bad_options[] = {{"C4_TRANSPORTS=carrier_pigeon", "carrier_pigeon"},
+                       {"C4_ALGO=guess", "guess"},
+                       {"C4_ALGO=all_produce:ring", "all_produce"},
+                       {"C4_CPU=z80", "C4_CPU"},
+                       {"C4_TIMEOUT_MS=soon", "C4_TIMEOUT_MS"},
+                       {"C4_CHUNK_BYTES=-1", "C4_CHUNK_BYTES"},
                        {"C4_TUNING_FILE=/no/such/file", "/no/such/file"}};
     for (size_t i = 0; i < sizeof bad_options / sizeof bad_options[0]; i++) {
         config = (c4_comm_config){.struct_size = sizeof config, .options = bad_options[i].options};
@@ -225,8 +228,8 @@ static void test_create(void)
     C4TEST_OK(c4_comm_name(comm, &name));
     C4TEST_STRING(name, "old");
     C4TEST_OK(c4_comm_destroy(comm));
-    config = (c4_comm_config){.struct_size = offsetof(c4_comm_config, options), .name = "older",
-                              .options = (const char *)(uintptr_t)8};
+    config = (c4_comm_config){
+        .struct_size = offsetof(c4_comm_config, options), .name = "older", .options = (const char *)(uintptr_t)8};
     C4TEST_OK_FATAL(c4_unique_id_create(&id));
     C4TEST_OK_FATAL(c4_comm_create(&id, 1, 0, &config, NULL, &comm));
     c4_comm *child;
@@ -254,7 +257,8 @@ static void options_rank(const c4_unique_id *id, int rank, void *arg)
 {
     c4_comm *comm = NULL;
     (void)arg;
-    c4_comm_config config = {.struct_size = sizeof config, .timeout_ms = 10000,
+    c4_comm_config config = {.struct_size = sizeof config,
+                             .timeout_ms = 10000,
                              .options = rank ? "C4_CHUNK_BYTES=4096" : "C4_CHUNK_BYTES=8192"};
     c4_status status = c4_comm_create(id, 2, rank, &config, NULL, &comm);
     WORLD_TRUE(status == C4_ERR_OPTION || status == C4_ERR_PEER_ERROR);
