@@ -183,8 +183,7 @@ static void operation_end(c4_engine *engine, c4_operation *op, c4_status status)
 static void lanes_begin(c4_operation *op)
 {
     if (op->schedule->nlanes) /* a barrier of one has none, and no memory for them */
-        if (op->schedule->nlanes)
-            memset(op->lanes, 0, op->schedule->nlanes * sizeof *op->lanes);
+        memset(op->lanes, 0, op->schedule->nlanes * sizeof *op->lanes);
     op->lanes_left = op->schedule->nlanes;
     op->state = OPERATION_RUNNING;
 }
