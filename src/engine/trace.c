@@ -9,6 +9,7 @@
 #include "engine/internal.h"
 
 #define BIG_BYTES         4096u
+#define BIG_STAMP_POLLS 1u
 #define SMALL_STAMP_POLLS 256u /* some 2 us */
 #define FLUSH_EVERY       256u
 
@@ -47,16 +48,16 @@ void c4_trace_begin(c4_engine *engine, c4_operation *op)
     op->record = r;
     op->waited_ticks = 0;
     op->first_ticks = 0;
-    op->stamp_polls = call_bytes(&op->call) >= BIG_BYTES ? 1 : SMALL_STAMP_POLLS;
+    op->stamp_polls = call_bytes(&op->call) >= BIG_BYTES ? BIG_STAMP_POLLS : SMALL_STAMP_POLLS;
     if (!r)
         return;
     op->record_generation = generation;
-    c4_record_operation record = op->program->template; /* 64 bytes: two or four vector stores */
-    record.generation = generation - 1;
-    record.sequence = op->sequence;
-    record.op = op->call.op < C4_NOPS ? (uint8_t)op->call.op : C4_NOPS;
-    record.call_ticks = c4_tsc();
-    *r = record;
+    /* All but the generation, which stays odd, and the sequence. */
+    enum { REST = offsetof(c4_record_operation, call_ticks) };
+    memcpy((char *)r + REST, (const char *)&op->program->template + REST, sizeof *r - REST);
+    r->sequence = op->sequence;
+    r->op = op->call.op < C4_NOPS ? (uint8_t)op->call.op : C4_NOPS;
+    r->call_ticks = c4_tsc();
     c4_record_publish(&r->generation, generation);
 }
 
@@ -91,6 +92,15 @@ static void edge_record(c4_engine *engine, const c4_operation *op, const c4_reco
     edge->bytes = edge->messages = edge->waited_ticks = 0;
 }
 
+/* Apart: the short way through c4_trace_end needs no registers saved. */
+static __attribute__((noinline)) void edges_record(c4_engine *engine, const c4_operation *op,
+                                                   const c4_record_operation *r, uint64_t now)
+{
+    for (uint32_t i = 0; i < op->active->schedule->nchannels; i++)
+        if (op->active->edges[i]->messages)
+            edge_record(engine, op, r, op->active->edges[i], now);
+}
+
 void c4_trace_end(c4_engine *engine, c4_operation *op)
 {
     c4_record_operation *r = op->record;
@@ -98,10 +108,8 @@ void c4_trace_end(c4_engine *engine, c4_operation *op)
     op->record = NULL;
     if (r->generation != op->record_generation)
         return; /* the ring has gone round */
-    bool flush = call_bytes(&op->call) >= BIG_BYTES || op->waited_ticks || op->sequence % FLUSH_EVERY == 0;
-    for (uint32_t i = 0; flush && i < op->active->schedule->nchannels; i++)
-        if (op->active->edges[i]->messages)
-            edge_record(engine, op, r, op->active->edges[i], now);
+    if (op->stamp_polls == BIG_STAMP_POLLS || op->waited_ticks || op->sequence % FLUSH_EVERY == 0)
+        edges_record(engine, op, r, now);
     if (op->waited_ticks) {
         __atomic_store_n(&r->first_ticks, op->first_ticks, __ATOMIC_RELAXED);
         __atomic_store_n(&r->waited_ticks, op->waited_ticks, __ATOMIC_RELAXED);

@@ -39,6 +39,7 @@ typedef struct c4_record_writer {
     c4_record_operation *operations;
     c4_record_move *moves;
     uint32_t operation_mask, move_mask;
+    uint32_t operation_shift; /* log2(operation_mask + 1) */
     uint16_t comm_index;
     bool shared; /* several communicators write this ring */
 } c4_record_writer;
@@ -71,7 +72,7 @@ static inline c4_record_operation *c4_record_operation_begin(c4_record_writer *w
         return NULL;
     uint64_t number = c4_record_claim(&writer->ring->operations, writer->shared);
     c4_record_operation *r = &writer->operations[number & writer->operation_mask];
-    *generation = (uint32_t)(2 * (number / (writer->operation_mask + 1u) + 1));
+    *generation = 2 * (uint32_t)(number >> writer->operation_shift) + 2;
     __atomic_store_n(&r->generation, *generation - 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     return r;

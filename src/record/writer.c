@@ -36,6 +36,7 @@ void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epo
     writer->operations = area_at(recorder, &header->operations, ring * operations);
     writer->moves = area_at(recorder, &header->moves, ring * moves);
     writer->operation_mask = operations - 1;
+    writer->operation_shift = (uint32_t)__builtin_ctz(operations);
     writer->move_mask = moves - 1;
     writer->shared = ring == nrings - 1;
     c4_record_comm *comm = writer->comm;
