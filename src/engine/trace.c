@@ -9,7 +9,7 @@
 #include "engine/internal.h"
 
 #define BIG_BYTES         4096u
-#define BIG_STAMP_POLLS 1u
+#define BIG_STAMP_POLLS   1u
 #define SMALL_STAMP_POLLS 256u /* some 2 us */
 #define FLUSH_EVERY       256u
 
