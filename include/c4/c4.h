@@ -150,8 +150,8 @@ c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config 
 c4_status c4_comm_abort(c4_comm *comm);
 
 /* Frees the communicator; blocks until this rank's operations have ended. Other ranks may still be reading what it sent
- * last. Requests that are outstanding stay valid for one c4_test or c4_wait. C4_ERR_GROUP inside a group. NULL is
- * allowed. */
+ * last. Requests that are outstanding stay valid for one c4_test or c4_wait. C4_ERR_GROUP inside a group, or while
+ * another thread's open group has calls on it. NULL is allowed. */
 c4_status c4_comm_destroy(c4_comm *comm);
 
 c4_status c4_comm_rank(const c4_comm *comm, int *rank);
@@ -219,7 +219,9 @@ c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_c
 c4_status c4_recv(void *recv, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
 
 /* Calls between start and end of this thread are started together at the outermost end, which blocks until those
- * without a request are complete. Groups nest. */
+ * without a request are complete. Groups nest. A communicator that another thread is in at that moment refuses its calls
+ * of the group with C4_ERR_CONCURRENT_USE (requests of theirs end with it too): they were not made; the calls on the
+ * others are completed, and the end returns the first error. */
 c4_status c4_group_start(void);
 c4_status c4_group_end(void);
 

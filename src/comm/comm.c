@@ -68,6 +68,11 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
     C4_TRY(c4_comm_enter(comm));
     if (c4_group_active())
         return c4_comm_leave(comm, c4_fail(C4_ERR_GROUP, "c4_comm_destroy inside a group"));
+    if (atomic_load(&comm->grouped))
+        return c4_comm_leave(comm, c4_fail(C4_ERR_GROUP,
+                                           "c4_comm_destroy: communicator \"%s\" has calls in another "
+                                           "thread's open group; end that group first",
+                                           comm->name));
     if (comm->setup_status == C4_OK)
         finish_requests(comm);
     if (comm->threaded)

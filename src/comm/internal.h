@@ -80,9 +80,11 @@ struct c4_comm {
     bool has_key;
     c4_recorder *recorder; /* the process's; NULL: off */
     c4_record_writer writer;
-    uint32_t *doorbell;   /* NULL: no transport has one */
-    uint32_t splits;      /* communicators derived so far: part of the children's identity */
-    c4_request *requests; /* outstanding, doubly linked */
+    uint32_t *doorbell;       /* NULL: no transport has one */
+    uint32_t splits;          /* communicators derived so far: part of the children's identity */
+    c4_request *requests;     /* outstanding, doubly linked */
+    const void *group_owner;  /* the group at its end that has entered this communicator */
+    _Atomic unsigned grouped; /* calls in open groups, of any thread */
     c4_premul premul[C4_PREMUL_LIMIT];
     c4_checked checked;
     _Atomic c4_status setup_status; /* C4_IN_PROGRESS while being created */
@@ -118,6 +120,8 @@ c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count);
 c4_status c4_request_create(c4_comm *comm, c4_operation *op, c4_request **request);
 /* A request that is complete already. */
 c4_status c4_request_create_done(c4_comm *comm, c4_request **request);
+/* Forgets a handle that the caller will not get. NULL is allowed. */
+void c4_request_discard(c4_request *request);
 /* The communicator goes, its operations are done: the handles keep their status. */
 void c4_requests_orphan(c4_comm *comm);
 

@@ -45,6 +45,12 @@ static c4_status request_free(c4_request **request, c4_status status)
     return status;
 }
 
+void c4_request_discard(c4_request *request)
+{
+    if (request)
+        request_free(&request, C4_OK);
+}
+
 void c4_requests_orphan(c4_comm *comm)
 {
     c4_request *next;
@@ -69,6 +75,14 @@ static c4_status setup_complete(c4_request **request)
     if (comm && comm->setup_status < 0)
         c4_fail_keep(comm->error);
     return request_free(request, comm ? comm->setup_status : r->status);
+}
+
+/* Inside enter/leave. A call without operation was complete at once, or its group could not start it. */
+static c4_status empty_complete(c4_request **request)
+{
+    if ((*request)->status < 0)
+        c4_fail_keep("the call was not started: its communicator was in use by another thread at c4_group_end");
+    return request_free(request, (*request)->status);
 }
 
 /* Inside enter/leave. */
@@ -97,10 +111,12 @@ C4_API c4_status c4_test(c4_request **request)
     c4_request *r = *request;
     if (r->setup)
         return atomic_load(&r->setup_done) ? setup_complete(request) : C4_IN_PROGRESS;
-    if (!r->comm || !r->op)
+    if (!r->comm)
         return request_free(request, r->status);
     c4_comm *comm = r->comm;
     C4_TRY(c4_comm_enter(comm));
+    if (!r->op)
+        return c4_comm_leave(comm, empty_complete(request));
     if (!c4_operation_done(r->op))
         c4_engine_progress(comm->engine);
     if (!c4_operation_done(r->op))
@@ -114,10 +130,12 @@ C4_API c4_status c4_wait(c4_request **request)
     c4_request *r = *request;
     if (r->setup)
         return setup_complete(request);
-    if (!r->comm || !r->op)
+    if (!r->comm)
         return request_free(request, r->status);
     c4_comm *comm = r->comm;
     C4_TRY(c4_comm_enter(comm));
+    if (!r->op)
+        return c4_comm_leave(comm, empty_complete(request));
     if (c4_group_active() && !c4_operation_done(r->op) && c4_operation_status(r->op) == C4_IN_PROGRESS &&
         !c4_operation_started(r->op))
         return c4_comm_leave(comm, c4_fail(C4_ERR_GROUP, "c4_wait on a call that starts at c4_group_end"));

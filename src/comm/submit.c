@@ -83,12 +83,18 @@ static c4_status submit_later(c4_comm *comm, const c4_call *call, c4_request **r
             c4_engine_finish(comm->engine, op);
             return status;
         }
-        *request = handle;
     }
     if (c4_group_active())
-        return c4_group_add(comm, op, handle);
-    c4_engine_start(comm->engine, op);
-    return C4_OK;
+        status = c4_group_add(comm, op, handle);
+    else
+        c4_engine_start(comm->engine, op);
+    if (status < 0) {
+        c4_request_discard(handle);
+        c4_engine_finish(comm->engine, op);
+    } else if (request) {
+        *request = handle;
+    }
+    return status;
 }
 
 c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request)

@@ -156,6 +156,7 @@ void c4_engine_destroy(c4_engine *engine)
     if (!engine)
         return;
     fail_all(engine, C4_ERR_DESTROYED);
+    c4_operations_reclaim(engine);
     for (int i = 0; i < engine->spec.nrails; i++) {
         if (engine->watched[i] >= 0)
             engine->spec.unwatch_fd(engine->spec.watch_context, engine->watched[i]);

@@ -73,6 +73,8 @@ void c4_engine_destroy(c4_engine *engine);
 c4_status c4_engine_call(c4_engine *engine, const c4_call *call);
 /* Checks nothing that the caller could have checked. Builds or finds the program and makes an op of it, not yet started. */
 c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **op);
+/* From any thread: gives back an op that was prepared and will not be started. */
+void c4_engine_drop(c4_engine *engine, c4_operation *op);
 /* Starts the op; it may be complete on return (c4_operation_done). Never blocks. */
 void c4_engine_start(c4_engine *engine, c4_operation *op);
 /* Moves all active operations. true when anything moved. */

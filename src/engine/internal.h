@@ -174,8 +174,9 @@ struct c4_engine {
     uint8_t *rail_of;
     c4_edge_table edges;
     c4_program_cache programs;
-    c4_operation *first, *last; /* active */
-    c4_operation *idle;         /* recycled, linked by next */
+    c4_operation *first, *last;      /* active */
+    c4_operation *idle;              /* recycled, linked by next */
+    _Atomic(c4_operation *) dropped; /* prepared, never to be started; linked by next */
     c4_xfer *idle_xfers;
     uint32_t sequence; /* of collectives */
     bool has_posted_rails;
@@ -231,6 +232,8 @@ c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program);
 bool c4_program_is_express(const c4_program *program);
 /* Makes an operation of the program, which it then holds (also released on failure). */
 c4_status c4_operation_create(c4_engine *engine, const c4_call *call, c4_program *program, c4_operation **op);
+/* Takes back what c4_engine_drop left. */
+void c4_operations_reclaim(c4_engine *engine);
 /* A running operation joins the active list. */
 void c4_operation_resume(c4_engine *engine, c4_operation *op);
 bool c4_operation_progress(c4_engine *engine, c4_operation *op);

@@ -139,12 +139,30 @@ c4_status c4_operation_create(c4_engine *engine, const c4_call *call, c4_program
     return C4_OK;
 }
 
+void c4_engine_drop(c4_engine *engine, c4_operation *op)
+{
+    op->next = atomic_load(&engine->dropped);
+    while (!atomic_compare_exchange_weak(&engine->dropped, &op->next, op))
+        ;
+}
+
+void c4_operations_reclaim(c4_engine *engine)
+{
+    c4_operation *next;
+    for (c4_operation *op = atomic_exchange(&engine->dropped, NULL); op; op = next) {
+        next = op->next;
+        operation_recycle(engine, op);
+    }
+}
+
 c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **op)
 {
     c4_program *program;
     c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
     if (fault)
         return fault;
+    if (atomic_load_explicit(&engine->dropped, memory_order_relaxed))
+        c4_operations_reclaim(engine);
     C4_TRY(c4_program_get(engine, call, &program));
     return c4_operation_create(engine, call, program, op);
 }

@@ -1,8 +1,13 @@
 /* Requests that overlap and complete in any order, groups, sends and receives. */
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "comm/internal.h"
 #include "tests/c4test.h"
 #include "tests/collectives/pattern.h"
 #include "tests/collectives/world.h"
@@ -263,6 +268,150 @@ static void test_group_two_comms(void)
     over_transports(4, two_comms_rank, NULL);
 }
 
+/* ---- a group of which one communicator is in use by another thread ---- */
+
+typedef struct occupant {
+    c4_comm *comm;
+    atomic_int done;
+    int32_t value;
+} occupant;
+
+static void *occupy_main(void *arg)
+{
+    occupant *o = arg;
+    WORLD_OK(c4_recv(&o->value, 1, C4_INT32, 1, o->comm, NULL));
+    atomic_store(&o->done, 1);
+    return NULL;
+}
+
+/* Rank 0's group has calls on two communicators, the second of which another thread occupies when the group ends. */
+static void occupied_group(c4_comm *free_comm, c4_comm *busy_comm, float *data, size_t count, int *pipes)
+{
+    occupant o = {.comm = busy_comm};
+    pthread_t thread;
+    c4_request *request = NULL;
+    int64_t refused = 77;
+    WORLD_OK(c4_group_start());
+    WORLD_OK(c4_all_reduce(&refused, &refused, 1, C4_INT64, C4_SUM, busy_comm, NULL));
+    WORLD_OK(c4_all_reduce(data, data, count, C4_FLOAT32, C4_SUM, free_comm, NULL));
+    WORLD_OK(c4_all_reduce(&refused, &refused, 1, C4_INT64, C4_SUM, busy_comm, &request));
+    WORLD_TRUE(pthread_create(&thread, NULL, occupy_main, &o) == 0);
+    while (!atomic_load(&busy_comm->busy))
+        sched_yield();
+    WORLD_STATUS(c4_group_end(), C4_ERR_CONCURRENT_USE);
+    WORLD_TRUE(strstr(c4_last_error(NULL), "another thread") != NULL);
+    WORLD_TRUE(!atomic_load(&o.done) && refused == 77);
+    WORLD_TRUE(data[0] == 3 && data[count - 1] == 3); /* what could be started is complete */
+    WORLD_TRUE(write(pipes[1], "x", 1) == 1);
+    pthread_join(thread, NULL);
+    WORLD_TRUE(o.value == 5);
+    WORLD_STATUS(c4_wait(&request), C4_ERR_CONCURRENT_USE);
+    WORLD_TRUE(request == NULL);
+}
+
+static void group_occupied_rank(c4_comm **comm, int rank, void *arg)
+{
+    enum { COUNT = 200000 };
+    int *pipes = arg;
+    c4_comm *second = NULL;
+    float *data = malloc(COUNT * sizeof *data);
+    int32_t five = 5;
+    char byte;
+    WORLD_OK(c4_comm_split(*comm, 0, 0, NULL, NULL, &second));
+    for (int i = 0; i < COUNT; i++)
+        data[i] = (float)(rank + 1);
+    if (rank == 0) {
+        occupied_group(*comm, second, data, COUNT, pipes);
+    } else {
+        WORLD_OK(c4_all_reduce(data, data, COUNT, C4_FLOAT32, C4_SUM, *comm, NULL));
+        WORLD_TRUE(read(pipes[0], &byte, 1) == 1);
+        WORLD_OK(c4_send(&five, 1, C4_INT32, 0, second, NULL));
+    }
+    for (int i = 0; i < 2; i++) { /* both go on, and the calls that were refused were never made */
+        int64_t one = 1;
+        c4_request *request = NULL;
+        WORLD_OK(c4_all_reduce(&one, &one, 1, C4_INT64, C4_SUM, i ? second : *comm, &request));
+        WORLD_OK(c4_wait(&request));
+        WORLD_TRUE(one == 2);
+    }
+    WORLD_OK(c4_comm_destroy(second));
+    free(data);
+}
+
+static void test_group_occupied(void)
+{
+    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp",
+                                          "C4_TRANSPORTS=shm C4_PROGRESS=thread"};
+    int pipes[2];
+    C4TEST_INT_FATAL(pipe(pipes), 0);
+    setenv("C4_LOG", "none", 1);
+    for (int i = 0; i < 3; i++)
+        world_run(&(world_spec){.nranks = 2, .options = options[i]}, group_occupied_rank, pipes);
+}
+
+static void *destroy_main(void *arg)
+{
+    WORLD_STATUS(c4_comm_destroy(arg), C4_ERR_GROUP);
+    WORLD_TRUE(strstr(c4_last_error(NULL), "open group") != NULL);
+    return NULL;
+}
+
+/* Another thread may not destroy a communicator that an open group has calls on. */
+static void group_destroyed_rank(c4_comm **comm, int rank, void *arg)
+{
+    int64_t value = rank;
+    pthread_t thread;
+    (void)arg;
+    WORLD_OK(c4_group_start());
+    WORLD_OK(c4_all_reduce(&value, &value, 1, C4_INT64, C4_SUM, *comm, NULL));
+    WORLD_TRUE(pthread_create(&thread, NULL, destroy_main, *comm) == 0);
+    pthread_join(thread, NULL);
+    WORLD_OK(c4_group_end());
+    WORLD_TRUE(value == 1);
+}
+
+static void test_group_destroyed(void)
+{
+    setenv("C4_LOG", "none", 1);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, group_destroyed_rank, NULL);
+}
+
+static double thread_seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Rank 1 comes half a second late: a group over two communicators that waits for it leaves the core to others. */
+static void group_idle_rank(c4_comm **comm, int rank, void *arg)
+{
+    c4_comm *second = NULL;
+    int64_t a = rank, b = rank;
+    (void)arg;
+    WORLD_OK(c4_comm_split(*comm, 0, 0, NULL, NULL, &second));
+    WORLD_OK(c4_barrier(*comm, NULL));
+    if (rank == 1)
+        nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+    double used = thread_seconds(CLOCK_THREAD_CPUTIME_ID), start = thread_seconds(CLOCK_MONOTONIC);
+    WORLD_OK(c4_group_start());
+    WORLD_OK(c4_all_reduce(&a, &a, 1, C4_INT64, C4_SUM, *comm, NULL));
+    WORLD_OK(c4_all_reduce(&b, &b, 1, C4_INT64, C4_MAX, second, NULL));
+    WORLD_OK(c4_group_end());
+    used = thread_seconds(CLOCK_THREAD_CPUTIME_ID) - used;
+    double waited = thread_seconds(CLOCK_MONOTONIC) - start;
+    WORLD_TRUE(a == 1 && b == 1);
+    if (rank == 0 && (waited < 0.3 || used > 0.1))
+        world_fail("an idle group used %.3f s of a core in %.3f s", used, waited);
+    WORLD_OK(c4_comm_destroy(second));
+}
+
+static void test_group_idle(void)
+{
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, group_idle_rank, NULL);
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, group_idle_rank, NULL);
+}
+
 static void test_group_misuse(void)
 {
     C4TEST_INT(c4_group_end(), C4_ERR_GROUP);
@@ -323,6 +472,9 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(send_recv, 60),
                                         C4TEST_DEADLINE(group_two_comms, 60),
                                         C4TEST(group_misuse),
+                                        C4TEST_DEADLINE(group_occupied, 40),
+                                        C4TEST(group_destroyed),
+                                        C4TEST_DEADLINE(group_idle, 40),
                                         C4TEST_DEADLINE(early_leaver, 60),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
