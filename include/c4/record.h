@@ -6,7 +6,13 @@
  * Torn writes: every record starts with a generation. It is odd while the record is being written and even when it is
  * whole: read the generation, copy the record, read the generation again; equal and even means a consistent copy. 0:
  * never written. What becomes known after a record was published (end, waiting, state of an operation; counters of an
- * edge) is stored field by field, each whole, `state` last. In a ring, record number k (from 0) lies in slot k % count and has generation 2 * (k / count + 1).
+ * edge) is stored field by field, each whole, `state` last. In a ring, record number k (from 0) lies in slot k % count and
+ * has generation 2 * (k / count + 1).
+ *
+ * Tables: an entry of a communicator, and the programs and edges that name it, stay until the communicator has ended
+ * (ended_ticks). Then, once a table has no unused entry left, they may be overwritten by another's: the generation goes on
+ * by 2. So an operation belongs to the communicator that its `comm` names only if it was called after that one's
+ * created_ticks; its `program` and the `edge` of a move are certain while the communicator lives.
  *
  * Times are ticks of the processor's cycle counter; the header has its rate and one pair (ticks, wall clock). Ticks of
  * processes of one host are comparable, of different hosts are not. */

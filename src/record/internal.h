@@ -1,40 +1,31 @@
-/* The recorder's own type, and where its files lie. Included by src/record/ only. */
+/* The recorder's own type. Included by src/record/ only. */
 #ifndef C4_RECORD_INTERNAL_H
 #define C4_RECORD_INTERNAL_H
 
-#include <limits.h>
 #include <pthread.h>
 
+#include "record/place.h"
 #include "record/recorder.h"
 
-#define C4_RECORD_TOP_BYTES  (PATH_MAX / 2)
-#define C4_RECORD_NAME_BYTES 64
-#define C4_RECORD_SUFFIX     ".c4rec"
+/* Most entries of the tables; small files have fewer. */
+#define C4_RECORD_COMMS    64u
+#define C4_RECORD_PROGRAMS 256u
+#define C4_RECORD_EDGES    1024u
 
 struct c4_recorder {
     c4_record_header *header; /* the mapping */
     unsigned users;
     bool unclean;           /* keep the file */
-    pthread_mutex_t tables; /* guards the counts below: communicators may be created by several threads */
-    uint32_t ncomms, nprograms, nedges;
+    pthread_mutex_t tables; /* guards the marks below: communicators may be created by several threads */
+    /* Index + 1 of the communicator whose entry it is; 0: free, though what it says stays readable until it is taken
+     * again. Kept here because the entries themselves are written outside of the lock. */
+    uint16_t comm_owner[C4_RECORD_COMMS], program_owner[C4_RECORD_PROGRAMS], edge_owner[C4_RECORD_EDGES];
+    uint32_t next_comm, next_program, next_edge; /* never taken so far */
     int fd;                         /* of the file; its lock tells other pid namespaces that the writer lives */
     char top[C4_RECORD_TOP_BYTES];  /* "<top>/<job, 16 hex digits>/<rank>-<pid>-<nonce, 16 hex digits>.c4rec" */
     char job[C4_RECORD_NAME_BYTES]; /* name in top */
     char file[C4_RECORD_NAME_BYTES];
 };
-
-/* Why a directory or file cannot be had, and what to do about it: for the warning. */
-typedef struct c4_record_reason {
-    char text[C4_RECORD_TOP_BYTES + 256];
-} c4_record_reason;
-
-/* "%u" at the end of `pattern` becomes the user's number, slashes at the end go (a link would be followed). False:
- * too long. */
-bool c4_record_expand_top(const char *pattern, char *top);
-/* Descriptors of directories that belong to the effective user and that nobody else may write; never through a link
- * in the last component. `make`: create with mode 0700 when missing. -1 with errno and *reason (NULL: not wanted). */
-int c4_record_open_top(const char *top, bool make, c4_record_reason *reason);
-int c4_record_open_job(int top_fd, const char *job, bool make, c4_record_reason *reason);
 
 /* /proc/PID/stat field 22; 0: no such process, or no /proc. */
 uint64_t c4_record_start_ticks(long pid);

@@ -5,6 +5,6 @@ src_record_libc4_record_la_SOURCES = \
     src/record/clean.c \
     src/record/internal.h \
     src/record/options.c \
-    src/record/place.c \
+    src/record/place.c src/record/place.h \
     src/record/recorder.c src/record/recorder.h \
     src/record/writer.c

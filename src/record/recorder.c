@@ -17,10 +17,7 @@
 #include "base/status.h"
 #include "record/internal.h"
 
-#define COMMS    64u
-#define PROGRAMS 256u
-#define EDGES    1024u
-#define RINGS    4u
+#define RINGS 4u
 
 static pthread_mutex_t recorder_lock = PTHREAD_MUTEX_INITIALIZER;
 static c4_recorder *recorder_open; /* the process's one; guarded by the lock */
@@ -45,9 +42,9 @@ static void plan_areas(size_t bytes, c4_record_header *header)
 {
     uint64_t at = C4_RECORD_HEADER_BYTES;
     uint32_t scale = bytes >= 512 * 1024 ? 1 : 4;
-    header->comms = area_place(&at, COMMS / scale, sizeof(c4_record_comm));
-    header->programs = area_place(&at, PROGRAMS / scale, sizeof(c4_record_program));
-    header->edges = area_place(&at, EDGES / scale, sizeof(c4_record_edge));
+    header->comms = area_place(&at, C4_RECORD_COMMS / scale, sizeof(c4_record_comm));
+    header->programs = area_place(&at, C4_RECORD_PROGRAMS / scale, sizeof(c4_record_program));
+    header->edges = area_place(&at, C4_RECORD_EDGES / scale, sizeof(c4_record_edge));
     header->rings = area_place(&at, RINGS, sizeof(c4_record_ring));
     uint64_t left = bytes > at ? bytes - at : 0;
     uint32_t each = power_below(left / 2 / RINGS / sizeof(c4_record_operation));

@@ -44,11 +44,13 @@ typedef struct c4_record_writer {
     bool shared; /* several communicators write this ring */
 } c4_record_writer;
 
+/* Ends with the communicator: its entries of all tables are free for others then. When the tables are full of living
+ * communicators the writer is off. */
 void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epoch, int rank, int nranks, int nhosts,
                            const char *name, c4_record_writer *writer);
 void c4_record_writer_close(c4_record_writer *writer, c4_status status);
 
-/* Index of a new entry; C4_RECORD_NO_INDEX when the table is full or recording is off. */
+/* Index of an entry of its own; C4_RECORD_NO_INDEX when the table is full of living communicators' entries or recording is off. */
 uint16_t c4_record_program_add(c4_record_writer *writer, const c4_record_program *program);
 uint16_t c4_record_edge_add(c4_record_writer *writer, int peer, uint32_t tag, bool sends, unsigned transport);
 /* Cumulative counters of edge `index`. */

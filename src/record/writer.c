@@ -8,15 +8,32 @@ static void *area_at(const c4_recorder *recorder, const c4_record_area *area, ui
     return (char *)recorder->header + area->offset + (uint64_t)index * area->stride;
 }
 
-/* The next entry of a table that is never reused; false when it is full. */
-static bool claim(c4_recorder *recorder, uint32_t *used, const c4_record_area *area, uint32_t *index)
+/* An entry of a table for a communicator (-1: a communicator's own): those never used first, so that what is over can be read as long as possible. Of the others the
+ * first, because the first communicators have rings of their own. False: all are of communicators that live. */
+static bool claim(c4_recorder *recorder, uint16_t *owners, uint32_t *next, const c4_record_area *area, int comm,
+                  uint32_t *index)
 {
     pthread_mutex_lock(&recorder->tables);
-    bool room = *used < area->count;
-    if (room)
-        *index = (*used)++;
+    uint32_t found = *next;
+    if (*next < area->count)
+        (*next)++;
+    else
+        for (found = 0; found < area->count && owners[found]; found++)
+            ;
+    if (found < area->count)
+        owners[found] = (uint16_t)((comm < 0 ? (int)found : comm) + 1);
     pthread_mutex_unlock(&recorder->tables);
-    return room;
+    *index = found;
+    return found < area->count;
+}
+
+/* The entry is being written from here until its publication with the generation returned. */
+static uint32_t entry_begin(uint32_t *generation)
+{
+    uint32_t begun = *generation + 1;
+    __atomic_store_n(generation, begun, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    return begun + 1 ? begun + 1 : 2; /* 0 is "never written" */
 }
 
 void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epoch, int rank, int nranks, int nhosts,
@@ -24,7 +41,7 @@ void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epo
 {
     uint32_t index;
     memset(writer, 0, sizeof *writer);
-    if (!recorder || !claim(recorder, &recorder->ncomms, &recorder->header->comms, &index))
+    if (!recorder || !claim(recorder, recorder->comm_owner, &recorder->next_comm, &recorder->header->comms, -1, &index))
         return;
     const c4_record_header *header = recorder->header;
     uint32_t nrings = header->rings.count, ring = index < nrings ? index : nrings - 1;
@@ -39,26 +56,39 @@ void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epo
     writer->operation_shift = (uint32_t)__builtin_ctz(operations);
     writer->move_mask = moves - 1;
     writer->shared = ring == nrings - 1;
-    c4_record_comm *comm = writer->comm;
-    comm->generation = 1;
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    comm->comm_id = comm_id;
-    comm->epoch = epoch;
-    comm->rank = rank;
-    comm->nranks = nranks;
-    comm->nhosts = nhosts;
-    comm->ring = (uint16_t)ring;
-    comm->created_ticks = c4_tsc();
-    strncpy(comm->name, name, sizeof comm->name - 1);
-    c4_record_publish(&comm->generation, 2);
+    uint32_t generation = entry_begin(&writer->comm->generation);
+    c4_record_comm made = {.generation = generation - 1,
+                           .comm_id = comm_id,
+                           .rank = rank,
+                           .nranks = nranks,
+                           .epoch = epoch,
+                           .ring = (uint16_t)ring,
+                           .created_ticks = c4_tsc(),
+                           .nhosts = nhosts};
+    strncpy(made.name, name, sizeof made.name - 1);
+    *writer->comm = made;
+    c4_record_publish(&writer->comm->generation, generation);
+}
+
+static void release(uint16_t *owners, uint32_t count, uint16_t comm)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (owners[i] == comm + 1)
+            owners[i] = 0;
 }
 
 void c4_record_writer_close(c4_record_writer *writer, c4_status status)
 {
-    if (!writer->recorder)
+    c4_recorder *recorder = writer->recorder;
+    if (!recorder)
         return;
     __atomic_store_n(&writer->comm->status, status, __ATOMIC_RELAXED);
     __atomic_store_n(&writer->comm->ended_ticks, c4_tsc(), __ATOMIC_RELEASE);
+    pthread_mutex_lock(&recorder->tables);
+    release(recorder->comm_owner, recorder->next_comm, writer->comm_index);
+    release(recorder->program_owner, recorder->next_program, writer->comm_index);
+    release(recorder->edge_owner, recorder->next_edge, writer->comm_index);
+    pthread_mutex_unlock(&recorder->tables);
     writer->recorder = NULL;
 }
 
@@ -66,13 +96,16 @@ uint16_t c4_record_program_add(c4_record_writer *writer, const c4_record_program
 {
     c4_recorder *recorder = writer->recorder;
     uint32_t index;
-    if (!recorder || !claim(recorder, &recorder->nprograms, &recorder->header->programs, &index))
+    if (!recorder || !claim(recorder, recorder->program_owner, &recorder->next_program, &recorder->header->programs,
+                            writer->comm_index, &index))
         return C4_RECORD_NO_INDEX;
     c4_record_program *entry = area_at(recorder, &recorder->header->programs, index);
-    *entry = *program;
-    entry->comm = writer->comm_index;
-    entry->generation = 0;
-    c4_record_publish(&entry->generation, 2);
+    uint32_t generation = entry_begin(&entry->generation);
+    c4_record_program made = *program;
+    made.generation = generation - 1;
+    made.comm = writer->comm_index;
+    *entry = made;
+    c4_record_publish(&entry->generation, generation);
     return (uint16_t)index;
 }
 
@@ -80,15 +113,18 @@ uint16_t c4_record_edge_add(c4_record_writer *writer, int peer, uint32_t tag, bo
 {
     c4_recorder *recorder = writer->recorder;
     uint32_t index;
-    if (!recorder || !claim(recorder, &recorder->nedges, &recorder->header->edges, &index))
+    if (!recorder || !claim(recorder, recorder->edge_owner, &recorder->next_edge, &recorder->header->edges,
+                            writer->comm_index, &index))
         return C4_RECORD_NO_INDEX;
     c4_record_edge *entry = area_at(recorder, &recorder->header->edges, index);
-    entry->comm = writer->comm_index;
-    entry->peer = peer;
-    entry->tag = tag;
-    entry->direction = sends ? C4_RECORD_SENDS : C4_RECORD_RECEIVES;
-    entry->transport = (uint8_t)transport;
-    c4_record_publish(&entry->generation, 2);
+    uint32_t generation = entry_begin(&entry->generation);
+    *entry = (c4_record_edge){.generation = generation - 1,
+                              .comm = writer->comm_index,
+                              .direction = sends ? C4_RECORD_SENDS : C4_RECORD_RECEIVES,
+                              .transport = (uint8_t)transport,
+                              .peer = peer,
+                              .tag = tag};
+    c4_record_publish(&entry->generation, generation);
     return (uint16_t)index;
 }
 

@@ -271,6 +271,47 @@ static void test_tables_full(void)
     c4_recorder_release(recorder, true);
 }
 
+/* A process that creates and destroys communicators for ever: the last is recorded like the first, and the one that lives
+ * all the time keeps its entries. */
+static void test_entries_of_ended_communicators(void)
+{
+    c4_recorder_spec spec = small_spec();
+    c4_recorder *recorder = c4_recorder_acquire(&spec);
+    c4_record_writer stays, writer;
+    c4_record_file *file;
+    c4_record_comm comm;
+    c4_record_program program = {.kind = 1, .count = 1}, read_program;
+    c4_record_edge edge;
+    CU_ASSERT_FATAL(recorder != NULL);
+    c4_record_writer_open(recorder, 1, 0, 0, 1, 1, "stays", &stays);
+    uint16_t own_program = c4_record_program_add(&stays, &program),
+             own_edge = c4_record_edge_add(&stays, 7, 8, true, 0);
+    C4TEST_OK_FATAL(c4_record_file_open(own_path(&spec), &file));
+    for (uint32_t round = 2; round < 5000; round++) {
+        c4_record_writer_open(recorder, round, 0, 0, 1, 1, "goes", &writer);
+        CU_ASSERT_FATAL(writer.recorder != NULL);
+        program.count = round;
+        uint16_t program_at = c4_record_program_add(&writer, &program);
+        uint16_t edge_at = c4_record_edge_add(&writer, (int)round, round, false, 1);
+        c4_record_edge_count(&writer, edge_at, 10, 1, 0, 1);
+        uint32_t comm_at = writer.comm_index;
+        CU_ASSERT_FATAL(c4_record_file_program(file, program_at, &read_program));
+        CU_ASSERT(read_program.count == round && read_program.comm == comm_at);
+        CU_ASSERT_FATAL(c4_record_file_edge(file, edge_at, &edge));
+        CU_ASSERT(edge.peer == (int)round && edge.bytes == 10 && edge.comm == comm_at);
+        CU_ASSERT_FATAL(c4_record_file_comm(file, comm_at, &comm));
+        CU_ASSERT(comm.comm_id == round && comm.ended_ticks == 0 && comm.generation % 2 == 0);
+        write_operation(&writer, round);
+        c4_record_writer_close(&writer, C4_OK);
+        CU_ASSERT(c4_record_file_comm(file, comm_at, &comm) && comm.comm_id == round && comm.ended_ticks != 0);
+    }
+    CU_ASSERT(c4_record_file_comm(file, stays.comm_index, &comm) && comm.comm_id == 1 && comm.ended_ticks == 0);
+    CU_ASSERT(c4_record_file_program(file, own_program, &read_program) && read_program.count == 1);
+    CU_ASSERT(c4_record_file_edge(file, own_edge, &edge) && edge.peer == 7 && edge.bytes == 0);
+    c4_record_file_close(file);
+    c4_recorder_release(recorder, true);
+}
+
 static void test_not_writable(void)
 {
     setenv("C4_LOG", "none", 1);
@@ -447,8 +488,9 @@ static void test_clean_end(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(round_trip),  C4TEST(ring_wrap),    C4TEST(torn),
-                                        C4TEST(tables_full), C4TEST(not_writable), C4TEST(damaged),
-                                        C4TEST(after_kill),  C4TEST(clean_end),    C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(round_trip),   C4TEST(ring_wrap), C4TEST(torn),       C4TEST(tables_full),
+        C4TEST(not_writable), C4TEST(damaged),   C4TEST(after_kill), C4TEST(entries_of_ended_communicators),
+        C4TEST(clean_end),    C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
