@@ -197,7 +197,9 @@ c4_status c4_all_to_all(const void *send, void *recv, size_t count, c4_dtype dty
                         c4_request **request);
 
 /* v-variants: counts[n] and displs[n] in elements. displs may be NULL: blocks are packed in rank order. Arrays are
- * read before the call returns. What one rank sends to another must equal what the other expects from it. */
+ * read before the call returns. What one rank sends to another must equal what the other expects from it. Blocks may lie in
+ * any order; those of send may overlap, those of recv may not. all_to_all_v in place: send == recv, with equal counts and
+ * displs for both. */
 c4_status c4_all_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,
                           const size_t *recv_displs, c4_dtype dtype, c4_comm *comm, c4_request **request);
 c4_status c4_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,

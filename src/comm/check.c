@@ -1,6 +1,7 @@
 /* Arguments: every rule of c4.h that one rank can check alone, as one table of extents per kind. Nothing is sent
  * when a check fails. */
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "comm/internal.h"
 
@@ -169,6 +170,55 @@ static c4_status extent(const c4_comm *comm, const c4_call *call, const char *wh
     return C4_OK;
 }
 
+typedef struct block {
+    size_t at, count;
+    int rank;
+} block;
+
+static int compare_blocks(const void *a, const void *b)
+{
+    const block *x = a, *y = b;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static c4_status blocks_overlap(const c4_call *call, block x, block y)
+{
+    return c4_fail(C4_ERR_OVERLAP,
+                   "%s: recv block of rank %d (%zu elements at %zu) overlaps that of rank %d (%zu at %zu)",
+                   c4_kind_name(call->kind), x.rank, x.count, x.at, y.rank, y.count, y.at);
+}
+
+/* Two ranks may not write to one place. Blocks that ascend, as packed ones do, take one pass; others are sorted. */
+static c4_status check_blocks(const c4_comm *comm, const c4_call *call)
+{
+    const size_t *counts = call->recv_counts, *displs = call->recv_displs;
+    size_t end = 0, n = 0;
+    bool ascending = true;
+    for (int i = 0; i < comm->nranks; i++) {
+        if (counts[i] == 0)
+            continue;
+        n++;
+        ascending &= displs[i] >= end;
+        end = displs[i] + counts[i];
+    }
+    if (ascending)
+        return C4_OK;
+    block *blocks = calloc(n, sizeof *blocks);
+    if (!blocks)
+        return c4_fail(C4_ERR_MEMORY, "%s: %zu blocks", c4_kind_name(call->kind), n);
+    n = 0;
+    for (int i = 0; i < comm->nranks; i++)
+        if (counts[i])
+            blocks[n++] = (block){displs[i], counts[i], i};
+    qsort(blocks, n, sizeof *blocks, compare_blocks);
+    c4_status status = C4_OK;
+    for (size_t i = 1; i < n && status == C4_OK; i++)
+        if (blocks[i].at - blocks[i - 1].at < blocks[i - 1].count)
+            status = blocks_overlap(call, blocks[i - 1], blocks[i]);
+    free(blocks);
+    return status;
+}
+
 /* Where a v-call's input would sit if it were in place. As a number: it may be no address of any object. */
 static uintptr_t in_place_v(const c4_comm *comm, const c4_call *call, size_t element)
 {
@@ -196,8 +246,10 @@ c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count)
         C4_TRY(extent(comm, call, packed ? "recv" : "send", packed ? call->recv_counts : call->send_counts,
                       packed ? call->recv_displs : call->send_displs, &call->send_bytes));
     }
-    if (receives && rule->recv_blocks)
+    if (receives && rule->recv_blocks) {
         C4_TRY(extent(comm, call, "recv", call->recv_counts, call->recv_displs, &call->recv_bytes));
+        C4_TRY(check_blocks(comm, call));
+    }
     const size_t *own = call->kind == C4_KIND_SCATTER_V ? (sends ? call->send_counts : NULL)
                         : receives                      ? call->recv_counts
                                                         : NULL;

@@ -11,6 +11,9 @@ static _Alignas(64) unsigned char a[4096], b[4096];
 static size_t ones[8] = {1, 1, 1, 1, 1, 1, 1, 1}, huge[8] = {1, SIZE_MAX / 2, 1, 1, 1, 1, 1, 1};
 static size_t far_away[8] = {0, SIZE_MAX - 1, 0, 0, 0, 0, 0, 0}, twos[8] = {2, 2, 2, 2, 2, 2, 2, 2};
 
+/* Blocks of 2 and 3 elements: at 4 and 2 they share element 4, at 3 and 0 none. */
+static size_t mixed[8] = {2, 3}, crossing[8] = {4, 2}, backwards[8] = {3, 0}, same[8] = {0, 0}, none[8] = {0, 1};
+
 typedef c4_status (*bad_call)(c4_comm *comm);
 
 #define F C4_FLOAT32
@@ -60,6 +63,10 @@ CALL(count_blocks_over, c4_all_gather(a, b, SIZE_MAX / 8, F, comm, NULL))
 CALL(count_v_over, c4_all_gather_v(a, 1, b, huge, NULL, F, comm, NULL))
 CALL(displ_over, c4_all_to_all_v(a, ones, NULL, b, ones, far_away, F, comm, NULL))
 CALL(count_of_own, c4_all_gather_v(a, 1, b, twos, NULL, F, comm, NULL))
+CALL(blocks_gather, c4_all_gather_v(a, 2, b, mixed, crossing, F, comm, NULL))
+CALL(blocks_root, c4_gather_v(a, 2, b, mixed, crossing, F, 0, comm, NULL))
+CALL(blocks_to_all, c4_all_to_all_v(a, mixed, NULL, b, mixed, crossing, F, comm, NULL))
+CALL(blocks_same, c4_all_gather_v(a, 1, b, ones, same, F, comm, NULL))
 CALL(no_child, c4_comm_split(comm, 0, 0, NULL, NULL, NULL))
 CALL(premul_null, c4_op_create_premul(NULL, F, comm, &(c4_op){C4_SUM}))
 CALL(premul_no_op, c4_op_create_premul(a, F, comm, NULL))
@@ -114,6 +121,11 @@ static const struct bad_row {
     {"v-count overflows", count_v_over, C4_ERR_COUNT, "rank 1"},
     {"displacement overflows", displ_over, C4_ERR_COUNT, "rank 1"},
     {"own count differs", count_of_own, C4_ERR_COUNT, "own block"},
+    {"blocks of all_gather_v", blocks_gather, C4_ERR_OVERLAP,
+     "rank 1 (3 elements at 2) overlaps that of rank 0 (2 at 4)"},
+    {"blocks of gather_v", blocks_root, C4_ERR_OVERLAP, "gather_v: recv block of rank 1"},
+    {"blocks of all_to_all_v", blocks_to_all, C4_ERR_OVERLAP, "all_to_all_v: recv block of rank 1"},
+    {"blocks in one place", blocks_same, C4_ERR_OVERLAP, "(1 elements at 0)"},
     {"split without output", no_child, C4_ERR_NULL, "new_comm"},
     {"premul without scalar", premul_null, C4_ERR_NULL, "scalar"},
     {"premul without output", premul_no_op, C4_ERR_NULL, "op"},
@@ -152,6 +164,26 @@ static void test_rows(void)
     setenv("C4_LOG", "none", 1);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, rows_rank, NULL);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, rows_rank, NULL);
+}
+
+/* Blocks in any order, empty ones anywhere, and one input that goes to several ranks are all legal. */
+static void blocks_rank(c4_comm **comm, int rank, void *arg)
+{
+    float in[4] = {(float)(rank + 1), (float)(rank + 2), (float)(rank + 3), 0}, out[8] = {0};
+    (void)arg;
+    WORLD_OK(c4_all_gather_v(in, mixed[rank], out, mixed, backwards, F, *comm, NULL));
+    WORLD_TRUE(out[0] == 2 && out[2] == 4 && out[3] == 1 && out[4] == 2);
+    WORLD_OK(c4_all_gather_v(in, none[rank], out, none, same, F, *comm, NULL));
+    WORLD_TRUE(out[0] == 2 && out[1] == 3);
+    WORLD_OK(c4_all_to_all_v(in, twos, same, out, twos, NULL, F, *comm, NULL));
+    WORLD_TRUE(out[0] == 1 && out[1] == 2 && out[2] == 2 && out[3] == 3);
+    WORLD_OK(c4_scatter_v(rank ? NULL : in, twos, same, out, 2, F, 0, *comm, NULL));
+    WORLD_TRUE(out[0] == 1 && out[1] == 2);
+}
+
+static void test_blocks(void)
+{
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, blocks_rank, NULL);
 }
 
 /* ---- without a communicator ---- */
@@ -322,7 +354,8 @@ static void test_words(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(rows),  C4TEST(no_comm), C4TEST(create), C4TEST_DEADLINE(alone, 30),
-                                        C4TEST(words), C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(rows),  C4TEST(blocks), C4TEST(no_comm), C4TEST(create), C4TEST_DEADLINE(alone, 30),
+        C4TEST(words), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
