@@ -52,11 +52,13 @@ static const struct option long_options[] = {
 
 static const char help_text[] =
     "Usage: c4run -n N [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
-    "Starts a job of N ranks of PROGRAM, ends it when one of them dies, and says which and of what.\n"
+    "Starts a job of N ranks of PROGRAM, ends it when one of them dies, and says which, of what, and in which "
+    "collective\n"
+    "the others were waiting for whom.\n"
     "\n"
     "  -n, --ranks N         ranks of the whole job\n"
     "      --tag             put \"[RANK] \" before each line that a rank prints\n"
-    "      --timeout SECONDS end the job after this time, with exit status 124\n"
+    "      --timeout SECONDS end the job after this time, with exit status 124, and say who waits for whom\n"
     "      --keep-going      when a rank dies, leave the others running\n"
     "      --grace SECONDS   between SIGTERM and SIGKILL when the job is ended [5]\n"
     "      --bind core|none  bind each rank to a core of its own, or not\n"

@@ -9,6 +9,7 @@
 #include "tools/c4run/hosts.h"
 #include "tools/c4run/rendezvous.h"
 #include "tools/c4run/supervise.h"
+#include "tools/c4run/waiting.h"
 
 #define LINE_BYTES 65536
 
@@ -121,7 +122,11 @@ void c4run_orders_read(c4run_job *job)
     if (!line || !read_line(line)) {
         c4run_end(job);
     } else if (takes(line, "signal", &rest) && c4_parse_int(rest, &number) && number > 0 && number < NSIG) {
-        job->interrupted |= number == SIGINT || number == SIGTERM || number == SIGHUP;
+        if (number == SIGINT || number == SIGTERM || number == SIGHUP) {
+            job->interrupted = true;
+            if (!job->options->quiet)
+                c4run_report_waiting(job);
+        }
         c4run_signal_all(job, (int)number);
     } else if (strcmp(line, "end") == 0) {
         c4run_end(job);

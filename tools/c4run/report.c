@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,34 +95,59 @@ static void append(char *text, size_t bytes, const char *format, ...)
     va_end(arguments);
 }
 
-static bool is_running(const c4run_job *job, int i)
+int c4run_list_ranks(const c4run_job *job, const bool *marks, char *text, size_t bytes)
 {
-    return i < job->nchildren && job->children[i].running;
+    int count = 0;
+    for (int i = 0; i < job->nchildren; i++)
+        count += marks[i];
+    snprintf(text, bytes, count == 1 ? "rank" : "ranks");
+    const char *between = " ";
+    for (int i = 0; i < job->nchildren; i++) {
+        if (!marks[i])
+            continue;
+        if (bytes - strlen(text) < 32) {
+            append(text, bytes, ", ...");
+            break;
+        }
+        int last = i;
+        while (last + 1 < job->nchildren && marks[last + 1])
+            last++;
+        if (last == i + 1)
+            last = i; /* two have a number each */
+        append(text, bytes, last > i ? "%s%d-%d" : "%s%d", between, job->children[i].rank, job->children[last].rank);
+        between = ", ";
+        i = last;
+    }
+    return count;
+}
+
+static int list_hosts(const c4run_job *job, char *text, size_t bytes)
+{
+    int count = 0;
+    for (int i = 0; i < job->nchildren; i++)
+        count += job->children[i].running;
+    snprintf(text, bytes, count == 1 ? "host" : "hosts");
+    const char *between = " ";
+    for (int i = 0; i < job->nchildren; i++) {
+        if (!job->children[i].running)
+            continue;
+        append(text, bytes, "%s%s", between, job->children[i].host);
+        between = ", ";
+    }
+    return count;
 }
 
 int c4run_list_running(const c4run_job *job, char *text, size_t bytes)
 {
-    int count = 0;
+    if (job->options->hosts)
+        return list_hosts(job, text, bytes);
+    bool *marks = calloc((size_t)job->nchildren, sizeof *marks);
+    snprintf(text, bytes, "ranks");
+    if (!marks)
+        return 0;
     for (int i = 0; i < job->nchildren; i++)
-        count += is_running(job, i);
-    bool hosts = job->options->hosts != NULL;
-    snprintf(text, bytes, "%s%s", hosts ? "host" : "rank", count == 1 ? " " : "s ");
-    bool first = true;
-    for (int i = 0; i < job->nchildren; i++) {
-        if (!is_running(job, i))
-            continue;
-        int last = i;
-        while (!hosts && is_running(job, last + 1))
-            last++;
-        append(text, bytes, "%s", first ? "" : ", ");
-        first = false;
-        if (hosts)
-            append(text, bytes, "%s", job->children[i].host);
-        else if (last > i + 1)
-            append(text, bytes, "%d-%d", job->children[i].rank, job->children[last].rank);
-        else
-            append(text, bytes, "%d", job->children[last = i].rank);
-        i = last;
-    }
+        marks[i] = job->children[i].running;
+    int count = c4run_list_ranks(job, marks, text, bytes);
+    free(marks);
     return count;
 }

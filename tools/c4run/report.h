@@ -10,6 +10,8 @@ void c4run_report_death(c4run_job *job, const c4run_child *child);
 long c4run_oom_kills(void);
 /* "rank 3", "ranks 0, 2-4" or "host h2": the children that still run. Returns how many. */
 int c4run_list_running(const c4run_job *job, char *text, size_t bytes);
+/* "rank 3" or "ranks 0, 2-4": the children that are marked. Returns how many. */
+int c4run_list_ranks(const c4run_job *job, const bool *marks, char *text, size_t bytes);
 /* What the shell would have as exit status. */
 int c4run_exit_status(int status);
 

@@ -13,6 +13,7 @@
 #include "tools/c4run/guard.h"
 #include "tools/c4run/hosts.h"
 #include "tools/c4run/report.h"
+#include "tools/c4run/waiting.h"
 
 #define NS_PER_MS      1000000u
 #define HOST_GRACE_MS  2000 /* a host's c4run needs its own grace period, and then this to report */
@@ -40,6 +41,7 @@ void c4run_end(c4run_job *job)
     if (job->ending)
         return;
     job->ending = true;
+    c4run_report_waiting(job);
     int64_t grace_ms = job->options->grace_ms + (job->options->hosts ? HOST_GRACE_MS : 0);
     job->kill_ns = c4_now_ns() + (uint64_t)grace_ms * NS_PER_MS;
     if (job->options->hosts) {
@@ -84,6 +86,8 @@ static void interrupt(c4run_job *job, int number)
     job->interrupted = true;
     if (!job->options->quiet && !job->options->remote)
         c4run_say(job, "SIG%s: passed on to the ranks; once more kills them", sigabbrev_np(number));
+    if (!job->options->quiet)
+        c4run_report_waiting(job);
     c4run_signal_all(job, number);
 }
 
