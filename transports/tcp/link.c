@@ -153,8 +153,10 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
     if (error != 0) {
         link->last_errno = error;
         link->tries++;
-        if (now - link->down_since_ns >= module->retry_ns) {
-            c4_tcp_link_fail(link, give_up(link, now));
+        /* Who refuses has closed its module or is dead: at the end nobody is left to wait for, and that is no error. */
+        bool gone = module->closing && error == ECONNREFUSED;
+        if (gone || now - link->down_since_ns >= module->retry_ns) {
+            c4_tcp_link_fail(link, gone ? C4_ERR_LINK : give_up(link, now));
             return;
         }
         pause = link->tries < 8 ? (uint64_t)FIRST_RETRY_NS << link->tries : LONGEST_RETRY_NS;

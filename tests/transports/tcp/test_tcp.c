@@ -1,11 +1,13 @@
 /* What is particular to tcp: system calls, lost sockets, retained frames, pausing. */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/transports/tcp/pair.h"
 #include "transports/tcp/deliver.h"
 
@@ -243,6 +245,17 @@ static void test_lost_after_small_send(void)
     pair_close(&p);
 }
 
+/* As a kill does: sockets end without a word, and nobody listens. Returns the module, for closing it at last. */
+static c4_module *kill_rank(pair *p, int rank)
+{
+    c4_module *dead = p->modules[rank];
+    C4TEST_OK(c4_tcp_ops.inject(dead, "close_socket"));
+    close(dead->listen_fd);
+    dead->listen_fd = -1;
+    p->modules[rank] = NULL;
+    return dead;
+}
+
 /* The peer's process is gone for good. */
 static void test_dead_peer_is_named(void)
 {
@@ -254,12 +267,7 @@ static void test_dead_peer_is_named(void)
     exchange(&p, out, in, 8, memory);
     c4_xfer receive = {.pointer = memory, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(in[0], &receive) == C4_IN_PROGRESS);
-    /* As a kill does: sockets end without a word. */
-    C4TEST_OK(c4_tcp_ops.inject(p.modules[1], "close_socket"));
-    close(p.modules[1]->listen_fd);
-    p.modules[1]->listen_fd = -1;
-    c4_module *dead = p.modules[1];
-    p.modules[1] = NULL;
+    c4_module *dead = kill_rank(&p, 1);
     pair_wait(&p, &receive);
     C4TEST_INT(receive.state, C4_ERR_LINK);
     while (p.errors[0] == C4_OK)
@@ -271,6 +279,36 @@ static void test_dead_peer_is_named(void)
     C4TEST_INT(c4_tcp_ops.recv(in[0], &receive), C4_ERR_LINK);
     pair_close(&p);
     c4_tcp_ops.close(dead);
+}
+
+/* Closing waits for what peers have yet to receive, but for no dead ones, however many. */
+static void test_close_does_not_wait_for_the_dead(void)
+{
+    static unsigned char memory[100000];
+    pair p;
+    c4_channel *out[3], *in[3];
+    c4_xfer unsent[3];
+    pair_open(&p, 3, "");
+    for (int peer = 1; peer < 3; peer++) {
+        out[peer] = pair_channel(&p, 0, 1, 0, peer);
+        in[peer] = pair_channel(&p, peer, 1, 0, peer);
+        c4_xfer send = {.pointer = memory, .bytes = 8}, receive = send;
+        CU_ASSERT(c4_tcp_ops.recv(in[peer], &receive) >= 0);
+        CU_ASSERT(c4_tcp_ops.send(out[peer], &send) >= 0);
+        pair_wait(&p, &receive);
+    }
+    c4_module *dead[] = {kill_rank(&p, 1), kill_rank(&p, 2)};
+    for (int peer = 1; peer < 3; peer++) {
+        unsent[peer] = (c4_xfer){.pointer = memory, .bytes = sizeof memory};
+        CU_ASSERT(c4_tcp_ops.send(out[peer], &unsent[peer]) >= 0);
+    }
+    uint64_t start_ns = c4_now_ns();
+    pair_close(&p);
+    double seconds = (double)(c4_now_ns() - start_ns) * 1e-9;
+    fprintf(stderr, "closed in %.3f s\n", seconds);
+    CU_ASSERT(seconds < 0.4 * c4test_seconds(1));
+    for (int i = 0; i < 2; i++)
+        c4_tcp_ops.close(dead[i]);
 }
 
 /* ---- memory ---- */
@@ -338,6 +376,7 @@ int main(int argc, char **argv)
         C4TEST(crossing_connections),
         C4TEST(lost_after_small_send),
         C4TEST(dead_peer_is_named),
+        C4TEST(close_does_not_wait_for_the_dead),
         C4TEST(unread_channel_is_paused),
         C4TEST(retained_copies_are_bounded),
         C4TEST_END,
