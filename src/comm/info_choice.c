@@ -88,7 +88,7 @@ static c4_status job_init(c4_info *info, int nranks, int ranks_per_host, imagine
     find_cost(info, ranks_per_host, &job->cost);
     job->may_map = c4_option_int(options, "C4_MAP") != 0 && job->layout.nhosts == 1 && job->cost.local.map;
     C4_TRY_GOTO(c4_setup_forced_algorithm(options, &job->forced, &job->forced_kinds), fail);
-    C4_TRY_GOTO(c4_setup_read_tuning(options, &job->tuning), fail);
+    C4_TRY_GOTO(c4_setup_read_tuning(options, &job->tuning, NULL), fail);
     return C4_OK;
 fail:
     job_fini(job);

@@ -19,7 +19,7 @@ static const c4_option_spec specs[] = {
      "Microseconds a waiting rank yields before it sleeps in the kernel."},
     {"C4_TIMEOUT_MS", C4_OPTION_MS, 0, "0", "0..86400000", "NCCL_TIMEOUT",
      "Deadline of every operation; 0: none, a slow peer is not a dead one."},
-    {"C4_TUNING_FILE", C4_OPTION_STRING, C4_OPTION_AGREE, "", NULL, "NCCL_TUNER_CONFIG_FILE",
+    {"C4_TUNING_FILE", C4_OPTION_STRING, 0, "", NULL, "NCCL_TUNER_CONFIG_FILE",
      "Table of algorithm choices as `c4perf --tune` writes it; must have the same content on all ranks."},
     {"C4_CPU", C4_OPTION_ENUM, 0, "auto", "auto|scalar|avx2|avx512", NULL,
      "Instruction set of reductions; every one gives the same bits."},

@@ -131,8 +131,7 @@ static int transport_index(const c4_transport_ops *ops)
 
 static c4_status fill_card(c4_setup *setup, unsigned char blob[C4_RANK_CARD_BYTES])
 {
-    c4_rank_card card = {.options_hash = c4_options_agree_hash(setup->comm->options),
-                         .version = C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8};
+    c4_rank_card card = {.options_hash = setup->agree_hash, .version = C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8};
     for (int i = 0; i < setup->nrails; i++) {
         const c4_rail *rail = &setup->rails[i];
         int index = transport_index(rail->ops);
@@ -148,10 +147,11 @@ static c4_status check_card(const c4_setup *setup, int peer, const c4_rank_card 
     if (card->version != (C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8))
         return c4_fail(C4_ERR_PROTOCOL, "rank %d runs C4 %u.%u, this rank %d.%d", peer, card->version >> 16,
                        card->version >> 8 & 255, C4_VERSION_MAJOR, C4_VERSION_MINOR);
-    if (card->options_hash != c4_options_agree_hash(setup->comm->options))
+    if (card->options_hash != setup->agree_hash)
         return c4_fail(C4_ERR_OPTION,
                        "rank %d has other values than this rank for options that must agree (C4_TRANSPORTS, C4_ALGO, "
-                       "...): compare `c4info options` on both hosts",
+                       "...), or another content of C4_TUNING_FILE: compare `c4info options` and the file on both "
+                       "hosts",
                        peer);
     return C4_OK;
 }
@@ -271,6 +271,16 @@ static c4_status number_hosts(c4_setup *setup)
     return status;
 }
 
+static c4_status hash_options(c4_setup *setup)
+{
+    c4_comm *comm = setup->comm;
+    uint64_t tuning;
+    C4_TRY(c4_setup_read_tuning(comm->options, &comm->tuning, &tuning));
+    setup->agree_hash = c4_options_agree_hash(comm->options);
+    setup->agree_hash = c4_hash_bytes(setup->agree_hash, &tuning, sizeof tuning);
+    return C4_OK;
+}
+
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
 {
     c4_setup setup = {.comm = comm, .exchange = exchange};
@@ -282,6 +292,7 @@ c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
         status = c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", comm->nranks);
         goto out;
     }
+    C4_TRY_GOTO(hash_options(&setup), out);
     C4_TRY_GOTO(find_hosts(comm, exchange), out);
     lend(comm);
     C4_TRY_GOTO(open_rails(&setup), out);

@@ -6,6 +6,7 @@
 
 typedef struct c4_setup {
     c4_comm *comm;
+    uint64_t agree_hash; /* of all that must be equal on all ranks */
     const c4_exchange *exchange;
     c4_rail rails[C4_ENGINE_MAX_RAILS]; /* [0] is loop, the rest in the order of C4_TRANSPORTS */
     int nrails;
@@ -22,8 +23,9 @@ void c4_setup_cost(const c4_rail *rails, int nrails, int local_nranks, c4_cost_p
 
 /* C4_ALGO: "ring" or "all_reduce:ring,broadcast:tree"; *algorithm is -1 when it is empty. */
 c4_status c4_setup_forced_algorithm(const c4_options *options, int *algorithm, uint32_t *kinds);
-/* Reads C4_TUNING_FILE; leaves *tuning alone when it is empty. */
-c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning);
+/* Reads C4_TUNING_FILE; leaves *tuning alone when the option is empty. *hash: of its content, which must agree; 0 without
+ * a file. May be NULL. */
+c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning, uint64_t *hash);
 
 /* One more all-gather: the numbers become the same on all ranks. */
 c4_status c4_setup_agree_cost(const c4_setup *setup, c4_cost_params *cost);

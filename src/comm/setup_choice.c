@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "comm/setup.h"
 
 c4_status c4_setup_forced_algorithm(const c4_options *options, int *algorithm, uint32_t *kinds)
@@ -37,9 +38,11 @@ c4_status c4_setup_forced_algorithm(const c4_options *options, int *algorithm, u
     return C4_OK;
 }
 
-c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning)
+c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning, uint64_t *hash)
 {
     const char *name = c4_option_string(options, "C4_TUNING_FILE");
+    if (hash)
+        *hash = 0;
     if (!*name)
         return C4_OK;
     FILE *file = fopen(name, "re");
@@ -48,11 +51,15 @@ c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning)
     enum { LIMIT = 1 << 20 };
     char *text = malloc(LIMIT + 1);
     size_t got = text ? fread(text, 1, LIMIT, file) : 0;
+    bool whole = text && !ferror(file) && (got < LIMIT || fgetc(file) == EOF);
     fclose(file);
     if (!text)
         return c4_fail(C4_ERR_MEMORY, "tuning file");
     text[got] = '\0';
-    c4_status status = c4_tuning_parse(text, name, tuning);
+    if (hash)
+        *hash = c4_hash_bytes(C4_HASH_INIT, text, got);
+    c4_status status = whole ? c4_tuning_parse(text, name, tuning)
+                             : c4_fail(C4_ERR_OPTION, "C4_TUNING_FILE %s cannot be read or is longer than 1 MiB", name);
     free(text);
     return status;
 }

@@ -97,7 +97,6 @@ c4_status c4_setup_start_engine(c4_setup *setup)
     c4_cpu_detect(&cpu);
     static const char *const levels[] = {"auto", "scalar", "avx2", "avx512"};
     C4_TRY(c4_cpu_level_select(&cpu, levels[c4_option_int(options, "C4_CPU")], &level));
-    C4_TRY(c4_setup_read_tuning(options, &comm->tuning));
     start_record(comm);
     c4_setup_cost(setup->rails, setup->nrails, comm->roster.local_nranks, &comm->cost);
     double ranks_per_core = comm->cost.ranks_per_core; /* waiting is each host's own matter */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/c4test.h"
 #include "tests/collectives/world.h"
@@ -297,6 +299,41 @@ static void options_rank(const c4_unique_id *id, int rank, void *arg)
     WORLD_TRUE(comm == NULL && strstr(c4_last_error(NULL), "option") != NULL);
 }
 
+/* One path, two contents, or two paths to one content: the content counts. */
+static void tuning_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    const bool *equal = arg;
+    char options[1024];
+    c4_comm *comm = NULL;
+    const char *path = c4test_path(rank ? "tuning.1" : "tuning.0");
+    FILE *file = fopen(path, "w");
+    WORLD_TRUE(file && fputs(rank && !*equal ? "# another\n" : "# one\n", file) >= 0 && fclose(file) == 0);
+    if (!*equal) { /* under one name, as each host sees it */
+        WORLD_TRUE(chdir(rank ? c4test_path("b") : c4test_path("a")) == 0 && rename(path, "tuning") == 0);
+        path = "tuning";
+    }
+    snprintf(options, sizeof options, "C4_TUNING_FILE=%s", path);
+    c4_comm_config config = {.struct_size = sizeof config, .timeout_ms = 10000, .options = options};
+    c4_status status = c4_comm_create(id, 2, rank, &config, NULL, &comm);
+    if (*equal) {
+        WORLD_OK(status);
+        WORLD_OK(c4_comm_destroy(comm));
+        return;
+    }
+    WORLD_TRUE(status == C4_ERR_OPTION || status == C4_ERR_PEER_ERROR);
+    WORLD_TRUE(comm == NULL && strstr(c4_last_error(NULL), "C4_TUNING_FILE") != NULL);
+    if (comm)
+        WORLD_OK(c4_comm_destroy(comm));
+}
+
+static void test_tuning_file(void)
+{
+    setenv("C4_LOG", "none", 1);
+    CU_ASSERT_FATAL(mkdir(c4test_path("a"), 0700) == 0 && mkdir(c4test_path("b"), 0700) == 0);
+    world_run_raw(&(world_spec){.nranks = 2}, tuning_rank, &(bool){true});
+    world_run_raw(&(world_spec){.nranks = 2}, tuning_rank, &(bool){false});
+}
+
 static void timeout_rank(c4_comm **comm, int rank, void *arg)
 {
     int32_t value = 0;
@@ -355,7 +392,7 @@ static void test_words(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(rows),  C4TEST(blocks), C4TEST(no_comm), C4TEST(create), C4TEST_DEADLINE(alone, 30),
-        C4TEST(words), C4TEST_END};
+        C4TEST(rows),        C4TEST(blocks), C4TEST(no_comm), C4TEST(create), C4TEST_DEADLINE(alone, 30),
+        C4TEST(tuning_file), C4TEST(words),  C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
