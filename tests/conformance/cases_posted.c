@@ -486,6 +486,35 @@ static void case_close_with_undelivered(conf_rank *r)
     }
 }
 
+/* What has been sent before the writer left can be read, also by a reader that opens its end later. */
+static void case_writer_leaves_early(conf_rank *r)
+{
+    enum { FRAMES = 4, BYTES = 700 };
+    if (r->fixture->loses_sockets)
+        return;
+    /* Connects, whatever channels share: a first send may need the reader's help. */
+    for (uint32_t tag = 2; tag < 18; tag++) {
+        c4_channel *other = conf_pair(r, 1, tag, 0, 1);
+        if (r->rank == 0)
+            conf_send(r, other, tag, 64);
+        else
+            conf_recv(r, other, tag, 64);
+    }
+    if (r->rank == 0) {
+        c4_channel *channel = conf_pair(r, 1, 1, 0, 1);
+        for (uint32_t i = 0; i < FRAMES; i++)
+            conf_send(r, channel, i, BYTES * i);
+        r->ops->close(r->module);
+        CONF_CHECK(r->ops->open(&r->host.host, &r->module) == C4_OK); /* for the barriers */
+    }
+    conf_barrier(r);
+    if (r->rank == 0)
+        return;
+    c4_channel *channel = conf_pair(r, 1, 1, 0, 1);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        conf_recv(r, channel, i, BYTES * i);
+}
+
 static void case_close_with_pending(conf_rank *r)
 {
     c4_channel *out = conf_pair(r, 1, 1, r->rank, 1 - r->rank);
@@ -527,6 +556,7 @@ const conf_case conf_cases_posted[] = {
     {"late_reduce", case_late_reduce, 2, 20},
     {"counters", case_counters, 2, 20},
     {"close_with_undelivered", case_close_with_undelivered, 2, 20},
+    {"writer_leaves_early", case_writer_leaves_early, 2, 20},
     {"close_with_pending", case_close_with_pending, 2, 20},
     {NULL, NULL, 0, 0},
 };

@@ -68,6 +68,12 @@ static c4_status loop_open(const c4_transport_host *host, c4_module **out)
         free(module);
         return c4_fail_errno(c4_status_from_errno(error), error, "loop: eventfd");
     }
+    c4_status status = c4_loop_job_join(host->job_id);
+    if (status < 0) {
+        close(module->waker.fd);
+        free(module);
+        return status;
+    }
     *out = module;
     return C4_OK;
 }
@@ -87,6 +93,7 @@ static void loop_close(c4_module *module)
 {
     while (module->channels != NULL)
         loop_channel_close(module->channels);
+    c4_loop_job_leave(module->host.job_id);
     close(module->waker.fd);
     free(module);
 }

@@ -10,6 +10,14 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static c4_loop_pipe *pipes;
 
+/* Ranks of one job in this process. */
+struct job {
+    struct job *next;
+    uint64_t id;
+    int modules;
+};
+static struct job *jobs;
+
 struct allocation {
     struct allocation *next;
     char *start;
@@ -91,6 +99,24 @@ static c4_status pipe_take_end(c4_loop_pipe *pipe, const c4_channel_spec *spec, 
     pipe->readers[index].closed = false;
     *reader = index;
     return C4_OK;
+}
+
+/* ---- jobs: how long frames wait for their readers ---- */
+
+c4_status c4_loop_job_join(uint64_t id)
+{
+    pthread_mutex_lock(&list_lock);
+    struct job *job = jobs;
+    while (job != NULL && job->id != id)
+        job = job->next;
+    if (job == NULL && (job = calloc(1, sizeof *job)) != NULL) {
+        *job = (struct job){jobs, id, 0};
+        jobs = job;
+    }
+    if (job != NULL)
+        job->modules++;
+    pthread_mutex_unlock(&list_lock);
+    return job != NULL ? C4_OK : c4_fail(C4_ERR_MEMORY, "loop: job");
 }
 
 static void pipe_unlink(c4_loop_pipe *pipe)
@@ -184,10 +210,38 @@ void c4_loop_pipe_close(c4_loop_pipe *pipe, int reader)
             reader_advance(pipe, end);
     }
     pthread_mutex_unlock(&pipe->lock);
-    if (--pipe->ends == 0) {
+    /* What was sent before the writer left waits for readers that have yet to open their ends. */
+    if (--pipe->ends == 0 && pipe->oldest == NULL) {
         pipe_unlink(pipe);
         pipe_destroy(pipe);
     }
+    pthread_mutex_unlock(&list_lock);
+}
+
+/* Nobody is left who could open an end: what no reader has come for goes. */
+static void job_end(struct job **link)
+{
+    struct job *job = *link;
+    for (c4_loop_pipe *pipe = pipes; pipe != NULL;) {
+        c4_loop_pipe *next = pipe->next;
+        if (pipe->key.job_id == job->id && pipe->ends == 0) {
+            pipe_unlink(pipe);
+            pipe_destroy(pipe);
+        }
+        pipe = next;
+    }
+    *link = job->next;
+    free(job);
+}
+
+void c4_loop_job_leave(uint64_t id)
+{
+    pthread_mutex_lock(&list_lock);
+    struct job **link = &jobs;
+    while (*link != NULL && (*link)->id != id)
+        link = &(*link)->next;
+    if (*link != NULL && --(*link)->modules == 0)
+        job_end(link);
     pthread_mutex_unlock(&list_lock);
 }
 

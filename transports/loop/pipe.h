@@ -52,6 +52,11 @@ typedef struct c4_loop_pipe {
     c4_loop_reader readers[];
 } c4_loop_pipe;
 
+/* A module of the job opens, and closes after its channels. Frames that a writer has sent wait for readers that have yet
+ * to open their ends as long as a module of the job is there. */
+c4_status c4_loop_job_join(uint64_t id);
+void c4_loop_job_leave(uint64_t id);
+
 /* Finds or creates the pipe and takes one end: reader index, or -1 for the writer. */
 c4_status c4_loop_pipe_open(uint64_t job_id, uint16_t epoch, const c4_channel_spec *spec, int rank,
                             c4_loop_waker *waker, int *reader, c4_loop_pipe **pipe);
