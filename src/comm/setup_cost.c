@@ -48,11 +48,14 @@ c4_status c4_setup_agree_cost(const c4_setup *setup, c4_cost_params *cost)
         return c4_fail(C4_ERR_MEMORY, "set-up of %zu ranks", n);
     c4_cost_card_pack(&card, own);
     c4_status status = setup->exchange->all_gather(setup->exchange->context, own, sizeof own, all);
-    if (status == C4_OK)
-        c4_cost_card_unpack(all, &card);
-    for (size_t i = 1; status == C4_OK && i < n; i++) {
+    for (size_t i = 0; status == C4_OK && i < n; i++) {
         c4_cost_card other;
-        c4_cost_card_unpack(all + i * C4_COST_CARD_BYTES, &other);
+        if (c4_cost_card_unpack(all + i * C4_COST_CARD_BYTES, &other) < 0) {
+            status = c4_fail(C4_ERR_PROTOCOL, "rank %zu sent a malformed cost card during set-up", i);
+            break;
+        }
+        if (i == 0)
+            card = other;
         link_limit(&card.local, &other.local);
         link_limit(&card.remote, &other.remote);
     }

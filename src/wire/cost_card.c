@@ -1,5 +1,7 @@
 #include "wire/cost_card.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "wire/bytes.h"
@@ -49,11 +51,29 @@ void c4_cost_card_pack(const c4_cost_card *card, unsigned char out[C4_COST_CARD_
     c4_put_u64(out + 112, card->cache_bytes);
 }
 
-void c4_cost_card_unpack(const unsigned char in[C4_COST_CARD_BYTES], c4_cost_card *card)
+static bool is_time(double value)
 {
-    unpack_link(in, &card->local);
-    unpack_link(in + 48, &card->remote);
-    card->step_s = get_double(in + 96);
-    card->ranks_per_core = get_double(in + 104);
-    card->cache_bytes = c4_get_u64(in + 112);
+    return isfinite(value) && value >= 0;
+}
+
+static bool link_is_sane(const c4_cost_card_link *link)
+{
+    return is_time(link->latency_s) && is_time(link->seconds_per_byte) && is_time(link->reduce_seconds_per_byte) &&
+           link->max_readers >= 1 && link->max_readers <= UINT32_MAX &&
+           link->max_frame_bytes >= C4_COST_CARD_FRAME_MIN_BYTES;
+}
+
+c4_status c4_cost_card_unpack(const unsigned char in[C4_COST_CARD_BYTES], c4_cost_card *card)
+{
+    c4_cost_card made;
+    unpack_link(in, &made.local);
+    unpack_link(in + 48, &made.remote);
+    made.step_s = get_double(in + 96);
+    made.ranks_per_core = get_double(in + 104);
+    made.cache_bytes = c4_get_u64(in + 112);
+    if (!link_is_sane(&made.local) || !link_is_sane(&made.remote) || !is_time(made.step_s) ||
+        !is_time(made.ranks_per_core) || made.ranks_per_core == 0)
+        return C4_ERR_PROTOCOL;
+    *card = made;
+    return C4_OK;
 }

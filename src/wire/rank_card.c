@@ -34,6 +34,7 @@ c4_status c4_rank_card_pack(const c4_rank_card *card, unsigned char out[C4_RANK_
 c4_status c4_rank_card_unpack(const unsigned char in[C4_RANK_CARD_BYTES], c4_rank_card *card)
 {
     size_t at = HEADER_BYTES;
+    unsigned next = 0; /* in ascending order: none comes twice */
     memset(card, 0, sizeof *card);
     card->options_hash = c4_get_u64(in);
     card->version = c4_get_u32(in + 8);
@@ -42,9 +43,10 @@ c4_status c4_rank_card_unpack(const unsigned char in[C4_RANK_CARD_BYTES], c4_ran
             return C4_ERR_PROTOCOL;
         unsigned index = in[at];
         size_t bytes = c4_get_u16(in + at + 1);
-        if (index >= C4_RANK_CARD_TRANSPORTS || bytes == 0 || bytes > C4_ADDRESS_MAX_BYTES ||
+        if (index < next || index >= C4_RANK_CARD_TRANSPORTS || bytes == 0 || bytes > C4_ADDRESS_MAX_BYTES ||
             at + 3 + bytes > C4_RANK_CARD_BYTES)
             return C4_ERR_PROTOCOL;
+        next = index + 1;
         card->transports[index].bytes = (uint16_t)bytes;
         memcpy(card->transports[index].address, in + at + 3, bytes);
         at += 3 + bytes;

@@ -22,7 +22,7 @@ typedef struct c4_rank_card {
 
 /* C4_ERR_INTERNAL when the addresses do not fit. */
 c4_status c4_rank_card_pack(const c4_rank_card *card, unsigned char out[C4_RANK_CARD_BYTES]);
-/* C4_ERR_PROTOCOL (not logged) for lengths that do not fit. */
+/* C4_ERR_PROTOCOL (not logged) for lengths that do not fit, transports out of order. */
 c4_status c4_rank_card_unpack(const unsigned char in[C4_RANK_CARD_BYTES], c4_rank_card *card);
 
 #endif

@@ -1,10 +1,13 @@
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "tests/c4test.h"
 #include "wire/control_message.h"
+#include "wire/cost_card.h"
 #include "wire/net_address.h"
+#include "wire/rank_card.h"
 #include "wire/unique_id.h"
 
 /* ---- addresses ---- */
@@ -220,9 +223,58 @@ static void test_fault(void)
     }
 }
 
+/* ---- cards ---- */
+
+static void test_rank_card(void)
+{
+    static c4_rank_card card, again;
+    unsigned char packed[C4_RANK_CARD_BYTES];
+    card = (c4_rank_card){.options_hash = 0x1122334455667788, .version = 9};
+    card.transports[2].bytes = 3;
+    memcpy(card.transports[2].address, "abc", 3);
+    card.transports[5].bytes = C4_ADDRESS_MAX_BYTES;
+    memset(card.transports[5].address, 'x', C4_ADDRESS_MAX_BYTES);
+    C4TEST_OK(c4_rank_card_pack(&card, packed));
+    C4TEST_OK(c4_rank_card_unpack(packed, &again));
+    CU_ASSERT(memcmp(&card, &again, sizeof card) == 0);
+    packed[13] = 5; /* the same one twice */
+    C4TEST_INT(c4_rank_card_unpack(packed, &again), C4_ERR_PROTOCOL);
+    packed[13] = 8;
+    C4TEST_INT(c4_rank_card_unpack(packed, &again), C4_ERR_PROTOCOL);
+    packed[13] = 2;
+    packed[12] = 3; /* a third one: of no bytes */
+    C4TEST_INT(c4_rank_card_unpack(packed, &again), C4_ERR_PROTOCOL);
+}
+
+static void test_cost_card(void)
+{
+    c4_cost_card_link link = {1e-6, 1e-10, 0, 3, 64, 4096};
+    c4_cost_card good = {.local = link, .remote = link, .step_s = 1e-9, .ranks_per_core = 1}, again;
+    c4_cost_card bad[8];
+    unsigned char packed[C4_COST_CARD_BYTES];
+    c4_cost_card_pack(&good, packed);
+    C4TEST_OK(c4_cost_card_unpack(packed, &again));
+    CU_ASSERT(memcmp(&good, &again, sizeof good) == 0);
+    for (size_t i = 0; i < 8; i++)
+        bad[i] = good;
+    bad[0].local.latency_s = -1;
+    bad[1].remote.seconds_per_byte = NAN;
+    bad[2].local.reduce_seconds_per_byte = INFINITY;
+    bad[3].remote.max_frame_bytes = 0;
+    bad[4].local.max_readers = 0;
+    bad[5].local.max_readers = (uint64_t)1 << 32; /* 0 in 32 bits */
+    bad[6].step_s = NAN;
+    bad[7].ranks_per_core = 0;
+    for (size_t i = 0; i < 8; i++) {
+        c4_cost_card_pack(&bad[i], packed);
+        C4TEST_INT(c4_cost_card_unpack(packed, &again), C4_ERR_PROTOCOL);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(address_text), C4TEST(address_bytes), C4TEST(unique_id), C4TEST(header),
-                                        C4TEST(process),      C4TEST(welcome),       C4TEST(fault),     C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(address_text), C4TEST(address_bytes), C4TEST(unique_id), C4TEST(header),    C4TEST(process),
+        C4TEST(welcome),      C4TEST(fault),         C4TEST(rank_card), C4TEST(cost_card), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
