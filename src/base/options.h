@@ -72,6 +72,8 @@ bool c4_parse_bytes(const char *text, uint64_t *bytes);
 bool c4_parse_int(const char *text, int64_t *value);
 bool c4_parse_bool(const char *text, bool *value);
 bool c4_parse_ms(const char *text, int64_t *ms);
+/* C4_PORT_RANGE: "lo-hi" or one port, 1..65535; NULL or "": no range, 0 and 0. */
+bool c4_parse_port_range(const char *text, uint16_t *lo, uint16_t *hi);
 
 /* Levenshtein's distance of names up to 63 characters; longer ones are SIZE_MAX away. For "did you mean". */
 size_t c4_edit_distance(const char *a, const char *b);

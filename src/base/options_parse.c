@@ -80,3 +80,32 @@ bool c4_parse_bool(const char *text, bool *value)
     }
     return false;
 }
+
+/* Digits up to `stop`, not more than a port has. */
+static bool parse_port(const char *text, const char *stop, uint16_t *port)
+{
+    unsigned value = 0;
+    if (text == stop || stop - text > 5)
+        return false;
+    for (; text < stop; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        value = 10 * value + (unsigned)(*text - '0');
+    }
+    *port = (uint16_t)value;
+    return value >= 1 && value <= UINT16_MAX;
+}
+
+bool c4_parse_port_range(const char *text, uint16_t *lo, uint16_t *hi)
+{
+    uint16_t first = 0, last = 0;
+    if (text && *text) {
+        const char *end = text + strlen(text), *dash = strchr(text, '-');
+        if (!parse_port(text, dash ? dash : end, &first) || !parse_port(dash ? dash + 1 : text, end, &last) ||
+            first > last)
+            return false;
+    }
+    *lo = first;
+    *hi = last;
+    return true;
+}

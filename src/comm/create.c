@@ -27,16 +27,6 @@ static c4_status listen_interface(const c4_options *options, c4_net_address *bin
     return C4_OK;
 }
 
-static void port_range(const c4_options *options, uint16_t *lo, uint16_t *hi)
-{
-    unsigned first = 0, last = 0;
-    *lo = *hi = 0;
-    if (sscanf(c4_option_string(options, "C4_PORT_RANGE"), "%u-%u", &first, &last) == 2) {
-        *lo = (uint16_t)first;
-        *hi = (uint16_t)last;
-    }
-}
-
 C4_API c4_status c4_unique_id_create(c4_unique_id *id)
 {
     if (!id)
@@ -44,8 +34,12 @@ C4_API c4_status c4_unique_id_create(c4_unique_id *id)
     c4_options *options;
     c4_listen_spec spec = {0};
     C4_TRY(c4_comm_options_load(NULL, &options));
-    port_range(options, &spec.port_lo, &spec.port_hi);
-    c4_status status = listen_interface(options, &spec.bind);
+    const char *ports = c4_option_string(options, "C4_PORT_RANGE");
+    c4_status status = C4_OK;
+    if (!c4_parse_port_range(ports, &spec.port_lo, &spec.port_hi))
+        status = c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", ports);
+    if (status == C4_OK)
+        status = listen_interface(options, &spec.bind);
     if (status == C4_OK)
         status = c4_unique_id_listen(&spec, id);
     c4_options_destroy(options);

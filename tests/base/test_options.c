@@ -90,6 +90,20 @@ static void test_parse_bytes(void)
     }
 }
 
+static void test_port_range(void)
+{
+    static const char *const bad[] = {"0",     "65536", "70000-80000", "10-5", "5000-", "-5000",     "5000-5001-5002",
+                                      "+5000", " 5000", "5000 ",       "x",    "5-x",   "5000-+5001"};
+    uint16_t lo = 7, hi = 7;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CU_ASSERT_FALSE(c4_parse_port_range(bad[i], &lo, &hi));
+    C4TEST_INT(lo + hi, 14); /* as they were */
+    CU_ASSERT(c4_parse_port_range("1-65535", &lo, &hi) && lo == 1 && hi == 65535);
+    CU_ASSERT(c4_parse_port_range("5000", &lo, &hi) && lo == 5000 && hi == 5000);
+    CU_ASSERT(c4_parse_port_range("", &lo, &hi) && lo == 0 && hi == 0);
+    CU_ASSERT(c4_parse_port_range(NULL, &lo, &hi) && lo == 0 && hi == 0);
+}
+
 static void test_parse_others(void)
 {
     int64_t value = 0;
@@ -300,9 +314,9 @@ static void test_base_table(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST(parse_bytes), C4TEST(parse_others),      C4TEST(defaults),   C4TEST(precedence), C4TEST(alias),
-        C4TEST(bad_values),  C4TEST(unknown_variables), C4TEST(agree_hash), C4TEST(secret),     C4TEST(base_table),
-        C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(parse_bytes), C4TEST(parse_others),      C4TEST(port_range),
+                                        C4TEST(defaults),    C4TEST(precedence),        C4TEST(alias),
+                                        C4TEST(bad_values),  C4TEST(unknown_variables), C4TEST(agree_hash),
+                                        C4TEST(secret),      C4TEST(base_table),        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -41,11 +41,9 @@ static int try_listen(c4_net_address *address, int *fd)
 
 static int listen_anywhere(c4_net_address *address, int *fd)
 {
-    unsigned low, high;
-    char rest;
-    const char *range = c4_env_get("C4_PORT_RANGE");
-    if (address->port || !range || sscanf(range, "%u-%u%c", &low, &high, &rest) != 2 || low < 1 || high > UINT16_MAX ||
-        low > high)
+    uint16_t low, high;
+    /* A malformed range is refused by the ranks. */
+    if (address->port || !c4_parse_port_range(c4_env_get("C4_PORT_RANGE"), &low, &high) || low == 0)
         return try_listen(address, fd);
     int error = EADDRINUSE;
     for (unsigned port = low; port <= high && error == EADDRINUSE; port++) {

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/options.h"
 #include "base/status.h"
 #include "host/netif.h"
 
@@ -45,21 +45,8 @@ const char *c4_tcp_address_text(const c4_tcp_address *address, char text[C4_TCP_
 
 c4_status c4_port_range_parse(const char *text, c4_port_range *range)
 {
-    unsigned long lo = 0, hi = 0;
-    char *end = NULL;
-    *range = (c4_port_range){0, 0};
-    if (text == NULL || *text == '\0')
-        return C4_OK;
-    lo = hi = strtoul(text, &end, 10);
-    if (end != text && *end == '-') {
-        const char *second = end + 1;
-        hi = strtoul(second, &end, 10);
-        if (end == second)
-            hi = 0;
-    }
-    if (end == text || *end != '\0' || lo == 0 || hi < lo || hi > 65535)
+    if (!c4_parse_port_range(text, &range->lo, &range->hi))
         return c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", text);
-    *range = (c4_port_range){(uint16_t)lo, (uint16_t)hi};
     return C4_OK;
 }
 
