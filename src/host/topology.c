@@ -138,7 +138,7 @@ static bool read_number(const char **text, int *number)
         return false;
     errno = 0;
     long value = strtol(*text, &end, 10);
-    if (errno || value > UINT16_MAX)
+    if (errno || value < -1 || value > UINT16_MAX)
         return false;
     *text = end;
     *number = (int)value;

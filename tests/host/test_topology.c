@@ -103,9 +103,10 @@ static void test_line(void)
 
 static void test_malformed_lines(void)
 {
-    static const char *const lines[] = {
-        "",       " ",       "0",      "0/0",          "0/0/",   "/0/0",      "0,/0/0",    "0/0/0 ,",  "x/0/0", "0/x/0",
-        "0/0/0x", "0;1/0/0", "-1/0/0", "0/0/0  1/0/0", "0/0 /0", "99999/0/0", "0/70000/0", "8192/0/0", "0/-2/0"};
+    static const char *const lines[] = {"",          " ",         "0",        "0/0",          "0/0/",
+                                        "/0/0",      "0,/0/0",    "0/0/0 ,",  "x/0/0",        "0/x/0",
+                                        "0/0/0x",    "0;1/0/0",   "-1/0/0",   "0/0/0  1/0/0", "0/0 /0",
+                                        "99999/0/0", "0/70000/0", "8192/0/0", "0/-2/0",       "0/-12/0"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         c4_topology topology = {.source = "untouched"};
         c4_status status = c4_topology_parse(lines[i], &topology);

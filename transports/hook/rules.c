@@ -1,5 +1,6 @@
 #include "transports/hook/rules.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,10 @@ static bool parse_number(const char **at, uint64_t *value)
     char *end;
     if (**at < '0' || **at > '9')
         return false;
+    errno = 0;
     *value = strtoull(*at, &end, 10);
     *at = end;
-    return true;
+    return errno == 0;
 }
 
 static bool parse_duration(const char **at, uint64_t *ns)
@@ -56,9 +58,8 @@ static bool parse_duration(const char **at, uint64_t *ns)
         size_t length = strlen(units[i].unit);
         if (strncmp(*at, units[i].unit, length) != 0)
             continue;
-        *ns *= units[i].ns;
         *at += length;
-        return true;
+        return !__builtin_mul_overflow(*ns, units[i].ns, ns);
     }
     return false;
 }

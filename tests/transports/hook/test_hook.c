@@ -184,9 +184,18 @@ static void test_rules(void)
     C4TEST_INT(rules.count, 0);
     C4TEST_OK(c4_hook_rules_parse("", "tcp", 0, &rules));
     C4TEST_OK(c4_hook_rules_parse(NULL, "tcp", 0, &rules));
-    static const char *const bad[] = {"slow=tcp",   "close=tcp:1ms",    "frob=tcp",          "slow",
-                                      "slow=:1ms",  "slow=tcp:1h",      "close=tcp@frame:0", "close=tcp@frame:x",
-                                      "close=tcp#", "drop=tcp@frame:3x"};
+    static const char *const bad[] = {"slow=tcp",
+                                      "close=tcp:1ms",
+                                      "frob=tcp",
+                                      "slow",
+                                      "slow=:1ms",
+                                      "slow=tcp:1h",
+                                      "close=tcp@frame:0",
+                                      "close=tcp@frame:x",
+                                      "close=tcp#",
+                                      "drop=tcp@frame:3x",
+                                      "slow=tcp:18446744073709551616ns",
+                                      "slow=tcp:36028797018963968us"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         C4TEST_INT(c4_hook_rules_parse(bad[i], "tcp", 0, &rules), C4_ERR_OPTION);
         C4TEST_CONTAINS(c4_fail_text(), bad[i]);
