@@ -212,7 +212,7 @@ c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)
     for (size_t i = 0;; i++) {
         attempt.address = &bootstrap->addresses[i % bootstrap->spec.naddresses];
         c4_status status = enter_once(bootstrap, &attempt);
-        if (status == C4_ERR_LINK)
+        if (status == C4_ERR_LINK && bootstrap->fault.status == C4_OK) /* and not a fault that says so */
             status = pause_before_retry(bootstrap, &rng, &pause_ms);
         else if (status == C4_OK)
             return C4_OK;

@@ -263,7 +263,7 @@ static c4_status explain_exchange(c4_bootstrap *bootstrap, c4_status status)
 static c4_status gather_as_other(c4_bootstrap *bootstrap, const void *in, size_t bytes, void *out)
 {
     c4_status status = exchange_with_root(bootstrap, in, bytes, out);
-    if (status == C4_ERR_LINK)
+    if (status == C4_ERR_LINK && bootstrap->fault.status == C4_OK) /* and not a fault that says so */
         status = last_words(bootstrap);
     if (status >= 0 || bootstrap->fault.status < 0)
         return status;
