@@ -13,3 +13,24 @@ check_LTLIBRARIES += tests/fuzz/libfuzzmain.la
 tests_fuzz_libfuzzmain_la_SOURCES = tests/fuzz/fuzz_main.c
 check_PROGRAMS += $(C4_FUZZ_TARGETS)
 endif
+
+# Parsers of several layers, small ones together.
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_bootstrap
+tests_fuzz_fuzz_bootstrap_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
+tests_fuzz_fuzz_bootstrap_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_bootstrap
+
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_cards
+tests_fuzz_fuzz_cards_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
+tests_fuzz_fuzz_cards_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_cards
+
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_shm
+tests_fuzz_fuzz_shm_LDADD = $(C4_FUZZ_MAIN) tests/conformance/libconformance.la $(LDADD)
+tests_fuzz_fuzz_shm_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_shm
+
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_text
+tests_fuzz_fuzz_text_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
+tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_text
