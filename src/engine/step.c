@@ -155,6 +155,13 @@ static char *lane_bounce(const step_context *x)
     return op->scratch + base + x->lane * ((op->active->bounce_bytes + 63) / 64 * 64);
 }
 
+/* A transport refuses a frame of another size than was expected; the frame tells what it was. */
+static c4_status receive_failed(const step_context *x, const c4_edge *edge, const c4_xfer *xfer, c4_status status)
+{
+    bool came = status == C4_ERR_PROTOCOL && xfer->frame.comm == x->engine->spec.comm_id;
+    return came && xfer->frame.bytes != x->bytes ? frame_refuse(x, edge, &xfer->frame) : status;
+}
+
 static c4_status post_receive(const step_context *x, c4_edge *edge, c4_xfer **slot, void *pointer,
                               const c4_reduction *reduce, const void *operand)
 {
@@ -172,7 +179,7 @@ static c4_status post_receive(const step_context *x, c4_edge *edge, c4_xfer **sl
     c4_status status = edge->ops->recv(edge->channel, xfer);
     if (status == C4_OK)
         xfer->state = C4_OK;
-    return status < 0 ? status : C4_OK;
+    return status < 0 ? receive_failed(x, edge, xfer, status) : C4_OK;
 }
 
 static c4_status post_send(const step_context *x, c4_edge *edge, c4_xfer **slot, const void *pointer)
@@ -194,7 +201,7 @@ static c4_status post_send(const step_context *x, c4_edge *edge, c4_xfer **slot,
 static c4_status receive_done(const step_context *x, c4_edge *edge, const c4_xfer *xfer)
 {
     if (xfer->state != C4_OK)
-        return blocked_on(x, edge, xfer->state);
+        return blocked_on(x, edge, receive_failed(x, edge, xfer, xfer->state));
     return frame_check(x, edge, &xfer->frame);
 }
 
