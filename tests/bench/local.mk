@@ -14,6 +14,12 @@ tests_bench_bench_limits_LDADD =
 tests_bench_bench_c4_SOURCES = $(bench_core_sources) tests/bench/bench_c4.c
 tests_bench_bench_c4_LDADD = src/libc4.la
 
+# Not a comparison with others: the recorder on against off. On its own: tools/c4run/c4run -n 2 tests/bench/bench-recorder
+bench_programs += tests/bench/bench-recorder
+EXTRA_PROGRAMS += tests/bench/bench-recorder
+tests_bench_bench_recorder_SOURCES = tests/bench/bench_recorder.c
+tests_bench_bench_recorder_LDADD = src/libc4.la -lm
+
 if C4_HAVE_GLOO
 bench_programs += tests/bench/bench-gloo
 EXTRA_PROGRAMS += tests/bench/bench-gloo
@@ -63,5 +69,9 @@ bench-programs: $(bench_programs)
 bench: all $(bench_programs)
 	PYTHONDONTWRITEBYTECODE=1 python3 $(top_srcdir)/tests/bench/bench.py --build tests/bench \
 	    --c4run tools/c4run/c4run --openmpi-run '$(c4_mpi_run)' --mpich-run '$(c4_mpich_run)' $(BENCH_FLAGS)
+	tools/c4run/c4run -n 2 tests/bench/bench-recorder
 
-.PHONY: bench bench-programs
+bench-recorder: all tests/bench/bench-recorder
+	tools/c4run/c4run -n 2 tests/bench/bench-recorder
+
+.PHONY: bench bench-programs bench-recorder
