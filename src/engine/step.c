@@ -151,6 +151,8 @@ static c4_xfer **lane_slots(const step_context *x)
 static char *lane_bounce(const step_context *x)
 {
     const c4_operation *op = x->op;
+    if (!op->scratch)
+        return NULL; /* no step of the program stages anything */
     size_t base = (op->schedule->scratch_bytes + 63) / 64 * 64;
     return op->scratch + base + x->lane * ((op->active->bounce_bytes + 63) / 64 * 64);
 }
