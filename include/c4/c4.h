@@ -133,7 +133,8 @@ typedef struct c4_comm_config {
 c4_status c4_unique_id_create(c4_unique_id *id);
 
 /* Collective over `nranks` processes (or threads) that hold the same id. Blocks up to the set-up deadline when
- * `request` is NULL; else `*comm` is published at once and usable only for c4_comm_abort until the request is done. */
+ * `request` is NULL; else `*comm` is published at once and usable only for c4_comm_abort until the request is done; it
+ * must be destroyed also when the request ends with an error. When one rank fails, all do. */
 c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, const c4_comm_config *config,
                          c4_request **request, c4_comm **comm);
 
@@ -141,7 +142,11 @@ c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, const c4_
 c4_status c4_comm_create_from_env(const c4_comm_config *config, c4_request **request, c4_comm **comm);
 
 /* Collective over `comm`. Ranks with the same color (>= 0) form a new communicator, ordered by key, then by rank.
- * A negative color takes part and receives NULL. */
+ * A negative color takes part and receives NULL. The parent's call options hold for the child, where `config` has no others.
+ * When one rank of a new communicator fails, all its ranks do (C4_ERR_PEER_ERROR names it) and `comm` goes on.
+ * With a request the call returns at once and the set-up runs in a thread, which uses `comm`: until the request is done,
+ * other calls on `comm` but c4_comm_abort return C4_ERR_CONCURRENT_USE, `*new_comm` is usable only for c4_comm_abort,
+ * which fails the set-up on all its ranks once they meet, and then it must be destroyed also after an error. */
 c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config *config, c4_request **request,
                         c4_comm **new_comm);
 

@@ -1,9 +1,11 @@
 /* Communicators: what they are asked, how they end. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/export.h"
 #include "comm/internal.h"
+#include "comm/options.h"
 
 c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **out)
 {
@@ -25,6 +27,16 @@ c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **out)
     return C4_OK;
 }
 
+c4_status c4_comm_resolve_options(c4_comm *comm, const char *inherited, const char *own)
+{
+    size_t bytes = (inherited ? strlen(inherited) : 0) + (own ? strlen(own) : 0) + 2;
+    comm->call_options = malloc(bytes);
+    if (!comm->call_options)
+        return c4_fail(C4_ERR_MEMORY, "options of %zu bytes", bytes);
+    snprintf(comm->call_options, bytes, "%s %s", inherited ? inherited : "", own ? own : "");
+    return c4_comm_options_load(comm->call_options, &comm->options);
+}
+
 /* Frees everything but tells nobody: after a failed set-up, or at the end of destroy. */
 void c4_comm_free(c4_comm *comm)
 {
@@ -39,6 +51,7 @@ void c4_comm_free(c4_comm *comm)
     c4_job_leave(comm);
     c4_bootstrap_close(comm->bootstrap);
     c4_options_destroy(comm->options);
+    free(comm->call_options);
     c4_tuning_fini(&comm->tuning);
     free(comm->roster.host_of);
     free(comm->displs);
@@ -58,12 +71,11 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
 {
     if (!comm)
         return C4_OK;
-    if (comm->setup_status == C4_IN_PROGRESS) {
+    for (c4_request *r = comm->setup_status == C4_OK ? NULL : comm->requests; r; r = r->next) {
+        if (!r->setup || atomic_load(&r->setup_done))
+            continue;
         atomic_store(&comm->abort_requested, 1);
-        for (c4_request *r = comm->requests; r; r = r->next)
-            if (r->setup && !atomic_load(&r->setup_done))
-                return c4_fail(C4_ERR_ARGUMENT, "communicator \"%s\" is being created; complete its request first",
-                               comm->name);
+        return c4_fail(C4_ERR_ARGUMENT, "communicator \"%s\" is being created; complete its request first", comm->name);
     }
     C4_TRY(c4_comm_enter(comm));
     if (c4_group_active())
@@ -104,16 +116,25 @@ static c4_status comm_check(const c4_comm *comm, const void *output)
     return C4_OK;
 }
 
+/* A split's child learns its shape during set-up. */
+static c4_status shape_check(const c4_comm *comm, const void *output)
+{
+    C4_TRY(comm_check(comm, output));
+    if (comm->derived && comm->setup_status != C4_OK)
+        return c4_fail(C4_ERR_ARGUMENT, "communicator \"%s\" is not set up; complete its request first", comm->name);
+    return C4_OK;
+}
+
 C4_API c4_status c4_comm_rank(const c4_comm *comm, int *rank)
 {
-    C4_TRY(comm_check(comm, rank));
+    C4_TRY(shape_check(comm, rank));
     *rank = comm->rank;
     return C4_OK;
 }
 
 C4_API c4_status c4_comm_size(const c4_comm *comm, int *nranks)
 {
-    C4_TRY(comm_check(comm, nranks));
+    C4_TRY(shape_check(comm, nranks));
     *nranks = comm->nranks;
     return C4_OK;
 }

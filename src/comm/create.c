@@ -54,7 +54,6 @@ typedef struct creation {
     c4_bootstrap_spec bootstrap;
     c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
     unsigned char key[C4_KEY_BYTES];
-    c4_request *request; /* NULL: blocking */
 } creation;
 
 static c4_status gather_by_bootstrap(void *context, const void *in, size_t bytes, void *out)
@@ -72,11 +71,10 @@ static c4_status setup_run(creation *c)
         memcpy(comm->key, key, sizeof comm->key);
     c4_exchange exchange = {gather_by_bootstrap, comm->bootstrap};
     C4_TRY(c4_setup_engine(comm, &exchange));
-    if (comm->nranks > 1)
-        C4_TRY(c4_job_start(comm));
     if (c4_option_int(comm->options, "C4_PROGRESS"))
         C4_TRY(c4_progress_start(comm));
-    return C4_OK;
+    /* Last: its exchange is the ranks' word that each has all it needs. */
+    return comm->nranks > 1 ? c4_job_start(comm) : C4_OK;
 }
 
 static c4_status setup_finish(creation *c, c4_status status)
@@ -98,8 +96,8 @@ static c4_status setup_finish(creation *c, c4_status status)
 
 static void *setup_main(void *argument)
 {
-    creation *c = argument;
-    c4_request *request = c->request;
+    c4_request *request = argument;
+    creation *c = request->argument;
     setup_finish(c, setup_run(c));
     free(c);
     atomic_store_explicit(&request->setup_done, 1, memory_order_release);
@@ -108,29 +106,22 @@ static void *setup_main(void *argument)
 
 static c4_status setup_in_background(creation *c, c4_request **request)
 {
-    c4_request *r;
-    C4_TRY(c4_request_create(c->comm, NULL, &r));
     creation *kept = malloc(sizeof *kept);
     if (!kept)
         return c4_fail(C4_ERR_MEMORY, "set-up");
     *kept = *c;
     kept->bootstrap.addresses = kept->addresses;
     kept->bootstrap.key = c->bootstrap.key ? kept->key : NULL;
-    kept->request = r;
-    r->setup = true;
-    int error = pthread_create(&r->thread, NULL, setup_main, kept);
-    if (error) {
+    c4_status status = c4_request_start_setup(c->comm, setup_main, kept, request);
+    if (status < 0)
         free(kept);
-        return c4_fail_errno(C4_ERR_SYSTEM, error, "set-up thread");
-    }
-    *request = r;
-    return C4_OK;
+    return status;
 }
 
 static c4_status comm_begin(const c4_comm_config *config, int rank, int nranks, creation *c)
 {
     C4_TRY(c4_comm_alloc(config->name, rank, nranks, &c->comm));
-    c4_status status = c4_comm_options_load(config->options, &c->comm->options);
+    c4_status status = c4_comm_resolve_options(c->comm, NULL, config->options);
     if (status < 0) {
         c4_comm_free(c->comm);
         return status;

@@ -59,7 +59,8 @@ struct c4_comm {
     int rank, nranks;
     char name[C4_COMM_NAME_BYTES];
     c4_options *options;
-    bool owns_options;
+    char *call_options; /* those given in calls, for children; NULL: none */
+    bool derived;       /* made by a split: rank and size are not known until set-up is complete */
     c4_engine *engine;
     c4_job *job; /* NULL: a single rank */
     c4_control_attachment *attachment;
@@ -102,6 +103,8 @@ struct c4_request {
     bool setup; /* of c4_comm_create: `thread` runs it */
     pthread_t thread;
     _Atomic int setup_done;
+    void *argument; /* of that thread */
+    char *error;    /* of a set-up without communicator; NULL: none */
     c4_request *next, *previous;
 };
 
@@ -110,6 +113,8 @@ struct c4_request {
 c4_status c4_comm_enter(c4_comm *comm);
 c4_status c4_comm_leave(c4_comm *comm, c4_status status);
 
+/* C4_OK unless its set-up is under way or has failed. */
+c4_status c4_comm_usable(const c4_comm *comm);
 /* Inside enter/leave. Starts the checked call, or joins it to the thread's open group; blocks when `request` is NULL. */
 c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request);
 
@@ -117,9 +122,10 @@ c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **reques
 c4_status c4_call_check(c4_comm *comm, c4_call *call);
 c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count);
 
+/* comm may be NULL for a set-up. */
 c4_status c4_request_create(c4_comm *comm, c4_operation *op, c4_request **request);
-/* A request that is complete already. */
-c4_status c4_request_create_done(c4_comm *comm, c4_request **request);
+/* Makes a request with `argument` and a thread that runs main(request), which ends by setting setup_done. */
+c4_status c4_request_start_setup(c4_comm *comm, void *(*main)(void *), void *argument, c4_request **request);
 /* Forgets a handle that the caller will not get. NULL is allowed. */
 void c4_request_discard(c4_request *request);
 /* The communicator goes, its operations are done: the handles keep their status. */
@@ -157,6 +163,9 @@ typedef struct c4_exchange {
 
 /* NULL gives the defaults. */
 c4_status c4_comm_config_read(const c4_comm_config *config, c4_comm_config *full);
+
+/* Resolves the options of `comm`: `own` override `inherited`; either may be NULL. */
+c4_status c4_comm_resolve_options(c4_comm *comm, const char *inherited, const char *own);
 
 /* Opens transports, tells the others, agrees on who reaches whom by what, and makes comm->engine. */
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange);

@@ -12,18 +12,13 @@ c4_status c4_request_create(c4_comm *comm, c4_operation *op, c4_request **reques
     r->comm = comm;
     r->op = op;
     r->status = C4_IN_PROGRESS;
+    *request = r;
+    if (!comm)
+        return C4_OK;
     r->next = comm->requests;
     if (r->next)
         r->next->previous = r;
     comm->requests = r;
-    *request = r;
-    return C4_OK;
-}
-
-c4_status c4_request_create_done(c4_comm *comm, c4_request **request)
-{
-    C4_TRY(c4_request_create(comm, NULL, request));
-    (*request)->status = C4_OK;
     return C4_OK;
 }
 
@@ -40,6 +35,7 @@ static void request_unlink(c4_request *r)
 static c4_status request_free(c4_request **request, c4_status status)
 {
     request_unlink(*request);
+    free((*request)->error);
     free(*request);
     *request = NULL;
     return status;
@@ -49,6 +45,21 @@ void c4_request_discard(c4_request *request)
 {
     if (request)
         request_free(&request, C4_OK);
+}
+
+c4_status c4_request_start_setup(c4_comm *comm, void *(*main)(void *), void *argument, c4_request **request)
+{
+    c4_request *r;
+    C4_TRY(c4_request_create(comm, NULL, &r));
+    r->setup = true;
+    r->argument = argument;
+    int error = pthread_create(&r->thread, NULL, main, r);
+    if (error) {
+        c4_request_discard(r);
+        return c4_fail_errno(C4_ERR_SYSTEM, error, "set-up thread");
+    }
+    *request = r;
+    return C4_OK;
 }
 
 void c4_requests_orphan(c4_comm *comm)
@@ -74,6 +85,8 @@ static c4_status setup_complete(c4_request **request)
     pthread_join(r->thread, NULL);
     if (comm && comm->setup_status < 0)
         c4_fail_keep(comm->error);
+    else if (r->error)
+        c4_fail_keep(r->error);
     return request_free(request, comm ? comm->setup_status : r->status);
 }
 

@@ -45,7 +45,7 @@ c4_status c4_comm_leave(c4_comm *comm, c4_status status)
     return status;
 }
 
-static c4_status usable(const c4_comm *comm)
+c4_status c4_comm_usable(const c4_comm *comm)
 {
     c4_status setup = comm->setup_status;
     if (__builtin_expect(setup == C4_OK, 1))
@@ -99,7 +99,7 @@ static c4_status submit_later(c4_comm *comm, const c4_call *call, c4_request **r
 
 c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **request)
 {
-    C4_TRY(usable(comm));
+    C4_TRY(c4_comm_usable(comm));
     if (request || c4_group_active())
         return submit_later(comm, call, request);
     c4_status status = c4_engine_call(comm->engine, call);

@@ -131,14 +131,21 @@ c4_status c4_control_start(c4_bootstrap *bootstrap, c4_control **control)
         made->peers[rank].pidfd = -1;
     }
     C4_TRY_GOTO(open_descriptors(made), fail);
-    C4_TRY_GOTO(exchange_processes(bootstrap, made), fail);
-    C4_TRY_GOTO(take_connections(bootstrap, made), fail);
+    /* The exchange comes last, when there is little left to fail here: after it the others rely on this rank. The thread
+     * waits for the lock until all is in place. */
     pthread_mutex_lock(&made->lock);
+    C4_TRY_GOTO(start_thread(made), unlock);
+    C4_TRY_GOTO(exchange_processes(bootstrap, made), unlock);
+    C4_TRY_GOTO(take_connections(bootstrap, made), unlock);
     c4_control_watch_processes(made);
     pthread_mutex_unlock(&made->lock);
-    C4_TRY_GOTO(start_thread(made), fail);
     *control = made;
     return C4_OK;
+unlock:
+    made->stopping = true;
+    pthread_mutex_unlock(&made->lock);
+    if (made->has_thread)
+        pthread_join(made->thread, NULL);
 fail:
     control_free(made);
     return status;

@@ -1,4 +1,5 @@
 /* Several communicators: split, split of split, threads with one each, abort, and the one-thread rule. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/options.h"
 #include "comm/internal.h"
 #include "tests/c4test.h"
 #include "tests/collectives/world.h"
@@ -251,6 +253,200 @@ static void test_create_request(void)
     world_run_raw(&spec, abort_setup_rank, &spec);
 }
 
+/* ---- what a child has from its parent ---- */
+
+static void inherit_rank(c4_comm **comm, int rank, void *arg)
+{
+    c4_comm *child = NULL, *grandchild = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = "C4_CHUNK_BYTES=8192 C4_ALGO=ring"};
+    (void)rank;
+    (void)arg;
+    WORLD_OK(c4_comm_split(*comm, 0, 0, NULL, NULL, &child));
+    WORLD_TRUE(c4_option_int(child->options, "C4_CHUNK_BYTES") == 4096);
+    WORLD_TRUE(strcmp(c4_option_string(child->options, "C4_TRANSPORTS"), "tcp") == 0);
+    WORLD_OK(c4_comm_split(child, 0, 0, &config, NULL, &grandchild));
+    WORLD_TRUE(c4_option_int(grandchild->options, "C4_CHUNK_BYTES") == 8192);
+    WORLD_TRUE(strcmp(c4_option_string(grandchild->options, "C4_ALGO"), "ring") == 0);
+    WORLD_TRUE(strcmp(c4_option_string(grandchild->options, "C4_TRANSPORTS"), "tcp") == 0);
+    WORLD_OK(c4_comm_destroy(child));
+    WORLD_OK(c4_comm_destroy(grandchild));
+}
+
+static void test_inherit(void)
+{
+    world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp C4_CHUNK_BYTES=4096"}, inherit_rank, NULL);
+}
+
+/* ---- one rank fails after the exchanges ---- */
+
+/* No thread can be made with such a stack: the progress thread, which comes last, fails. */
+static void break_threads(bool broken)
+{
+    static size_t usual;
+    pthread_attr_t attributes;
+    WORLD_TRUE(pthread_getattr_default_np(&attributes) == 0);
+    if (!usual)
+        WORLD_TRUE(pthread_attr_getstacksize(&attributes, &usual) == 0);
+    WORLD_TRUE(pthread_attr_setstacksize(&attributes, broken ? (size_t)1 << 46 : usual) == 0);
+    WORLD_TRUE(pthread_setattr_default_np(&attributes) == 0);
+    pthread_attr_destroy(&attributes);
+}
+
+typedef struct late_failure {
+    bool early; /* rank 1's options are wrong instead */
+    int color;  /* of rank 2 */
+} late_failure;
+
+static void late_failure_rank(c4_comm **comm, int rank, void *arg)
+{
+    const late_failure *f = arg;
+    c4_comm *child = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = "C4_PROGRESS=thread"};
+    if (rank == 1 && f->early)
+        config.options = "C4_PROGRESS=yesterday";
+    else if (rank == 1)
+        break_threads(true);
+    c4_status status = c4_comm_split(*comm, rank == 2 ? f->color : 0, 0, &config, NULL, &child);
+    if (rank == 1) {
+        WORLD_STATUS(status, f->early ? C4_ERR_OPTION : C4_ERR_SYSTEM);
+        WORLD_TRUE(strstr(c4_last_error(*comm), f->early ? "yesterday" : "progress thread") != NULL);
+        break_threads(false);
+    } else if (rank == 2 && f->color != 0) {
+        WORLD_OK(status); /* not of this child */
+        WORLD_TRUE((child != NULL) == (f->color > 0));
+        WORLD_OK(c4_comm_destroy(child));
+        child = NULL;
+    } else {
+        WORLD_STATUS(status, C4_ERR_PEER_ERROR);
+        WORLD_TRUE(strstr(c4_last_error(*comm), "rank 1") != NULL);
+    }
+    WORLD_TRUE(child == NULL);
+    int64_t one = 1; /* the parent goes on */
+    WORLD_OK(c4_all_reduce(&one, &one, 1, C4_INT64, C4_SUM, *comm, NULL));
+    WORLD_TRUE(one == 3);
+}
+
+static void create_failure_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    const world_spec *spec = arg;
+    c4_comm *comm = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = "C4_PROGRESS=thread", .timeout_ms = 10000};
+    if (rank == 1)
+        break_threads(true);
+    c4_status status = c4_comm_create(id, spec->nranks, rank, &config, NULL, &comm);
+    WORLD_STATUS(status, rank == 1 ? C4_ERR_SYSTEM : C4_ERR_PEER_ERROR);
+    WORLD_TRUE(comm == NULL && strstr(c4_last_error(NULL), rank == 1 ? "progress thread" : "rank 1") != NULL);
+}
+
+static void test_late_failure(void)
+{
+    static const int colors[] = {0, 1, -1};
+    world_spec spec = {.nranks = 3};
+    setenv("C4_LOG", "none", 1);
+    for (int i = 0; i < 6; i++)
+        world_run(&spec, late_failure_rank, &(late_failure){.early = i / 3, .color = colors[i % 3]});
+    world_run_raw(&spec, create_failure_rank, &spec);
+}
+
+/* A set-up whose thread cannot be made leaves nothing behind. */
+static void test_request_leak(void)
+{
+    c4_unique_id id;
+    c4_comm *comm = NULL;
+    c4_request *request = NULL;
+    size_t before = 0;
+    setenv("C4_LOG", "none", 1);
+    C4TEST_OK_FATAL(c4_unique_id_create(&id));
+    break_threads(true);
+    for (int i = 0; i < 300; i++) {
+        if (i == 100)
+            before = mallinfo2().uordblks;
+        C4TEST_INT_FATAL(c4_comm_create(&id, 1, 0, NULL, &request, &comm), C4_ERR_SYSTEM);
+    }
+    size_t after = mallinfo2().uordblks;
+    C4TEST_INT(after > before ? after - before : 0, 0);
+    CU_ASSERT(request == NULL && comm == NULL);
+}
+
+/* ---- a split behind a request ---- */
+
+static void split_request_rank(c4_comm **comm, int rank, void *arg)
+{
+    static const int members[] = {2, 0};
+    int *pipes = arg, value;
+    char byte;
+    c4_comm *child = NULL;
+    c4_request *request = NULL;
+    if (rank == 2) /* not before rank 0 has returned from its call */
+        WORLD_TRUE(read(pipes[0], &byte, 1) == 1);
+    WORLD_OK(c4_comm_split(*comm, rank == 1 ? -1 : 0, -rank, NULL, &request, &child));
+    WORLD_TRUE(request != NULL && (child == NULL) == (rank == 1));
+    if (rank == 0) {
+        WORLD_STATUS(c4_test(&request), C4_IN_PROGRESS);
+        WORLD_STATUS(c4_comm_status(child), C4_IN_PROGRESS);
+        WORLD_STATUS(c4_comm_rank(child, &value), C4_ERR_ARGUMENT);
+        WORLD_STATUS(c4_barrier(child, NULL), C4_ERR_ARGUMENT);
+        WORLD_STATUS(c4_comm_destroy(*comm), C4_ERR_CONCURRENT_USE);
+        WORLD_STATUS(c4_barrier(*comm, NULL), C4_ERR_CONCURRENT_USE);
+        WORLD_TRUE(write(pipes[1], "x", 1) == 1);
+    }
+    WORLD_OK(c4_wait(&request));
+    WORLD_TRUE(request == NULL);
+    WORLD_OK(c4_barrier(*comm, NULL));
+    if (child)
+        check_members(child, rank, members, 2);
+    WORLD_OK(c4_comm_destroy(child));
+}
+
+/* Aborting the child during its set-up fails it on every rank; the parent goes on. */
+static void split_abort_rank(c4_comm **comm, int rank, void *arg)
+{
+    int *pipes = arg;
+    char byte;
+    c4_comm *child = NULL;
+    c4_request *request = NULL;
+    if (rank == 1)
+        WORLD_TRUE(read(pipes[0], &byte, 1) == 1);
+    WORLD_OK(c4_comm_split(*comm, 0, 0, NULL, &request, &child));
+    if (rank == 0) {
+        WORLD_OK(c4_comm_abort(child));
+        WORLD_STATUS(c4_comm_destroy(child), C4_ERR_ARGUMENT);
+        WORLD_TRUE(write(pipes[1], "x", 1) == 1);
+    }
+    WORLD_STATUS(c4_wait(&request), rank == 0 ? C4_ERR_ABORTED : C4_ERR_PEER_ERROR);
+    WORLD_TRUE(strstr(c4_last_error(NULL), "abort") != NULL && strstr(c4_last_error(child), "abort") != NULL);
+    WORLD_OK(c4_comm_destroy(child));
+    WORLD_OK(c4_barrier(*comm, NULL));
+}
+
+/* Nobody else comes: aborting the parent ends it. */
+static void split_alone_rank(c4_comm **comm, int rank, void *arg)
+{
+    c4_comm *child = NULL;
+    c4_request *request = NULL;
+    (void)arg;
+    if (rank == 0) {
+        WORLD_OK(c4_comm_split(*comm, 0, 0, NULL, &request, &child));
+        WORLD_OK(c4_comm_abort(*comm));
+        WORLD_STATUS(c4_wait(&request), C4_ERR_ABORTED);
+        WORLD_OK(c4_comm_destroy(child));
+    }
+}
+
+static void test_split_request(void)
+{
+    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp",
+                                          "C4_TRANSPORTS=shm C4_PROGRESS=thread"};
+    int pipes[2];
+    setenv("C4_LOG", "none", 1);
+    C4TEST_INT_FATAL(pipe(pipes), 0);
+    for (int i = 0; i < 3; i++) {
+        world_run(&(world_spec){.nranks = 3, .options = options[i]}, split_request_rank, pipes);
+        world_run(&(world_spec){.nranks = 2, .options = options[i]}, split_abort_rank, pipes);
+        world_run(&(world_spec){.nranks = 2, .options = options[i]}, split_alone_rank, NULL);
+    }
+}
+
 /* ---- abort ---- */
 
 typedef struct aborter {
@@ -351,6 +547,10 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(threads, 60),
                                         C4TEST(two_jobs),
                                         C4TEST_DEADLINE(create_request, 30),
+                                        C4TEST(inherit),
+                                        C4TEST_DEADLINE(late_failure, 40),
+                                        C4TEST(request_leak),
+                                        C4TEST_DEADLINE(split_request, 40),
                                         C4TEST_DEADLINE(abort, 30),
                                         C4TEST_DEADLINE(concurrent_use, 30),
                                         C4TEST_END};
