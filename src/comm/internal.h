@@ -113,6 +113,8 @@ struct c4_request {
 c4_status c4_comm_enter(c4_comm *comm);
 c4_status c4_comm_leave(c4_comm *comm, c4_status status);
 
+/* Inside enter/leave, or under the progress lock: reports a fault that this rank found by itself, once. Does not block. */
+void c4_comm_tell_peers(c4_comm *comm);
 /* C4_OK unless its set-up is under way or has failed. */
 c4_status c4_comm_usable(const c4_comm *comm);
 /* Inside enter/leave. Starts the checked call, or joins it to the thread's open group; blocks when `request` is NULL. */

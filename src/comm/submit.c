@@ -21,7 +21,7 @@ c4_status c4_comm_enter(c4_comm *comm)
 }
 
 /* A fault that this rank found by itself ends the operations of the others too: they may be waiting for this rank. */
-static void tell_peers(c4_comm *comm)
+void c4_comm_tell_peers(c4_comm *comm)
 {
     const char *text;
     c4_status fault = comm->engine ? c4_engine_status(comm->engine, &text) : C4_OK;
@@ -37,7 +37,7 @@ c4_status c4_comm_leave(c4_comm *comm, c4_status status)
 {
     if (__builtin_expect(status < 0, 0)) {
         memcpy(comm->error, c4_fail_text(), sizeof comm->error);
-        tell_peers(comm);
+        c4_comm_tell_peers(comm);
     }
     if (comm->threaded)
         c4_progress_leave(comm);

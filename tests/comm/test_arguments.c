@@ -1,4 +1,5 @@
 /* Wrong arguments: the right status, a text that names the argument, nothing sent, and a communicator that still works. */
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -349,6 +350,34 @@ static void timeout_rank(c4_comm **comm, int rank, void *arg)
     }
 }
 
+/* Rank 0's progress thread meets the deadline while rank 0 makes no call: rank 1 hears of it all the same. */
+static void thread_fault_rank(c4_comm **comm, int rank, void *arg)
+{
+    int *pipes = arg, tries = 0;
+    int32_t value = 0;
+    char byte;
+    c4_request *request = NULL;
+    if (rank == 0) {
+        WORLD_OK(c4_recv(&value, 1, C4_INT32, 1, *comm, &request));
+        WORLD_TRUE(read(pipes[0], &byte, 1) == 1);
+        WORLD_STATUS(c4_wait(&request), C4_ERR_TIMEOUT);
+        return;
+    }
+    while (c4_comm_status(*comm) == C4_OK && tries++ < 5000)
+        poll(NULL, 0, 1);
+    WORLD_STATUS(c4_comm_status(*comm), C4_ERR_TIMEOUT);
+    WORLD_TRUE(write(pipes[1], "x", 1) == 1);
+}
+
+static void test_thread_fault(void)
+{
+    int pipes[2];
+    setenv("C4_LOG", "none", 1);
+    CU_ASSERT_FATAL(pipe(pipes) == 0);
+    const char *options = "C4_PROGRESS=thread C4_TIMEOUT_MS=200 C4_TRANSPORTS=shm";
+    world_run(&(world_spec){.nranks = 2, .options = options}, thread_fault_rank, pipes);
+}
+
 static void mismatch_rank(c4_comm **comm, int rank, void *arg)
 {
     int64_t values[4] = {1, 2, 3, 4};
@@ -392,7 +421,7 @@ static void test_words(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(rows),        C4TEST(blocks), C4TEST(no_comm), C4TEST(create), C4TEST_DEADLINE(alone, 30),
-        C4TEST(tuning_file), C4TEST(words),  C4TEST_END};
+        C4TEST(rows),        C4TEST(blocks),       C4TEST(no_comm), C4TEST(create), C4TEST_DEADLINE(alone, 30),
+        C4TEST(tuning_file), C4TEST(thread_fault), C4TEST(words),   C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
