@@ -93,6 +93,7 @@ static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops, bool ne
     status = ops->open(&setup->comm->host, &rail->module);
     if (status < 0) {
         c4_log(C4_LOG_WARN, "transport %s is left out: %s", ops->name, c4_fail_text());
+        snprintf(setup->left_out, sizeof setup->left_out, "; %s is left out: %s", ops->name, c4_fail_text());
         return needed ? status : C4_OK;
     }
     setup->nrails++; /* counted first: from here on setup_fini closes it */
@@ -195,7 +196,7 @@ static c4_status exchange_cards(c4_setup *setup)
         if (status == C4_OK)
             setup->reach[peer] = reach_peer(setup, peer, &card, reasons, sizeof reasons);
         if (status == C4_OK && setup->reach[peer] == 0)
-            status = c4_fail(C4_ERR_UNREACHABLE, "no transport reaches rank %d (%s)", peer, reasons);
+            status = c4_fail(C4_ERR_UNREACHABLE, "no transport reaches rank %d (%s%s)", peer, reasons, setup->left_out);
     }
     free(cards);
     return status;

@@ -147,6 +147,19 @@ void c4_shm_arena_fini(c4_shm_arena *arena)
     arena->fd = -1;
 }
 
+c4_status c4_shm_arena_reserve(c4_shm_arena *arena, size_t bytes)
+{
+    if (bytes > arena->bytes)
+        bytes = arena->bytes;
+    int error = c4_shm_file_allocate(arena->fd, 0, bytes);
+    if (!error)
+        return C4_OK;
+    return c4_fail_errno(C4_ERR_SHM, error,
+                         "shm: no room for the %zu bytes that this rank needs in /dev/shm: raise its size (docker: "
+                         "--shm-size) or set C4_SHM_BACKEND=memfd",
+                         bytes);
+}
+
 static void span_remove(c4_shm_arena *arena, int index)
 {
     arena->nspans--;

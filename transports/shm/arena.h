@@ -78,6 +78,9 @@ static inline c4_shm_head *c4_shm_arena_head(const c4_shm_arena *arena)
 /* Creates and maps an arena. C4_ERR_SHM with a text that names the mend. */
 c4_status c4_shm_arena_init(c4_shm_arena *arena, int backend, size_t bytes, int rank);
 void c4_shm_arena_fini(c4_shm_arena *arena);
+/* Allocates the first `bytes`, as far as the arena goes, now and not when they are handed out. C4_ERR_SHM with a text that
+ * names the mend. */
+c4_status c4_shm_arena_reserve(c4_shm_arena *arena, size_t bytes);
 /* Hands out zeroed or formerly used, allocated, page-aligned memory. C4_ERR_SHM when the budget or the system's memory
  * is used up: silent, the caller may try less and reports. */
 c4_status c4_shm_arena_alloc(c4_shm_arena *arena, size_t bytes, size_t *offset);

@@ -125,7 +125,7 @@ static void populate(void *base, size_t bytes, bool writing)
 
 /* ---- writer ---- */
 
-static uint32_t header_count(uint32_t payload_lines)
+uint32_t c4_shm_header_count(uint32_t payload_lines)
 {
     uint32_t count = HEADERS_MAX;
     while (count > HEADERS_MIN && count > payload_lines / 32)
@@ -142,7 +142,7 @@ static c4_status shape_alloc(c4_channel *channel, c4_shm_shape *shape)
     for (size_t bytes = wanted; bytes >= 4 * channel->max_frame_bytes; bytes /= 2) {
         shape->nreaders = (uint32_t)channel->spec.nreaders;
         shape->payload_lines = (uint32_t)(bytes / C4_SHM_LINE);
-        shape->headers = header_count(shape->payload_lines);
+        shape->headers = c4_shm_header_count(shape->payload_lines);
         size_t offset;
         if (module->fail_alloc || c4_shm_arena_alloc(&module->arena, c4_shm_shape_bytes(shape), &offset) != C4_OK)
             continue;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -15,6 +14,7 @@
 #define RINGS_BYTES     ((size_t)4 << 20) /* one ring of every rank together */
 #define FRAME_MAX_BYTES ((size_t)256 << 10)
 #define ARENA_MIN_BYTES ((size_t)4 << 20)
+#define HEAD_BYTES      (4 * C4_SHM_PAGE) /* the arena's head and its directory's first table */
 
 /* Two ranks: larger than a core's L2, because lines that have moved on to L3 are cheaper to write again than lines
  * still in the reader's L2 (256 KiB messages: 13 us with 1-2 MiB, 32 with less). More ranks share L3, so all rings
@@ -75,19 +75,20 @@ static c4_status shm_probe(const c4_transport_host *host, c4_transport_caps *cap
     return C4_OK;
 }
 
-/* With named files: what a full /dev/shm would do later is said now. Memory itself is allocated when rings are made. */
-static void warn_small_directory(const c4_module *module)
+/* With named files /dev/shm may be small, a container's 64 MiB for example. What set-up cannot get makes room for another
+ * transport; what a ring cannot get later would end the operation. So rings for as many peers as tree, ring and doubling
+ * schedules have are allocated now. Those of an all-to-all of many ranks are not: they may be more than anybody uses. */
+static c4_status reserve_rings(c4_module *module)
 {
-    struct statvfs vfs;
-    if (module->arena.address.backend != C4_SHM_BACKEND_FILE || statvfs("/dev/shm", &vfs) < 0)
-        return;
-    unsigned long long room = (unsigned long long)vfs.f_bavail * vfs.f_frsize;
-    unsigned long long need = (unsigned long long)module->ring_bytes * (unsigned)module->host->local_nranks * 2;
-    if (room < need)
-        module->host->log(module->host->context, C4_TLOG_WARN,
-                          "shm: /dev/shm has %llu bytes left and this job may want "
-                          "%llu: raise its size (docker: --shm-size) or set C4_SHM_BACKEND=memfd",
-                          room, need);
+    if (module->arena.address.backend != C4_SHM_BACKEND_FILE)
+        return C4_OK;
+    uint32_t lines = (uint32_t)(module->ring_bytes / C4_SHM_LINE);
+    c4_shm_shape ring = {.nreaders = 1, .payload_lines = lines, .headers = c4_shm_header_count(lines)};
+    size_t each = (c4_shm_shape_bytes(&ring) + C4_SHM_PAGE - 1) / C4_SHM_PAGE * C4_SHM_PAGE;
+    size_t rings = 2;
+    for (int ranks = 1; ranks < module->host->local_nranks; ranks *= 2)
+        rings++;
+    return c4_shm_arena_reserve(&module->arena, HEAD_BYTES + rings * each);
 }
 
 static void shm_close(c4_module *module)
@@ -157,7 +158,7 @@ static c4_status shm_open(const c4_transport_host *host, c4_module **module)
     C4_TRY_GOTO(c4_shm_arena_init(&made->arena, backend, arena_bytes(host), host->rank), fail);
     made->expedited = c4_shm_arena_head(&made->arena)->expedited != 0;
     C4_TRY_GOTO(peer_self(made), fail);
-    warn_small_directory(made);
+    C4_TRY_GOTO(reserve_rings(made), fail);
     *module = made;
     return C4_OK;
 fail:

@@ -75,6 +75,8 @@ static inline c4_shm_peer *c4_shm_peer_get(const c4_channel *channel, int rank)
 /* Slow paths of the rings. create: the writer's first reserve; attach: the reader's peeks until the ring is there
  * (C4_IN_PROGRESS until then). */
 c4_status c4_shm_ring_create(c4_channel *channel);
+/* Slots of a ring with that much payload. */
+uint32_t c4_shm_header_count(uint32_t payload_lines);
 c4_status c4_shm_ring_attach(c4_channel *channel);
 void c4_shm_ring_close(c4_channel *channel);
 /* Returns memory of closed rings that no reader is attached to any more. */

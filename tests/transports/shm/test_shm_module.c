@@ -1,6 +1,7 @@
 /* Modules: addresses, limits, sleep, death. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/status.h"
 #include "tests/c4test.h"
 #include "tests/transports/shm/rig.h"
 #include "transports/shm/module.h"
@@ -189,21 +191,53 @@ static void test_file_descriptor_limit(void)
     ops->close(rig.module);
 }
 
-/* A container's 1 MiB /dev/shm: a warning at once, an error and no SIGBUS when a ring is wanted. */
-static void test_full_dev_shm(void)
+static void mount_dev_shm(const char *options)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", "/dev/shm", "tmpfs", 0, "size=1m,mode=1777") < 0)
+        mount("none", "/dev/shm", "tmpfs", 0, options) < 0)
         C4TEST_SKIP("needs to mount a tmpfs: run as root (%s)", strerror(errno));
+}
+
+/* A container's 1 MiB /dev/shm: opening says so, and what to do; nothing is left behind. */
+static void test_small_dev_shm(void)
+{
+    mount_dev_shm("size=1m,mode=1777");
+    int before = named_segments();
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    rig_options options = rig_defaults();
+    options.backend = C4_SHM_BACKEND_FILE;
+    C4TEST_INT(rig_create(&rig, board, 0, 1, &options), C4_ERR_SHM);
+    C4TEST_CONTAINS(c4_fail_text(), "--shm-size");
+    C4TEST_CONTAINS(c4_fail_text(), "C4_SHM_BACKEND=memfd");
+    C4TEST_INT(named_segments(), before);
+    options.backend = C4_SHM_BACKEND_MEMFD; /* needs no room there */
+    C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, &options));
+    ops->close(rig.module);
+}
+
+/* Somebody else fills it after set-up: the rings that schedules need are there, another one is an error and no SIGBUS. */
+static void test_full_dev_shm(void)
+{
+    static char rest[64 << 10];
+    mount_dev_shm("size=4m,mode=1777");
     rig_board *board = c4test_shared(sizeof *board);
     rig_rank rig;
     rig_options options = rig_defaults();
     options.backend = C4_SHM_BACKEND_FILE;
     C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, &options));
-    C4TEST_CONTAINS(board->last_warning[0], "--shm-size");
+    C4TEST_STRING(board->last_warning[0], "");
+    int fd = open("/dev/shm/others", O_WRONLY | O_CREAT, 0600);
+    CU_ASSERT_FATAL(fd >= 0);
+    while (write(fd, rest, sizeof rest) > 0)
+        ;
     char data[100] = "x";
-    C4TEST_INT(send_one(rig_channel(&rig, 1, 0, 0, 2 << 20), data, sizeof data), C4_ERR_SHM);
-    C4TEST_OK(send_one(rig_channel(&rig, 2, 0, 0, 64 << 10), data, sizeof data));
+    for (uint32_t tag = 1; tag <= 2; tag++)
+        C4TEST_OK(send_one(rig_channel(&rig, tag, 0, 0, 0), data, sizeof data));
+    C4TEST_STRING(board->last_warning[0], ""); /* and none of them is smaller than it should be */
+    C4TEST_INT(send_one(rig_channel(&rig, 3, 0, 0, 0), data, sizeof data), C4_ERR_SHM);
+    C4TEST_CONTAINS(c4_fail_text(), "--shm-size");
+    close(fd);
     ops->close(rig.module);
 }
 
@@ -429,6 +463,7 @@ int main(int argc, char **argv)
                                         C4TEST(no_memory),
                                         C4TEST(file_size_limit),
                                         C4TEST(file_descriptor_limit),
+                                        C4TEST(small_dev_shm),
                                         C4TEST(full_dev_shm),
                                         C4TEST(probe),
                                         C4TEST_DEADLINE(sleep, 30),
