@@ -221,7 +221,8 @@ c4_status c4_reduce_scatter_v(const void *send, void *recv, const size_t *recv_c
 c4_status c4_barrier(c4_comm *comm, c4_request **request);
 
 /* ---- point to point: matched per pair of ranks in call order ----
- * A send to oneself needs its receive in the same group, or a request. */
+ * A blocking send to oneself needs its receive posted before (with a request), a blocking receive its send, whatever the
+ * size; else C4_ERR_ARGUMENT. In a group the order does not matter. */
 c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
 c4_status c4_recv(void *recv, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request);
 

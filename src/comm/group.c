@@ -11,6 +11,7 @@ typedef struct group_entry {
     c4_comm *comm;
     c4_operation *op;
     c4_request *request; /* NULL: the group waits for it */
+    int self;            /* what it adds to comm->self_receives */
     c4_status refused;   /* why the call could not be started */
 } group_entry;
 
@@ -26,7 +27,7 @@ bool c4_group_active(void)
     return group.depth > 0;
 }
 
-c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request)
+c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request, int self)
 {
     if (group.count == group.capacity) {
         size_t capacity = group.capacity ? 2 * group.capacity : 16;
@@ -36,7 +37,7 @@ c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request)
         group.entries = entries;
         group.capacity = capacity;
     }
-    group.entries[group.count++] = (group_entry){.comm = comm, .op = op, .request = request};
+    group.entries[group.count++] = (group_entry){.comm = comm, .op = op, .request = request, .self = self};
     atomic_fetch_add(&comm->grouped, 1);
     return C4_OK;
 }
@@ -175,9 +176,12 @@ static c4_status group_run(group_entry *entries, size_t count)
 {
     char text[C4_ERROR_TEXT_BYTES];
     c4_status status = group_enter(entries, count, text, sizeof text);
-    for (size_t i = 0; i < count; i++)
-        if (entries[i].refused == C4_OK)
-            c4_engine_start(entries[i].comm->engine, entries[i].op);
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].refused < 0)
+            continue;
+        entries[i].comm->self_receives += entries[i].self;
+        c4_engine_start(entries[i].comm->engine, entries[i].op);
+    }
     group_wait(entries, count);
     for (size_t i = 0; i < count; i++) {
         if (entries[i].refused < 0) {

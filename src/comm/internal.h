@@ -90,7 +90,8 @@ struct c4_comm {
     c4_checked checked;
     _Atomic c4_status setup_status; /* C4_IN_PROGRESS while being created */
     atomic_int abort_requested;
-    bool told_peers; /* this rank's own fault has been reported */
+    long self_receives; /* started from this rank itself, less sends to itself: > 0, a send has its receive */
+    bool told_peers;    /* this rank's own fault has been reported */
     char error[C4_ERROR_TEXT_BYTES];
 };
 
@@ -135,7 +136,7 @@ void c4_requests_orphan(c4_comm *comm);
 
 bool c4_group_active(void);
 /* Takes `op`, prepared and not started. */
-c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request);
+c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request, int self);
 
 const c4_premul *c4_premul_find(const c4_comm *comm, c4_op op);
 

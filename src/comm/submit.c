@@ -69,6 +69,40 @@ static c4_status engine_error(c4_comm *comm, c4_status status)
     return status;
 }
 
+/* +1: a receive from this rank itself, -1: a send to itself, 0: anything else. */
+static int self_part(const c4_comm *comm, const c4_call *call)
+{
+    if (call->root != comm->rank)
+        return 0;
+    return call->kind == C4_KIND_RECV ? 1 : call->kind == C4_KIND_SEND ? -1 : 0;
+}
+
+/* A blocking message between this rank and itself needs its other half before: there is nobody else to make it. The rule
+ * does not depend on the size, so that a program that works with small messages works with large ones. */
+static c4_status self_check(c4_comm *comm, const c4_call *call)
+{
+    int part = self_part(comm, call);
+    if (part < 0 && comm->self_receives <= 0)
+        return c4_fail(C4_ERR_ARGUMENT,
+                       "a blocking send of rank %d to itself on \"%s\" would wait for itself for ever: "
+                       "post the receive first (with a request or in a group)",
+                       comm->rank, comm->name);
+    if (part > 0 && comm->self_receives >= 0)
+        return c4_fail(C4_ERR_ARGUMENT,
+                       "a blocking receive of rank %d from itself on \"%s\" would wait for itself for "
+                       "ever: post the send first (with a request or in a group)",
+                       comm->rank, comm->name);
+    comm->self_receives += part;
+    comm->checked.valid = false; /* every such call must come here */
+    return C4_OK;
+}
+
+static void start(c4_comm *comm, const c4_call *call, c4_operation *op)
+{
+    comm->self_receives += self_part(comm, call);
+    c4_engine_start(comm->engine, op);
+}
+
 /* Prepared now; started now, or with the group. */
 static c4_status submit_later(c4_comm *comm, const c4_call *call, c4_request **request)
 {
@@ -85,9 +119,9 @@ static c4_status submit_later(c4_comm *comm, const c4_call *call, c4_request **r
         }
     }
     if (c4_group_active())
-        status = c4_group_add(comm, op, handle);
+        status = c4_group_add(comm, op, handle, self_part(comm, call));
     else
-        c4_engine_start(comm->engine, op);
+        start(comm, call, op);
     if (status < 0) {
         c4_request_discard(handle);
         c4_engine_finish(comm->engine, op);
@@ -102,6 +136,8 @@ c4_status c4_comm_submit(c4_comm *comm, const c4_call *call, c4_request **reques
     C4_TRY(c4_comm_usable(comm));
     if (request || c4_group_active())
         return submit_later(comm, call, request);
+    if (__builtin_expect(self_part(comm, call) != 0, 0))
+        C4_TRY(self_check(comm, call));
     c4_status status = c4_engine_call(comm->engine, call);
     return __builtin_expect(status < 0, 0) ? engine_error(comm, status) : status;
 }

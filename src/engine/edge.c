@@ -77,6 +77,10 @@ c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nre
             return C4_OK;
         }
     }
+    /* Transports take the first opening of a rank's channel to itself for the writer's end. */
+    c4_edge *first;
+    if (!write_end && writer == engine->spec.rank)
+        C4_TRY(c4_edge_get(engine, writer, readers, nreaders, tag, true, &first));
     C4_TRY(edge_open(engine, writer, readers, nreaders, tag, write_end, edge));
     (*edge)->hash = hash;
     (*edge)->hash_next = *bucket;

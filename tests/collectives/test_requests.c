@@ -234,6 +234,48 @@ static void test_send_recv(void)
     over_transports(5, p2p_rank, NULL);
 }
 
+/* To oneself, blocking: completes when the other half was posted before, else is refused; small or large. */
+static void self_rank(c4_comm **comm, int rank, void *arg)
+{
+    static const size_t counts[] = {1, 300000};
+    (void)arg;
+    for (int i = 0; i < 2; i++) {
+        int32_t *out = malloc(counts[i] * sizeof *out), *in = calloc(counts[i], sizeof *in);
+        c4_request *request = NULL;
+        send_value(out, counts[i], i, rank);
+        for (int round = 0; round < 3; round++) {
+            WORLD_STATUS(c4_send(out, counts[i], C4_INT32, rank, *comm, NULL), C4_ERR_ARGUMENT);
+            WORLD_TRUE(strstr(c4_last_error(*comm), "post the receive first") != NULL);
+            WORLD_STATUS(c4_recv(in, counts[i], C4_INT32, rank, *comm, NULL), C4_ERR_ARGUMENT);
+            WORLD_TRUE(strstr(c4_last_error(*comm), "post the send first") != NULL);
+            memset(in, 0, counts[i] * sizeof *in);
+            WORLD_OK(c4_recv(in, counts[i], C4_INT32, rank, *comm, &request));
+            WORLD_OK(c4_send(out, counts[i], C4_INT32, rank, *comm, NULL));
+            WORLD_OK(c4_wait(&request));
+            check_value(in, counts[i], i, rank, "to oneself");
+            memset(in, 0, counts[i] * sizeof *in);
+            WORLD_OK(c4_send(out, counts[i], C4_INT32, rank, *comm, &request));
+            WORLD_OK(c4_recv(in, counts[i], C4_INT32, rank, *comm, NULL));
+            check_value(in, counts[i], i, rank, "from oneself");
+            WORLD_OK(c4_wait(&request));
+            WORLD_OK(c4_group_start());
+            WORLD_OK(c4_send(out, counts[i], C4_INT32, rank, *comm, NULL));
+            WORLD_OK(c4_recv(in, counts[i], C4_INT32, rank, *comm, NULL));
+            WORLD_OK(c4_group_end());
+        }
+        free(out);
+        free(in);
+    }
+    WORLD_OK(c4_barrier(*comm, NULL));
+}
+
+static void test_self(void)
+{
+    setenv("C4_LOG", "none", 1);
+    over_transports(1, self_rank, NULL);
+    over_transports(2, self_rank, NULL);
+}
+
 /* Collectives of two communicators and requests in one group, started in opposite order on odd ranks. */
 static void two_comms_rank(c4_comm **comm, int rank, void *arg)
 {
@@ -471,6 +513,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(destroy_outstanding, 60),
                                         C4TEST_DEADLINE(send_recv, 60),
                                         C4TEST_DEADLINE(group_two_comms, 60),
+                                        C4TEST_DEADLINE(self, 30),
                                         C4TEST(group_misuse),
                                         C4TEST_DEADLINE(group_occupied, 40),
                                         C4TEST(group_destroyed),
