@@ -60,6 +60,12 @@ c4_status c4_stub_inject(c4_module *module, const char *fault)
     return C4_ERR_UNSUPPORTED;
 }
 
+c4_status c4_stub_put(c4_channel *channel, const c4_frame *frame, const void *payload)
+{
+    (void)channel, (void)frame, (void)payload;
+    return C4_ERR_UNSUPPORTED;
+}
+
 typedef void (*any_slot)(void);
 
 struct slot_row {
@@ -81,7 +87,7 @@ struct slot_row {
 static const struct slot_row slots[] = {
     REQUIRED(name), REQUIRED(probe), REQUIRED(open), REQUIRED(close), REQUIRED(caps), REQUIRED(address),
     REQUIRED(add_peer), REQUIRED(channel_open), REQUIRED(channel_close), REQUIRED(send), REQUIRED(recv),
-    REQUIRED(cancel), REQUIRED(progress), OPTIONAL(peek), OPTIONAL(consume), OPTIONAL(reserve), OPTIONAL(commit),
+    REQUIRED(cancel), REQUIRED(progress), OPTIONAL(peek), OPTIONAL(consume), OPTIONAL(reserve), OPTIONAL(commit), OPTIONAL(put),
     OPTIONAL(mem_alloc), OPTIONAL(mem_free), OPTIONAL(mem_export), OPTIONAL(mem_map), REQUIRED(arm), REQUIRED(disarm),
     OPTIONAL(doorbell), REQUIRED(counters), OPTIONAL(inject),
 };

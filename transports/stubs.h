@@ -8,6 +8,7 @@ c4_status c4_stub_peek(c4_channel *channel, c4_window *window);
 void c4_stub_consume(c4_channel *channel);
 c4_status c4_stub_reserve(c4_channel *channel, size_t bytes, c4_window *window);
 void c4_stub_commit(c4_channel *channel, const c4_frame *frame);
+c4_status c4_stub_put(c4_channel *channel, const c4_frame *frame, const void *payload);
 
 c4_status c4_stub_mem_alloc(size_t bytes, void **memory);
 c4_status c4_stub_mem_free(void *memory);
@@ -20,7 +21,8 @@ c4_status c4_stub_inject(c4_module *module, const char *fault);
 /* For table initializers: the groups of slots that go together. */
 /* clang-format off */
 #define C4_STUB_WINDOWS \
-    .peek = c4_stub_peek, .consume = c4_stub_consume, .reserve = c4_stub_reserve, .commit = c4_stub_commit
+    .peek = c4_stub_peek, .consume = c4_stub_consume, .reserve = c4_stub_reserve, .commit = c4_stub_commit, \
+    .put = c4_stub_put
 #define C4_STUB_MEMORY \
     .mem_alloc = c4_stub_mem_alloc, .mem_free = c4_stub_mem_free, .mem_export = c4_stub_mem_export, \
     .mem_map = c4_stub_mem_map

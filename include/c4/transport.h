@@ -103,6 +103,7 @@ typedef struct c4_transport_caps {
     size_t max_frame_bytes;  /* larger frames are refused; schedules chunk to it */
     size_t zero_copy_bytes;  /* from here up no copy is made on the way; SIZE_MAX: never */
     unsigned max_readers;    /* 1: point to point only */
+    size_t put_bytes;        /* with C4_CAP_WINDOWS: put takes frames up to this; 0: no put */
 } c4_transport_caps;
 
 typedef enum c4_transport_log_level {
@@ -190,6 +191,8 @@ typedef struct c4_transport_ops {
      * the same room. */
     c4_status (*reserve)(c4_channel *channel, size_t bytes, c4_window *window);
     void (*commit)(c4_channel *channel, const c4_frame *frame);
+    /* A small frame in one go: reserve, copy of frame->bytes (<= caps.put_bytes) from `payload`, commit. Same returns as reserve. */
+    c4_status (*put)(c4_channel *channel, const c4_frame *frame, const void *payload);
 
     /* Memory that peers can map. export: C4_ERR_ARGUMENT when [pointer, +bytes) is not from mem_alloc. map: the
      * peer's memory in this process, cached by the transport until close. */

@@ -110,26 +110,16 @@ static void finish_in_place(c4_call *call, bool in_place)
     call->in_place = in_place && !call->premul;
 }
 
-/* true: the call differs from the last checked one in nothing but its pointers, and these are good. */
-static inline bool check_again(const c4_checked *last, c4_call *call)
-{
-    const char *send = call->send, *recv = call->recv;
-    if (!last->valid || last->count != call->count || last->kind != call->kind || last->dtype != call->dtype ||
-        last->op != call->op || last->root != call->root || (((uintptr_t)send | (uintptr_t)recv) & last->align_mask))
-        return false;
-    call->send_bytes = last->send_bytes;
-    call->recv_bytes = last->recv_bytes;
-    if (!last->send_bytes || !last->recv_bytes)
-        return (send || !last->send_bytes) && (recv || !last->recv_bytes);
-    call->in_place = (uintptr_t)send == (uintptr_t)recv + (uintptr_t)last->in_place_offset;
-    return send && recv && (call->in_place || send + last->send_bytes <= recv || recv + last->recv_bytes <= send);
-}
-
 c4_status c4_call_check(c4_comm *comm, c4_call *call)
 {
     c4_checked *last = &comm->checked;
-    if (__builtin_expect(check_again(last, call), 1))
+    const c4_shape shape = {call->kind, call->dtype, call->op, call->root, call->count};
+    if (c4_checked_again(last, &shape, call->send, call->recv, &call->in_place)) {
+        call->send_bytes = last->send_bytes;
+        call->recv_bytes = last->recv_bytes;
+        last->in_place = call->in_place;
         return C4_OK;
+    }
     const kind_rule *rule = &kind_rules[call->kind];
     C4_TRY(check_numbers(comm, call, rule));
     size_t element = c4_numeric_dtype_bytes(call->dtype);
@@ -146,8 +136,13 @@ c4_status c4_call_check(c4_comm *comm, c4_call *call)
     bool in_place;
     C4_TRY(check_overlap(call, (uintptr_t)call->recv + (uintptr_t)offset, &in_place));
     finish_in_place(call, in_place);
-    *last = (c4_checked){call->kind,       call->dtype,      call->op, call->root,  call->count,
-                         call->send_bytes, call->recv_bytes, offset,   element - 1, !call->premul};
+    *last = (c4_checked){.shape = shape,
+                         .send_bytes = call->send_bytes,
+                         .recv_bytes = call->recv_bytes,
+                         .in_place_offset = offset,
+                         .align_mask = element - 1,
+                         .in_place = call->in_place,
+                         .valid = !call->premul};
     return C4_OK;
 }
 

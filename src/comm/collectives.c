@@ -2,90 +2,110 @@
 #include "base/export.h"
 #include "comm/internal.h"
 
-static c4_status run(c4_comm *comm, c4_call *call, c4_request **request)
+/* The call before once more, blocking, with other buffers: nothing else needs a look. Most calls of a training job. */
+static inline bool repeat(c4_comm *comm, const c4_shape *shape, const void *send, void *recv, c4_status *status)
 {
+    bool in_place;
+    if (!comm || comm->magic != C4_COMM_MAGIC || *comm->alive == 0 || comm->threaded || c4_group_active() ||
+        atomic_load_explicit(&comm->setup_status, memory_order_relaxed) != C4_OK ||
+        atomic_load_explicit(&comm->busy, memory_order_relaxed) ||
+        !c4_checked_again(&comm->checked, shape, send, recv, &in_place) || in_place != comm->checked.in_place)
+        return false;
+    atomic_store_explicit(&comm->busy, 1, memory_order_relaxed);
+    bool done = c4_engine_repeat(comm->engine, send, recv, status);
+    if (done && __builtin_expect(*status < 0, 0))
+        c4_comm_fail(comm, *status);
+    else
+        atomic_store_explicit(&comm->busy, 0, memory_order_release);
+    return done;
+}
+
+static __attribute__((noinline)) c4_status run_call(c4_comm *comm, const c4_shape *shape, const void *send, void *recv,
+                                                    c4_request **request)
+{
+    c4_call call = {.kind = shape->kind,
+                    .dtype = shape->dtype,
+                    .op = shape->op,
+                    .root = shape->root,
+                    .count = shape->count,
+                    .send = send,
+                    .recv = recv};
     C4_TRY(c4_comm_enter(comm));
-    c4_status status = c4_call_check(comm, call);
+    c4_status status = c4_call_check(comm, &call);
     if (status == C4_OK)
-        status = c4_comm_submit(comm, call, request);
+        status = c4_comm_submit(comm, &call, request);
     return c4_comm_leave(comm, status);
+}
+
+static inline c4_status run(c4_comm *comm, c4_shape shape, const void *send, void *recv, c4_request **request)
+{
+    c4_status status;
+    if (!request && __builtin_expect(repeat(comm, &shape, send, recv, &status), 1))
+        return status;
+    return run_call(comm, &shape, send, recv, request);
 }
 
 C4_API c4_status c4_all_reduce(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, c4_comm *comm,
                                c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_ALL_REDUCE, .dtype = dtype, .op = op, .send = send, .recv = recv, .count = count};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_ALL_REDUCE, dtype, op, 0, count}, send, recv, request);
 }
 
 C4_API c4_status c4_reduce_scatter(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, c4_comm *comm,
                                    c4_request **request)
 {
-    c4_call call = {
-        .kind = C4_KIND_REDUCE_SCATTER, .dtype = dtype, .op = op, .send = send, .recv = recv, .count = count};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_REDUCE_SCATTER, dtype, op, 0, count}, send, recv, request);
 }
 
 C4_API c4_status c4_all_gather(const void *send, void *recv, size_t count, c4_dtype dtype, c4_comm *comm,
                                c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_ALL_GATHER, .dtype = dtype, .send = send, .recv = recv, .count = count};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_ALL_GATHER, dtype, C4_SUM, 0, count}, send, recv, request);
 }
 
 C4_API c4_status c4_broadcast(const void *send, void *recv, size_t count, c4_dtype dtype, int root, c4_comm *comm,
                               c4_request **request)
 {
-    c4_call call = {
-        .kind = C4_KIND_BROADCAST, .dtype = dtype, .send = send, .recv = recv, .count = count, .root = root};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_BROADCAST, dtype, C4_SUM, root, count}, send, recv, request);
 }
 
 C4_API c4_status c4_reduce(const void *send, void *recv, size_t count, c4_dtype dtype, c4_op op, int root,
                            c4_comm *comm, c4_request **request)
 {
-    c4_call call = {
-        .kind = C4_KIND_REDUCE, .dtype = dtype, .op = op, .send = send, .recv = recv, .count = count, .root = root};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_REDUCE, dtype, op, root, count}, send, recv, request);
 }
 
 C4_API c4_status c4_gather(const void *send, void *recv, size_t count, c4_dtype dtype, int root, c4_comm *comm,
                            c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_GATHER, .dtype = dtype, .send = send, .recv = recv, .count = count, .root = root};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_GATHER, dtype, C4_SUM, root, count}, send, recv, request);
 }
 
 C4_API c4_status c4_scatter(const void *send, void *recv, size_t count, c4_dtype dtype, int root, c4_comm *comm,
                             c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_SCATTER, .dtype = dtype, .send = send, .recv = recv, .count = count, .root = root};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_SCATTER, dtype, C4_SUM, root, count}, send, recv, request);
 }
 
 C4_API c4_status c4_all_to_all(const void *send, void *recv, size_t count, c4_dtype dtype, c4_comm *comm,
                                c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_ALL_TO_ALL, .dtype = dtype, .send = send, .recv = recv, .count = count};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_ALL_TO_ALL, dtype, C4_SUM, 0, count}, send, recv, request);
 }
 
 C4_API c4_status c4_barrier(c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_BARRIER, .dtype = C4_UINT8};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_BARRIER, C4_UINT8, C4_SUM, 0, 0}, NULL, NULL, request);
 }
 
 C4_API c4_status c4_send(const void *send, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_SEND, .dtype = dtype, .send = send, .count = count, .root = peer};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_SEND, dtype, C4_SUM, peer, count}, send, NULL, request);
 }
 
 C4_API c4_status c4_recv(void *recv, size_t count, c4_dtype dtype, int peer, c4_comm *comm, c4_request **request)
 {
-    c4_call call = {.kind = C4_KIND_RECV, .dtype = dtype, .recv = recv, .count = count, .root = peer};
-    return run(comm, &call, request);
+    return run(comm, (c4_shape){C4_KIND_RECV, dtype, C4_SUM, peer, count}, NULL, recv, request);
 }
 
 /* ---- v-variants ---- */

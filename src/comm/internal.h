@@ -38,17 +38,22 @@ typedef struct c4_premul {
 
 #define C4_PREMUL_LIMIT 64
 
-/* The last call without counts arrays that passed all checks: training repeats itself, so most calls need only their
- * pointers looked at. */
-typedef struct c4_checked {
+/* A call without counts arrays, but for its buffers. */
+typedef struct c4_shape {
     c4_kind kind;
     c4_dtype dtype;
     c4_op op;
     int root;
     size_t count;
+} c4_shape;
+
+/* The last one that passed all checks: training repeats itself, so most calls need only their pointers looked at. */
+typedef struct c4_checked {
+    c4_shape shape;
     size_t send_bytes, recv_bytes;
     ptrdiff_t in_place_offset; /* of send from recv when in place */
     uintptr_t align_mask;      /* element size - 1 */
+    bool in_place;
     bool valid;
 } c4_checked;
 
@@ -113,6 +118,8 @@ struct c4_request {
  * C4_ERR_CONCURRENT_USE. */
 c4_status c4_comm_enter(c4_comm *comm);
 c4_status c4_comm_leave(c4_comm *comm, c4_status status);
+/* Leaves with what the engine reported of a call. */
+c4_status c4_comm_fail(c4_comm *comm, c4_status status);
 
 /* Inside enter/leave, or under the progress lock: reports a fault that this rank found by itself, once. Does not block. */
 void c4_comm_tell_peers(c4_comm *comm);
@@ -137,6 +144,22 @@ void c4_requests_orphan(c4_comm *comm);
 bool c4_group_active(void);
 /* Takes `op`, prepared and not started. */
 c4_status c4_group_add(c4_comm *comm, c4_operation *op, c4_request *request, int self);
+
+/* true: a call of this shape and with these buffers passes like the last one. *in_place: whether it is in place. */
+static inline bool c4_checked_again(const c4_checked *last, const c4_shape *shape, const void *send, const void *recv,
+                                    bool *in_place)
+{
+    const char *from = send, *to = recv;
+    if (!last->valid || last->shape.count != shape->count || last->shape.kind != shape->kind ||
+        last->shape.dtype != shape->dtype || last->shape.op != shape->op || last->shape.root != shape->root ||
+        (((uintptr_t)from | (uintptr_t)to) & last->align_mask))
+        return false;
+    *in_place = false;
+    if (!last->send_bytes || !last->recv_bytes)
+        return (from || !last->send_bytes) && (to || !last->recv_bytes);
+    *in_place = (uintptr_t)from == (uintptr_t)to + (uintptr_t)last->in_place_offset;
+    return from && to && (*in_place || from + last->send_bytes <= to || to + last->recv_bytes <= from);
+}
 
 const c4_premul *c4_premul_find(const c4_comm *comm, c4_op op);
 

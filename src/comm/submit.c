@@ -69,6 +69,11 @@ static c4_status engine_error(c4_comm *comm, c4_status status)
     return status;
 }
 
+c4_status c4_comm_fail(c4_comm *comm, c4_status status)
+{
+    return c4_comm_leave(comm, engine_error(comm, status));
+}
+
 /* +1: a receive from this rank itself, -1: a send to itself, 0: anything else. */
 static int self_part(const c4_comm *comm, const c4_call *call)
 {

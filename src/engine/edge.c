@@ -53,6 +53,7 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     edge->ops = rail->ops;
     edge->windows = (rail->caps.flags & C4_CAP_WINDOWS) != 0;
     edge->fused_reduce = (rail->caps.flags & C4_CAP_FUSED_REDUCE) != 0;
+    edge->put_bytes = edge->windows ? rail->caps.put_bytes : 0;
     edge->writer = write_end;
     edge->writer_rank = writer;
     edge->peer = edge->writer ? readers[0] : writer;

@@ -142,12 +142,7 @@ static void operations_free(c4_engine *engine)
     c4_operation *next;
     for (c4_operation *op = engine->idle; op; op = next) {
         next = op->next;
-        free(op->lanes);
-        free(op->slots);
-        free(op->tickets);
-        free(op->remote);
-        free(op->scratch);
-        free(op);
+        c4_operation_free(op);
     }
 }
 

@@ -71,6 +71,8 @@ void c4_engine_destroy(c4_engine *engine);
 
 /* A blocking call, from beginning to end; its final status. */
 c4_status c4_engine_call(c4_engine *engine, const c4_call *call);
+/* The call before once more, with other buffers: same shape, same in-place form. false: not possible, nothing was done. */
+bool c4_engine_repeat(c4_engine *engine, const void *send, void *recv, c4_status *status);
 /* Checks nothing that the caller could have checked. Builds or finds the program and makes an op of it, not yet started. */
 c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation **op);
 /* From any thread: gives back an op that was prepared and will not be started. */

@@ -1,91 +1,331 @@
 /* The express lane: a blocking call whose program is one short lane over windows, while nothing else is under way.
  *
  * The general way prepares an operation, queues it, lets lanes take turns and recycles it: some 500 instructions, half
- * of an 8-byte call's time. Here the operation that ran the same program last is used again with other pointers, its steps
- * run one after the other, and a wait polls the one frame it waits for. When that takes longer than the spinning phase
- * allows, or fails, the operation joins the list as if it had been there from the start. Schedule, steps, frames, tickets
- * and record are the same. */
-#include "engine/internal.h"
+ * of an 8-byte call's time. Here each program keeps one operation for ever, and its steps with all that does not change
+ * between calls looked up (*moves*): channel, addresses within the buffers, frame but for the sequence number. A wait polls the one frame
+ * it waits for; when that takes longer than the spinning phase allows, or fails, the operation joins the list as if it had
+ * been there from the start. Schedule, frames and record are the same. Nothing is counted on the edges' tickets: nobody else
+ * uses them meanwhile.
+ *
+ * The record of the call is begun once everything that can be sent without waiting has been: then it costs no time, for the
+ * peers' frames are still on their way. */
+#include "engine/express.h"
 
-#define PEEK_POLLS 64u
+#include <stdlib.h>
+#include <string.h>
 
-bool c4_program_is_express(const c4_program *program)
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define FAULT_POLLS 64u /* polls between looks at the fault */
+
+enum { MOVE_PUT, MOVE_SEND, MOVE_RECV, MOVE_REDUCE, MOVE_COPY, MOVE_STEP };
+
+/* A frame as it is written and compared: by words. */
+typedef union frame_words {
+    c4_frame frame;
+    uint64_t words[4];
+} frame_words;
+
+_Static_assert(sizeof(c4_frame) == 32 && offsetof(c4_frame, sequence) == 8 && offsetof(c4_frame, bytes) == 20,
+               "the sequence is the low half of word 1, the length the high half of word 2");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "low halves come first");
+
+typedef struct c4_move {
+    uint8_t kind;
+    uint8_t from, to; /* c4_buffer_id */
+    uint32_t bytes;
+    uint32_t elements;
+    uint32_t index; /* of the step */
+    uint64_t from_offset, to_offset;
+    const c4_transport_ops *ops;
+    c4_channel *channel;
+    c4_edge *edge;
+    frame_words frame; /* sequence 0 */
+} c4_move;
+
+struct c4_express {
+    c4_operation *op;    /* NULL until the first call */
+    c4_edge *numbered;   /* point to point: calls are numbered per channel */
+    uint32_t first_wait; /* index of the first move that is not a send */
+    uint32_t nmoves;
+    c4_move moves[];
+};
+
+/* ---- create ---- */
+
+static bool qualifies(const c4_engine *engine, const c4_call *call, const c4_program *program)
 {
     const c4_schedule *s = program->schedule;
-    return s->nlanes == 1 && s->lanes[0].nloops == 1 && s->loops[0].iterations == 1 && !program->fallback &&
-           !program->posted && program->bounce_bytes == 0;
+    bool v_kind = call->kind >= C4_KIND_ALL_GATHER_V && call->kind <= C4_KIND_REDUCE_SCATTER_V;
+    return !engine->has_posted_rails && !v_kind && !call->premul && s->nlanes == 1 && s->lanes[0].nloops == 1 &&
+           s->loops[0].iterations == 1 && !program->fallback && !program->posted && program->bounce_bytes == 0;
 }
 
-static inline bool edges_idle(const c4_program *program)
+static bool is_local(const c4_term *term)
 {
-    for (uint32_t i = 0; i < program->nedges; i++)
-        if (program->edges[i]->next_ticket != program->edges[i]->served)
-            return false;
-    return true;
+    return term->kind == C4_TERM_LOCAL;
 }
 
-static inline void edges_hold(const c4_program *program)
+static void move_from(c4_move *m, const c4_term *term)
 {
-    for (uint32_t i = 0; i < program->nedges; i++)
-        program->edges[i]->next_ticket++;
+    m->from = term->buffer;
+    m->from_offset = term->offset;
 }
 
-static inline void edges_release(const c4_program *program)
+static void move_to(c4_move *m, const c4_term *term)
 {
-    for (uint32_t i = 0; i < program->nedges; i++)
-        program->edges[i]->served++;
+    m->to = term->buffer;
+    m->to_offset = term->offset;
 }
 
-/* The operation that may be used again, or NULL. */
-static inline c4_operation *express_claim(c4_engine *engine, const c4_program *program, const c4_call *call)
+static void move_edge(const c4_engine *engine, const c4_program *program, c4_move *m, const c4_term *term)
 {
-    c4_operation *op = engine->idle;
-    if (!program->express || engine->first || engine->has_posted_rails || call->premul || !op ||
-        op->fitted != program->serial || op->call.op != call->op || op->call.premul || !edges_idle(program))
-        return NULL;
-    engine->idle = op->next;
-    return op;
+    m->edge = program->edges[term->index];
+    m->ops = m->edge->ops;
+    m->channel = m->edge->channel;
+    m->frame.frame = (c4_frame){.comm = engine->spec.comm_id,
+                                .epoch = engine->spec.epoch,
+                                .signature = program->signature,
+                                .step = (uint16_t)(program->schedule->loops[0].first_step + m->index),
+                                .bytes = m->bytes};
 }
 
-static inline void express_begin(c4_engine *engine, c4_operation *op, c4_program *program, const c4_call *call)
+static void move_send(const c4_engine *engine, const c4_program *program, c4_move *m, const c4_term *channel,
+                      const c4_term *from)
 {
-    bool p2p = call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV;
-    op->program = program;
-    op->call.send = call->send;
-    op->call.recv = call->recv;
-    op->call.send_bytes = call->send_bytes;
-    op->call.recv_bytes = call->recv_bytes;
-    op->buffers[C4_BUFFER_SEND] = (char *)call->send;
-    op->buffers[C4_BUFFER_RECV] = call->recv;
-    op->sequence = p2p && program->nedges ? program->edges[0]->next_ticket : p2p ? 0 : ++engine->sequence;
-    edges_hold(program);
-    c4_trace_begin(engine, op);
+    move_edge(engine, program, m, channel);
+    m->kind = m->bytes <= m->edge->put_bytes ? MOVE_PUT : MOVE_SEND;
+    if (from)
+        move_from(m, from);
 }
 
-/* One step, waiting for at most the spinning phase. */
-static c4_status express_step(c4_engine *engine, c4_operation *op, const c4_step *step)
+/* The moves of one step, at most two: data that goes to a peer and to a local place is sent first. */
+static unsigned moves_of(const c4_engine *engine, const c4_call *call, const c4_program *program, const c4_step *step,
+                         c4_move *m)
 {
-    uint64_t offset, bytes;
-    if (!c4_step_range(step, 0, &offset, &bytes))
-        return C4_OK;
-    c4_status status = c4_step_run(engine, op, 0, step, offset, bytes);
-    for (unsigned polls = 0; status == C4_IN_PROGRESS && polls < engine->spec.wait.spin_polls; polls += PEEK_POLLS) {
-        c4_edge *edge = op->blocked;
-        c4_window window;
-        for (unsigned i = 0; !edge->writer && i < PEEK_POLLS; i++)
-            if (edge->ops->peek(edge->channel, &window) != C4_IN_PROGRESS)
-                break;
-        if (atomic_load_explicit(&engine->fault, memory_order_relaxed))
-            return C4_IN_PROGRESS; /* the general way tells */
-        status = c4_step_run(engine, op, 0, step, offset, bytes);
+    const c4_term *src = &program->schedule->terms[step->first_term], *dst = src + step->nsources;
+    unsigned ns = step->nsources, nd = step->ndestinations;
+    bool special = (step->flags & C4_STEP_STREAM) || ((step->flags & C4_STEP_FINAL) && call->op == C4_AVG);
+    m->kind = MOVE_STEP;
+    if (special)
+        return 1;
+    if (ns <= 1 && nd == 1 && dst->kind == C4_TERM_CHANNEL && (ns == 0 || is_local(src))) {
+        move_send(engine, program, m, dst, ns ? src : NULL);
+    } else if (ns == 1 && nd == 2 && is_local(src) && is_local(&dst[0]) && dst[1].kind == C4_TERM_CHANNEL) {
+        m[1] = m[0];
+        move_send(engine, program, m, &dst[1], src);
+        m[1].kind = MOVE_COPY;
+        move_from(&m[1], src);
+        move_to(&m[1], &dst[0]);
+        return 2;
+    } else if (ns == 1 && nd == 1 && is_local(src) && is_local(dst)) {
+        m->kind = MOVE_COPY;
+        move_from(m, src);
+        move_to(m, dst);
+    } else if (ns == 1 && nd <= 1 && src->kind == C4_TERM_CHANNEL && (nd == 0 || is_local(dst))) {
+        m->kind = MOVE_RECV;
+        move_edge(engine, program, m, src);
+        if (nd)
+            move_to(m, dst);
+    } else if (ns == 2 && nd == 1 && is_local(dst) && is_local(&src[0]) != is_local(&src[1]) &&
+               (src[0].kind == C4_TERM_CHANNEL || src[1].kind == C4_TERM_CHANNEL)) {
+        m->kind = MOVE_REDUCE;
+        move_edge(engine, program, m, is_local(&src[0]) ? &src[1] : &src[0]);
+        move_from(m, is_local(&src[0]) ? &src[0] : &src[1]);
+        move_to(m, dst);
     }
+    return 1;
+}
+
+c4_status c4_express_create(c4_engine *engine, const c4_call *call, const c4_program *program, c4_express **express)
+{
+    *express = NULL;
+    if (!qualifies(engine, call, program))
+        return C4_OK;
+    const c4_schedule *s = program->schedule;
+    size_t element = c4_numeric_dtype_bytes(call->dtype);
+    uint32_t nsteps = s->loops[0].nsteps;
+    c4_express *x = calloc(1, sizeof *x + (2 * (size_t)nsteps + 1) * sizeof x->moves[0]);
+    if (!x)
+        return c4_fail(C4_ERR_MEMORY, "program of %u steps", nsteps);
+    for (uint32_t i = 0; i < nsteps; i++) {
+        const c4_step *step = &s->steps[s->loops[0].first_step + i];
+        uint64_t offset, bytes;
+        if (!c4_step_range(step, 0, &offset, &bytes))
+            continue;
+        c4_move *m = &x->moves[x->nmoves];
+        m->index = i;
+        m->bytes = (uint32_t)bytes;
+        m->elements = (uint32_t)(bytes / element);
+        x->nmoves += moves_of(engine, call, program, step, m);
+    }
+    while (x->first_wait < x->nmoves && x->moves[x->first_wait].kind <= MOVE_SEND)
+        x->first_wait++;
+    if ((call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV) && program->nedges)
+        x->numbered = program->edges[0];
+    *express = x;
+    return C4_OK;
+}
+
+void c4_express_destroy(c4_express *express)
+{
+    if (express)
+        c4_operation_free(express->op);
+    free(express);
+}
+
+/* ---- run ---- */
+
+static inline char *from_pointer(const c4_operation *op, const c4_move *m)
+{
+    return op->buffers[m->from] + m->from_offset;
+}
+
+static inline char *to_pointer(const c4_operation *op, const c4_move *m)
+{
+    return op->buffers[m->to] + m->to_offset;
+}
+
+static inline frame_words frame_of(const c4_operation *op, const c4_move *m)
+{
+    frame_words f;
+    f.words[0] = m->frame.words[0];
+    f.words[1] = m->frame.words[1] | op->sequence;
+    f.words[2] = m->frame.words[2];
+    f.words[3] = m->frame.words[3];
+    return f;
+}
+
+static inline void count(const c4_move *m)
+{
+    m->edge->bytes += m->bytes;
+    m->edge->messages++;
+}
+
+static inline c4_status move_put(const c4_operation *op, const c4_move *m)
+{
+    frame_words f = frame_of(op, m);
+    c4_status status = m->ops->put(m->channel, &f.frame, from_pointer(op, m));
+    if (likely(status == C4_OK))
+        count(m);
     return status;
 }
 
-/* The operation goes on as an ordinary one, at step `at`. */
-static c4_status express_hand_over(c4_engine *engine, c4_operation *op, uint32_t at, c4_status status)
+static c4_status move_window(const c4_operation *op, const c4_move *m)
 {
-    op->lanes[0] = (c4_lane_state){.step = at, .completed = at};
+    frame_words f = frame_of(op, m);
+    c4_window window;
+    c4_status status = m->ops->reserve(m->channel, m->bytes, &window);
+    if (status != C4_OK)
+        return status;
+    c4_copy(window.pointer, from_pointer(op, m), m->bytes, window.stream ? C4_NUMERIC_STREAM : 0);
+    m->ops->commit(m->channel, &f.frame);
+    count(m);
+    return C4_OK;
+}
+
+/* The frame at the head; C4_IN_PROGRESS after the spinning phase. */
+static inline c4_status await(c4_engine *engine, c4_operation *op, const c4_move *m, c4_window *window)
+{
+    c4_status status = m->ops->peek(m->channel, window);
+    if (status != C4_IN_PROGRESS)
+        return status;
+    c4_lane_state *lane = op->lanes;
+    op->blocked = m->edge;
+    for (unsigned polls = 1; polls < engine->spec.wait.spin_polls; polls++) {
+        c4_trace_blocked(op, lane);
+        status = m->ops->peek(m->channel, window);
+        if (status != C4_IN_PROGRESS) {
+            c4_trace_unblocked(op, lane);
+            return status;
+        }
+        if (polls % FAULT_POLLS == 0 && atomic_load_explicit(&engine->fault, memory_order_relaxed))
+            break;
+    }
+    return C4_IN_PROGRESS;
+}
+
+/* Sequence, signature, bytes and offset. Another frame is left where it is: the general way finds it again and says what is
+ * wrong. */
+static inline bool is_expected(const c4_operation *op, const c4_move *m, const c4_window *window)
+{
+    frame_words f = frame_of(op, m), got;
+    memcpy(&got, &window->frame, sizeof got);
+    uint64_t differs = (f.words[1] ^ got.words[1]) | (f.words[2] ^ got.words[2]) >> 32 | (f.words[3] ^ got.words[3]);
+    return likely(differs == 0);
+}
+
+static c4_status move_receive(c4_engine *engine, c4_operation *op, const c4_move *m)
+{
+    c4_window window;
+    c4_status status = await(engine, op, m, &window);
+    if (status != C4_OK)
+        return status;
+    if (unlikely(!is_expected(op, m, &window)))
+        return C4_IN_PROGRESS;
+    if (m->kind == MOVE_REDUCE)
+        op->reducer->reduce2(to_pointer(op, m), from_pointer(op, m), window.pointer, m->elements, 0);
+    else if (m->bytes)
+        c4_copy(to_pointer(op, m), window.pointer, m->bytes, 0);
+    m->ops->consume(m->channel);
+    count(m);
+    return C4_OK;
+}
+
+static c4_status move_step(c4_engine *engine, c4_operation *op, const c4_move *m)
+{
+    const c4_step *step = &op->schedule->steps[op->schedule->loops[0].first_step + m->index];
+    return c4_step_run(engine, op, 0, step, 0, m->bytes);
+}
+
+static inline c4_status move_run(c4_engine *engine, c4_operation *op, const c4_move *m)
+{
+    switch (m->kind) {
+    case MOVE_PUT:
+        return move_put(op, m);
+    case MOVE_SEND:
+        return move_window(op, m);
+    case MOVE_RECV:
+    case MOVE_REDUCE:
+        return move_receive(engine, op, m);
+    case MOVE_COPY:
+        c4_copy(to_pointer(op, m), from_pointer(op, m), m->bytes, 0);
+        return C4_OK;
+    default:
+        return move_step(engine, op, m);
+    }
+}
+
+/* Again, for as long as spinning is allowed: a send without credit, or a step with several sources. */
+static __attribute__((noinline)) c4_status move_again(c4_engine *engine, c4_operation *op, const c4_move *m)
+{
+    c4_status status = C4_IN_PROGRESS;
+    if (m->kind == MOVE_RECV || m->kind == MOVE_REDUCE)
+        return status; /* it has waited already */
+    if (m->edge)
+        op->blocked = m->edge;
+    for (unsigned polls = 1; status == C4_IN_PROGRESS && polls < engine->spec.wait.spin_polls; polls++) {
+        c4_trace_blocked(op, op->lanes);
+        if (atomic_load_explicit(&engine->fault, memory_order_relaxed))
+            return C4_IN_PROGRESS;
+        status = move_run(engine, op, m);
+    }
+    if (status == C4_OK)
+        c4_trace_unblocked(op, op->lanes);
+    return status;
+}
+
+/* The operation goes on as an ordinary one, with the step of move `m`. */
+static __attribute__((noinline)) c4_status hand_over(c4_engine *engine, c4_program *program, const c4_move *m,
+                                                     c4_status status)
+{
+    c4_operation *op = program->express->op;
+    program->express->op = NULL;
+    program->running++;
+    for (uint32_t i = 0; i < program->nedges; i++)
+        program->edges[i]->next_ticket++;
+    op->lanes[0].step = op->lanes[0].completed = m->index;
     op->lanes_left = 1;
     op->status = C4_IN_PROGRESS;
     op->start_ns = 0;
@@ -96,21 +336,53 @@ static c4_status express_hand_over(c4_engine *engine, c4_operation *op, uint32_t
     return c4_engine_finish(engine, op);
 }
 
-static c4_status express_run(c4_engine *engine, c4_operation *op)
+static c4_status express_run(c4_engine *engine, c4_program *program, const void *send, void *recv)
 {
-    c4_program *program = op->program;
-    const c4_schedule *s = program->schedule;
-    const c4_step *steps = &s->steps[s->loops[0].first_step];
-    for (uint32_t i = 0; i < s->loops[0].nsteps; i++) {
-        c4_status status = express_step(engine, op, &steps[i]);
-        if (__builtin_expect(status != C4_OK, 0))
-            return express_hand_over(engine, op, i, status);
+    c4_express *x = program->express;
+    c4_operation *op = x->op;
+    op->call.send = op->buffers[C4_BUFFER_SEND] = (char *)send;
+    op->call.recv = op->buffers[C4_BUFFER_RECV] = recv;
+    op->sequence = x->numbered ? x->numbered->next_ticket : ++engine->sequence;
+    bool traced = false;
+    for (uint32_t i = 0; i < x->nmoves; i++) {
+        const c4_move *m = &x->moves[i];
+        if (i == x->first_wait) {
+            c4_trace_begin(engine, op);
+            traced = true;
+        }
+        c4_status status = move_run(engine, op, m);
+        if (likely(status == C4_OK))
+            continue;
+        if (!traced)
+            c4_trace_begin(engine, op);
+        traced = true;
+        if (status == C4_IN_PROGRESS)
+            status = move_again(engine, op, m);
+        if (status != C4_OK)
+            return hand_over(engine, program, m, status);
     }
-    edges_release(program);
+    if (unlikely(!traced))
+        c4_trace_begin(engine, op);
+    if (x->numbered) {
+        x->numbered->next_ticket++;
+        x->numbered->served++;
+    }
     op->status = C4_OK;
     if (op->record)
         c4_trace_end(engine, op);
-    return c4_engine_finish(engine, op);
+    return C4_OK;
+}
+
+static __attribute__((noinline)) c4_status express_prepare(c4_engine *engine, const c4_call *call, c4_program *program)
+{
+    c4_operation *op;
+    C4_TRY(c4_operation_create(engine, call, program, &op));
+    memset(op->lanes, 0, sizeof *op->lanes);
+    op->signature = program->signature;
+    op->state = OPERATION_RUNNING;
+    op->blocked = NULL;
+    program->express->op = op;
+    return C4_OK;
 }
 
 /* During the vote's back-off the fallback is called directly. Only while nothing else is under way: then all earlier votes
@@ -125,20 +397,34 @@ static inline c4_program *express_fallback(const c4_engine *engine, c4_program *
     return program->fallback;
 }
 
+bool c4_engine_repeat(c4_engine *engine, const void *send, void *recv, c4_status *status)
+{
+    c4_program *program = engine->repeat;
+    if (!program || !program->express->op || engine->first ||
+        atomic_load_explicit(&engine->fault, memory_order_acquire))
+        return false;
+    *status = express_run(engine, program, send, recv);
+    return true;
+}
+
 c4_status c4_engine_call(c4_engine *engine, const c4_call *call)
 {
     c4_program *program;
     c4_operation *op;
     c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
-    if (__builtin_expect(fault != 0, 0))
+    engine->repeat = NULL;
+    if (unlikely(fault != 0))
         return fault;
     C4_TRY(c4_program_get(engine, call, &program));
-    if (program->fallback)
+    bool may_vote = program->fallback != NULL;
+    if (may_vote)
         program = express_fallback(engine, program);
-    op = express_claim(engine, program, call);
-    if (op) {
-        express_begin(engine, op, program, call);
-        return express_run(engine, op);
+    if (program->express && !engine->first) {
+        if (!program->express->op)
+            C4_TRY(express_prepare(engine, call, program));
+        program->running--;
+        engine->repeat = may_vote ? NULL : program;
+        return express_run(engine, program, call->send, call->recv);
     }
     C4_TRY(c4_operation_create(engine, call, program, &op));
     c4_engine_start(engine, op);

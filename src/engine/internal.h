@@ -12,6 +12,7 @@ struct c4_edge {
     c4_channel *channel;
     bool windows;
     bool fused_reduce; /* posted receives may reduce */
+    size_t put_bytes;  /* frames up to this go by put; 0: none */
     bool writer;       /* this rank writes */
     int peer;          /* the writer, or the first reader: named in errors */
     uint32_t next_ticket;
@@ -27,6 +28,8 @@ struct c4_edge {
 };
 
 #define C4_EDGE_BUCKETS 256
+
+typedef struct c4_express c4_express; /* see express.h */
 
 typedef struct c4_edge_table {
     c4_edge *buckets[C4_EDGE_BUCKETS];
@@ -48,7 +51,7 @@ void c4_edge_free_all(c4_engine *engine);
 typedef struct c4_program_key {
     uint64_t count;
     uint32_t what; /* kind, dtype, in place */
-    uint32_t op;   /* reduction class: what decides the schedule */
+    uint32_t op;   /* C4_OP_USER: any premultiplied sum */
     int32_t root;
     uint32_t tuning_epoch;
 } c4_program_key;
@@ -74,11 +77,11 @@ struct c4_program {
     c4_program *fallback;         /* of a schedule with remote terms */
     c4_vote_entry *vote;          /* back-off of its vote; NULL: always vote */
     bool posted;                  /* has edges without windows */
-    bool express;                 /* see express.c */
+    c4_express *express;          /* NULL: takes the general way only */
     c4_record_operation template; /* its operations' flight record, but for what changes */
     uint16_t record;              /* index of its flight record */
     uint64_t serial;              /* of its creation, never reused */
-    uint32_t signature;           /* of its calls, without the reduction */
+    uint32_t signature;           /* of its calls */
     uint32_t running;             /* operations that use it: not evictable */
     bool cached;
     c4_program *hash_next;
@@ -96,7 +99,7 @@ typedef struct c4_program_cache {
     unsigned count;
 } c4_program_cache;
 
-/* What must be equal on all ranks of a call, but for the reduction; hashed into every frame. */
+/* What must be equal on all ranks of a call; hashed into every frame. */
 uint32_t c4_call_signature(const c4_call *call);
 
 c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **program);
@@ -174,6 +177,7 @@ struct c4_engine {
     uint8_t *rail_of;
     c4_edge_table edges;
     c4_program_cache programs;
+    c4_program *repeat;              /* of the last call, when that went express */
     c4_operation *first, *last;      /* active */
     c4_operation *idle;              /* recycled, linked by next */
     _Atomic(c4_operation *) dropped; /* prepared, never to be started; linked by next */
@@ -229,11 +233,11 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op);
 bool c4_vote_wanted(const c4_program *program);
 c4_vote_entry *c4_vote_entry_of(c4_engine *engine, const c4_program *program);
 
-bool c4_program_is_express(const c4_program *program);
 /* Makes an operation of the program, which it then holds (also released on failure). */
 c4_status c4_operation_create(c4_engine *engine, const c4_call *call, c4_program *program, c4_operation **op);
 /* Takes back what c4_engine_drop left. */
 void c4_operations_reclaim(c4_engine *engine);
+void c4_operation_free(c4_operation *op);
 /* A running operation joins the active list. */
 void c4_operation_resume(c4_engine *engine, c4_operation *op);
 bool c4_operation_progress(c4_engine *engine, c4_operation *op);

@@ -5,7 +5,7 @@ src_engine_libc4_engine_la_SOURCES = \
     src/engine/call.h \
     src/engine/edge.c \
     src/engine/engine.c src/engine/engine.h \
-    src/engine/express.c \
+    src/engine/express.c src/engine/express.h \
     src/engine/internal.h \
     src/engine/lane.c \
     src/engine/operation.c \

@@ -109,6 +109,18 @@ static c4_status operation_init(c4_engine *engine, c4_operation *op, const c4_ca
     return C4_OK;
 }
 
+void c4_operation_free(c4_operation *op)
+{
+    if (!op)
+        return;
+    free(op->lanes);
+    free(op->slots);
+    free(op->tickets);
+    free(op->remote);
+    free(op->scratch);
+    free(op);
+}
+
 static void operation_recycle(c4_engine *engine, c4_operation *op)
 {
     if (op->program)
@@ -163,6 +175,7 @@ c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation
         return fault;
     if (atomic_load_explicit(&engine->dropped, memory_order_relaxed))
         c4_operations_reclaim(engine);
+    engine->repeat = NULL;
     C4_TRY(c4_program_get(engine, call, &program));
     return c4_operation_create(engine, call, program, op);
 }
@@ -293,7 +306,7 @@ void c4_engine_start(c4_engine *engine, c4_operation *op)
         op->tickets[i] = op->program->edges[i]->next_ticket++;
     /* Point-to-point calls are numbered per channel: other ranks do not see them. */
     op->sequence = p2p && op->program->nedges ? op->tickets[0] : p2p ? 0 : ++engine->sequence;
-    op->signature = op->program->signature ^ (op->call.op >= C4_OP_USER ? C4_OP_USER : op->call.op) * 0x9e3779b1u;
+    op->signature = op->program->signature;
     op->state = OPERATION_QUEUED;
     op->blocked = NULL;
     c4_trace_begin(engine, op);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "engine/express.h"
 
 static bool kind_is_v(c4_kind kind)
 {
@@ -35,6 +36,7 @@ void c4_program_destroy(c4_program *program)
         program->schedule->fallback = NULL; /* owned by program->fallback */
         c4_schedule_destroy(program->schedule);
     }
+    c4_express_destroy(program->express);
     free(program->edges);
     free(program->exec);
     free(program);
@@ -203,23 +205,31 @@ c4_status c4_program_query(c4_engine *engine, const c4_call *call, c4_query *que
     return status;
 }
 
+/* Premultiplied sums are one operation: their scalars may differ between ranks. */
+static uint32_t call_op(const c4_call *call)
+{
+    if (!kind_reduces(call->kind))
+        return C4_SUM;
+    return call->op >= C4_OP_USER ? C4_OP_USER : (uint32_t)call->op;
+}
+
 uint32_t c4_call_signature(const c4_call *call)
 {
     uint32_t kind = kind_is_p2p(call->kind) ? C4_KIND_SEND : call->kind;
     uint32_t root = kind_is_p2p(call->kind) ? 0 : (uint32_t)call->root;
-    uint64_t h = (uint64_t)kind << 56 ^ (uint64_t)call->dtype << 48 ^ root;
+    uint64_t h = (uint64_t)kind << 56 ^ (uint64_t)call->dtype << 48 ^ (uint64_t)call_op(call) << 40 ^ root;
     if (!kind_is_v(call->kind))
         h ^= call->count * 0x9e3779b97f4a7c15u;
     h *= 0xff51afd7ed558ccdu;
     return (uint32_t)(h ^ h >> 32);
 }
 
-static void program_name(c4_engine *engine, const c4_call *call, c4_program *program)
+static c4_status program_name(c4_engine *engine, const c4_call *call, c4_program *program)
 {
     c4_trace_program(engine, call, program);
-    program->express = c4_program_is_express(program);
     program->signature = c4_call_signature(call);
     program->serial = ++engine->programs.serial;
+    return c4_express_create(engine, call, program, &program->express);
 }
 
 static c4_status program_build(c4_engine *engine, const c4_call *call, c4_program **program)
@@ -230,12 +240,14 @@ static c4_status program_build(c4_engine *engine, const c4_call *call, c4_progra
     C4_TRY(c4_program_query(engine, call, &query, &reason));
     C4_TRY(c4_schedule_build(&query, &schedule));
     C4_TRY(c4_program_bind(engine, schedule, program));
-    program_name(engine, call, *program);
-    if ((*program)->fallback) {
-        program_name(engine, call, (*program)->fallback);
+    c4_status status = program_name(engine, call, *program);
+    if (status == C4_OK && (*program)->fallback) {
         (*program)->fallback->cached = true; /* as long as its owner is */
+        status = program_name(engine, call, (*program)->fallback);
     }
-    return C4_OK;
+    if (status < 0)
+        c4_program_destroy(*program);
+    return status;
 }
 
 /* ---- cache ---- */
@@ -268,8 +280,9 @@ static void lru_push(c4_program_cache *cache, c4_program *p)
     cache->newest = p;
 }
 
-static void cache_remove(c4_program_cache *cache, c4_program *p)
+static void cache_remove(c4_engine *engine, c4_program *p)
 {
+    c4_program_cache *cache = &engine->programs;
     c4_program **link = &cache->buckets[key_hash(&p->key) % C4_PROGRAM_BUCKETS];
     while (*link != p)
         link = &(*link)->hash_next;
@@ -278,14 +291,17 @@ static void cache_remove(c4_program_cache *cache, c4_program *p)
     cache->count--;
     if (cache->last == p)
         cache->last = NULL;
+    if (engine->repeat == p)
+        engine->repeat = NULL;
 }
 
-static void cache_evict(c4_program_cache *cache)
+static void cache_evict(c4_engine *engine)
 {
+    c4_program_cache *cache = &engine->programs;
     for (c4_program *p = cache->oldest; p && cache->count >= C4_PROGRAM_LIMIT;) {
         c4_program *newer = p->newer;
         if (p->running == 0) {
-            cache_remove(cache, p);
+            cache_remove(engine, p);
             c4_program_destroy(p);
         }
         p = newer;
@@ -300,9 +316,10 @@ static c4_program *cache_find(c4_program_cache *cache, const c4_program_key *key
     return p;
 }
 
-static void cache_insert(c4_program_cache *cache, c4_program *p)
+static void cache_insert(c4_engine *engine, c4_program *p)
 {
-    cache_evict(cache);
+    c4_program_cache *cache = &engine->programs;
+    cache_evict(engine);
     c4_program **bucket = &cache->buckets[key_hash(&p->key) % C4_PROGRAM_BUCKETS];
     p->hash_next = *bucket;
     *bucket = p;
@@ -313,11 +330,9 @@ static void cache_insert(c4_program_cache *cache, c4_program *p)
 
 static c4_program_key call_key(const c4_call *call)
 {
-    /* Ops share schedules; only the dtype's size and whether there is a reduction matter to the builder, but the
-     * dtype is kept: the record names it. */
     return (c4_program_key){.count = call->count,
                             .what = (uint32_t)call->kind | (uint32_t)call->dtype << 8 | (uint32_t)call->in_place << 16,
-                            .op = 0,
+                            .op = call_op(call),
                             .root = call->root,
                             .tuning_epoch = 0};
 }
@@ -339,7 +354,7 @@ c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **pr
         if (p->fallback)
             p->vote = c4_vote_entry_of(engine, p);
         if (cacheable)
-            cache_insert(cache, p);
+            cache_insert(engine, p);
     } else {
         lru_unlink(cache, p);
         lru_push(cache, p);

@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/copy.h"
 #include "c4/c4.h"
 #include "host/cpu.h"
 
@@ -78,8 +79,7 @@ void c4_numeric_fence(void);
 /* Copies to two places in one pass of loads. Flags: C4_NUMERIC_STREAM, C4_NUMERIC_STREAM2. */
 void c4_copy_dup(void *dst, void *dst2, const void *src, size_t bytes, unsigned flags);
 
-/* c4_copy's parts: at most 64 bytes, and non-temporal. */
-static inline void c4_copy_small(char *dst, const char *src, size_t bytes);
+/* c4_copy's non-temporal part. */
 void c4_copy_stream(void *dst, const void *src, size_t bytes);
 
 /* Copies bytes; dst and src must not overlap unless equal. Flag: C4_NUMERIC_STREAM. */
@@ -93,42 +93,6 @@ static inline void c4_copy(void *dst, const void *src, size_t bytes, unsigned fl
         memcpy(dst, src, bytes);
     }
 }
-
-typedef struct c4_block16 {
-    uint64_t word[2];
-} c4_block16;
-
-/* First and last piece of a fixed size, overlapping where the length is between; all loads precede the stores. */
-#define C4_COPY_ENDS(type)                                        \
-    do {                                                          \
-        type first_, last_;                                       \
-        memcpy(&first_, src, sizeof first_);                      \
-        memcpy(&last_, src + bytes - sizeof last_, sizeof last_); \
-        memcpy(dst, &first_, sizeof first_);                      \
-        memcpy(dst + bytes - sizeof last_, &last_, sizeof last_); \
-    } while (0)
-
-typedef struct c4_block32 {
-    c4_block16 half[2];
-} c4_block32;
-
-static inline void c4_copy_small(char *dst, const char *src, size_t bytes)
-{
-    if (bytes >= 32) {
-        C4_COPY_ENDS(c4_block32);
-    } else if (bytes >= 16) {
-        C4_COPY_ENDS(c4_block16);
-    } else if (bytes >= 8) {
-        C4_COPY_ENDS(uint64_t);
-    } else if (bytes >= 4) {
-        C4_COPY_ENDS(uint32_t);
-    } else if (bytes >= 2) {
-        C4_COPY_ENDS(uint16_t);
-    } else if (bytes == 1) {
-        *dst = *src;
-    }
-}
-#undef C4_COPY_ENDS
 
 /* Scalar conversions. To a narrow format: to nearest even, NaN becomes canonical. From one: exact. */
 float c4_float16_to_float32(uint16_t bits);

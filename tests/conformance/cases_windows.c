@@ -66,6 +66,37 @@ static void exchange(conf_rank *r, bool window_writer, bool window_reader)
     }
 }
 
+/* put, alone and between windows, read by windows. */
+static void case_put(conf_rank *r)
+{
+    c4_channel *channel = conf_pair(r, 1, 1, 0, 1);
+    unsigned char payload[4096];
+    c4_frame frame = conf_frame(0, 0);
+    if (r->caps.put_bytes == 0) {
+        CONF_CHECK((r->caps.flags & C4_CAP_WINDOWS) || r->ops->put(channel, &frame, payload) == C4_ERR_UNSUPPORTED);
+        return;
+    }
+    size_t limit = r->caps.put_bytes < sizeof payload ? r->caps.put_bytes : sizeof payload;
+    for (uint32_t i = 0; i < 2000; i++) {
+        size_t bytes = i % 7 == 0 ? limit : i % 5 == 0 ? 0 : c4_rng_below(&r->rng, i % 3 ? 65 : limit + 1);
+        if (bytes > limit)
+            bytes = limit;
+        c4_status status = C4_IN_PROGRESS;
+        if (r->rank != 0)
+            window_recv(r, channel, i, bytes);
+        else if (i % 11 == 0)
+            window_send(r, channel, i, bytes, bytes);
+        else {
+            conf_fill(payload, bytes, i);
+            frame = conf_frame(i, bytes);
+            while ((status = r->ops->put(channel, &frame, bytes ? payload : NULL)) == C4_IN_PROGRESS &&
+                   atomic_load(&r->shared->failures) == 0)
+                conf_progress(r);
+            CONF_CHECK(status == C4_OK);
+        }
+    }
+}
+
 static void case_windows_both(conf_rank *r)
 {
     exchange(r, true, true);
@@ -163,6 +194,7 @@ static void case_windows_many_readers(conf_rank *r)
 }
 
 const conf_case conf_cases_windows[] = {
+    {"put", case_put, 2, 30},
     {"windows_both", case_windows_both, 2, 30},
     {"window_to_posted", case_window_to_posted, 2, 30},
     {"posted_to_window", case_posted_to_window, 2, 30},

@@ -46,6 +46,7 @@ static void fill_caps(c4_transport_caps *caps)
         .max_frame_bytes = C4_LOOP_MAX_FRAME_BYTES,
         .zero_copy_bytes = SIZE_MAX,
         .max_readers = 4096,
+        .put_bytes = C4_LOOP_MAX_FRAME_BYTES,
     };
 }
 
@@ -217,6 +218,18 @@ static void loop_commit(c4_channel *channel, const c4_frame *frame)
     channel->reserved = NULL;
     count_frame(channel, frame->bytes);
     c4_loop_pipe_push(channel->pipe, node);
+}
+
+static c4_status loop_put(c4_channel *channel, const c4_frame *frame, const void *payload)
+{
+    c4_window window;
+    c4_status status = loop_reserve(channel, frame->bytes, &window);
+    if (status != C4_OK)
+        return status;
+    if (frame->bytes)
+        memcpy(window.pointer, payload, frame->bytes);
+    loop_commit(channel, frame);
+    return C4_OK;
 }
 
 /* ---- posted ---- */
@@ -410,6 +423,7 @@ const c4_transport_ops c4_loop_ops = {
     .consume = loop_consume,
     .reserve = loop_reserve,
     .commit = loop_commit,
+    .put = loop_put,
     .mem_alloc = c4_loop_memory_alloc,
     .mem_free = c4_loop_memory_free,
     .mem_export = loop_mem_export,

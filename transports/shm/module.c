@@ -56,6 +56,7 @@ static void caps_fill(size_t max_frame_bytes, bool map, c4_transport_caps *caps)
         .max_frame_bytes = max_frame_bytes,
         .zero_copy_bytes = SIZE_MAX,
         .max_readers = C4_SHM_MAX_READERS,
+        .put_bytes = C4_SHM_SMALL_BYTES,
     };
     memcpy(caps, &all, struct_size && struct_size < sizeof all ? struct_size : sizeof all);
     caps->struct_size = struct_size ? struct_size : sizeof all;
@@ -307,6 +308,7 @@ const c4_transport_ops c4_shm_ops = {
     .consume = c4_shm_consume,
     .reserve = c4_shm_reserve,
     .commit = c4_shm_commit,
+    .put = c4_shm_put,
     .mem_alloc = c4_shm_mem_alloc,
     .mem_free = c4_shm_mem_free,
     .mem_export = c4_shm_mem_export,

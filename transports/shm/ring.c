@@ -7,6 +7,7 @@
 #endif
 
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/status.h"
 #include "transports/shm/module.h"
 
@@ -344,29 +345,62 @@ static inline void streams_done(bool stream)
 #endif
 }
 
-/* Where a frame's payload went; fills the rest of the header line. */
-static inline void take_payload(c4_channel *channel, uint32_t bytes, c4_shm_line *line)
+/* A payload that lies with its header. */
+static inline void store_small(c4_shm_slot *slot, const void *payload, uint32_t bytes)
+{
+    if (bytes <= C4_SHM_INLINE_BYTES) {
+        c4_copy_small((char *)slot->line.u.bytes, payload, bytes);
+    } else {
+        memcpy(slot->small, payload, bytes);
+        slot->line.u.at.first = C4_SHM_NOWHERE;
+    }
+}
+
+/* Where a frame's payload went. */
+static inline void take_payload(c4_channel *channel, uint32_t bytes, c4_shm_slot *slot)
 {
     c4_shm_writer *out = &channel->out;
-    uint32_t slot = (uint32_t)out->head & out->mask;
+    uint32_t index = (uint32_t)out->head & out->mask;
     if (bytes <= C4_SHM_INLINE_BYTES || out->reserved_lines == 0) {
-        if (bytes <= C4_SHM_INLINE_BYTES)
-            memcpy(line->u.bytes, out->room, C4_SHM_INLINE_BYTES);
-        else {
-            line->u.at.first = C4_SHM_NOWHERE;
-            memcpy(out->slots[slot].small, channel->stage, bytes);
-        }
-        out->end_line[slot] = 0;
+        store_small(slot, out->room, bytes);
+        out->end_line[index] = 0;
         out->reserved_lines = 0;
         return;
     }
     uint32_t lines = (bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
-    line->u.at.first = out->reserved_line;
+    slot->line.u.at.first = out->reserved_line;
     if (out->payload_frames++ == 0)
         out->tail_line = out->reserved_line;
     out->head_line = out->reserved_line + lines;
-    out->end_line[slot] = out->head_line;
+    out->end_line[index] = out->head_line;
     out->reserved_lines = lines;
+}
+
+/* Word by word: the caller has just written the frame in such pieces, and wider loads would have to wait for them to reach
+ * the cache. The empty asm keeps the compiler from making them wide. */
+static inline void store_frame(c4_shm_line *line, const c4_frame *frame)
+{
+    uint64_t words[4];
+    memcpy(words, frame, sizeof words);
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t word = words[i];
+        __asm__("" : "+r"(word));
+        memcpy((char *)&line->frame + 8 * i, &word, 8);
+    }
+}
+
+/* The stamp goes last: it makes the frame the reader's. */
+static inline void publish(c4_channel *channel, c4_shm_slot *slot, const c4_frame *frame, unsigned flags)
+{
+    c4_shm_writer *out = &channel->out;
+    if (unlikely((out->until_probe -= frame->bytes < C4_SHM_PROBE_BYTES ? 1 : C4_SHM_PROBE_LARGE) <= 0))
+        flags |= probe(out);
+    store_frame(&slot->line, frame);
+    __atomic_store_n(&slot->line.stamp, (out->start + out->head) << 2 | flags, __ATOMIC_RELEASE);
+    out->head++;
+    channel->counters.messages++;
+    channel->counters.bytes += frame->bytes;
+    c4_shm_bells(channel);
 }
 
 void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
@@ -377,20 +411,35 @@ void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
         return;
     }
     streams_done(out->stream);
-    c4_shm_line line;
-    line.frame = *frame;
-    take_payload(channel, frame->bytes, &line);
-    unsigned flags = mark(out, out->reserved_lines);
-    if (unlikely((out->until_probe -= frame->bytes < C4_SHM_PROBE_BYTES ? 1 : C4_SHM_PROBE_LARGE) <= 0))
-        flags |= probe(out);
-    c4_shm_line *to = &out->slots[out->head & out->mask].line;
-    memcpy(&to->frame, &line.frame, sizeof line - offsetof(c4_shm_line, frame));
-    __atomic_store_n(&to->stamp, (out->start + out->head) << 2 | flags, __ATOMIC_RELEASE);
-    out->head++;
+    c4_shm_slot *slot = &out->slots[out->head & out->mask];
+    take_payload(channel, frame->bytes, slot);
     out->reserved = SIZE_MAX;
     if (unlikely(out->starving))
         starve_end(out);
-    channel->counters.messages++;
-    channel->counters.bytes += frame->bytes;
-    c4_shm_bells(channel);
+    publish(channel, slot, frame, mark(out, out->reserved_lines));
+}
+
+static __attribute__((noinline)) c4_status put_slow(c4_channel *channel, const c4_frame *frame, const void *payload)
+{
+    c4_window window;
+    c4_status status = c4_shm_reserve(channel, frame->bytes, &window);
+    if (status != C4_OK)
+        return status;
+    memcpy(window.pointer, payload, frame->bytes);
+    c4_shm_commit(channel, frame);
+    return C4_OK;
+}
+
+c4_status c4_shm_put(c4_channel *channel, const c4_frame *frame, const void *payload)
+{
+    c4_shm_writer *out = &channel->out;
+    if (unlikely(!out->slots || out->head - out->tail > out->mask || out->starving ||
+                 frame->bytes > C4_SHM_SMALL_BYTES))
+        return frame->bytes ? put_slow(channel, frame, payload) : put_slow(channel, frame, "");
+    uint32_t index = (uint32_t)out->head & out->mask;
+    c4_shm_slot *slot = &out->slots[index];
+    store_small(slot, payload, frame->bytes);
+    out->end_line[index] = 0;
+    publish(channel, slot, frame, mark(out, 0));
+    return C4_OK;
 }

@@ -140,6 +140,7 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window);
 void c4_shm_consume(c4_channel *channel);
 c4_status c4_shm_reserve(c4_channel *channel, size_t bytes, c4_window *window);
 void c4_shm_commit(c4_channel *channel, const c4_frame *frame);
+c4_status c4_shm_put(c4_channel *channel, const c4_frame *frame, const void *payload);
 
 /* Whether a reserve that found no room would find some now. */
 bool c4_shm_has_credit(c4_channel *channel);
