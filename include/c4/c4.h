@@ -155,7 +155,8 @@ c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config 
 c4_status c4_comm_abort(c4_comm *comm);
 
 /* Frees the communicator; blocks until this rank's operations have ended. Other ranks may still be reading what it sent
- * last. Requests that are outstanding stay valid for one c4_test or c4_wait. C4_ERR_GROUP inside a group, or while
+ * last; a rank that goes on to wait for this one ends with an error that names it, C4_ERR_MISMATCH or C4_ERR_LINK.
+ * Requests that are outstanding stay valid for one c4_test or c4_wait. C4_ERR_GROUP inside a group, or while
  * another thread's open group has calls on it. NULL is allowed. */
 c4_status c4_comm_destroy(c4_comm *comm);
 

@@ -12,10 +12,18 @@ static void on_fault(void *context, c4_status status, int member, const char *te
     c4_engine_fault(comm->engine, status, member, text);
 }
 
+static void on_left(void *context, int member)
+{
+    c4_comm *comm = context;
+    c4_engine_peer_left(comm->engine, member);
+}
+
 static c4_status attach(c4_comm *comm)
 {
-    return c4_control_attach(comm->job->control, (uint32_t)comm->job_id, comm->job_ranks, comm->nranks, on_fault, comm,
-                             &comm->attachment);
+    C4_TRY(c4_control_attach(comm->job->control, (uint32_t)comm->job_id, comm->job_ranks, comm->nranks, on_fault, comm,
+                             &comm->attachment));
+    c4_control_watch_leavers(comm->attachment, on_left);
+    return C4_OK;
 }
 
 c4_status c4_job_start(c4_comm *comm)
@@ -54,6 +62,9 @@ void c4_job_leave(c4_comm *comm)
 {
     c4_control_detach(comm->attachment);
     comm->attachment = NULL;
+    /* The last one says goodbye for all. By now the transports have sent what they had. */
+    if (comm->job && atomic_load(&comm->job->users) > 1)
+        c4_control_leave(comm->job->control, (uint32_t)comm->job_id);
     if (comm->job && atomic_fetch_sub(&comm->job->users, 1) == 1) {
         c4_control_stop(comm->job->control);
         free(comm->job);

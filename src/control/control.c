@@ -219,6 +219,27 @@ c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *membe
     return C4_OK;
 }
 
+void c4_control_watch_leavers(c4_control_attachment *attachment, c4_control_left_fn on_left)
+{
+    c4_control *control = attachment->control;
+    pthread_mutex_lock(&control->lock);
+    attachment->on_left = on_left;
+    for (int i = 0; i < attachment->nmembers; i++)
+        if (control->peers[attachment->members[i]].left)
+            on_left(attachment->context, i);
+    pthread_mutex_unlock(&control->lock);
+}
+
+void c4_control_leave(c4_control *control, uint32_t comm)
+{
+    c4_control_header header = {C4_CONTROL_GOODBYE, 0, (uint32_t)control->rank, comm};
+    if (comm == 0) /* would say that this rank leaves the job */
+        return;
+    pthread_mutex_lock(&control->lock);
+    c4_control_forward(control, &header, NULL, -1, -1);
+    pthread_mutex_unlock(&control->lock);
+}
+
 void c4_control_detach(c4_control_attachment *attachment)
 {
     if (!attachment)

@@ -30,11 +30,20 @@ c4_status c4_control_start(c4_bootstrap *bootstrap, c4_control **control);
  * a child made by fork it only frees: the parent's job goes on. */
 void c4_control_stop(c4_control *control);
 
+/* A member left this communicator, or the job, in good order: what it has sent may still be on its way. May be told
+ * twice. Runs as c4_control_fault_fn does. */
+typedef void (*c4_control_left_fn)(void *context, int member);
+
 /* From now on faults of members[0 .. nmembers-1] (job ranks; copied) are told to `on_fault`; what is known already is
  * told before this returns. `comm` is equal on all members; communicators without a common member may share it. */
 c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *members, int nmembers,
                             c4_control_fault_fn on_fault, void *context, c4_control_attachment **attachment);
-/* After it returns, `on_fault` is not running and will not be called. NULL is allowed. */
+/* From now on members that leave are told to `on_left`, with the attachment's context; those that have left the job
+ * already before this returns. */
+void c4_control_watch_leavers(c4_control_attachment *attachment, c4_control_left_fn on_left);
+/* Tells the others that this rank has left the communicator (not 0) in good order while it stays in the job. */
+void c4_control_leave(c4_control *control, uint32_t comm);
+/* After it returns, neither `on_fault` nor `on_left` is running and will not be called. NULL is allowed. */
 void c4_control_detach(c4_control_attachment *attachment);
 
 /* Tells the other members of this communicator that this rank has failed (`status` < 0) and why; their on_fault gets

@@ -52,6 +52,7 @@ struct c4_control_attachment {
     c4_control_attachment *next;
     uint32_t comm;
     c4_control_fault_fn on_fault;
+    c4_control_left_fn on_left; /* NULL: not asked for */
     void *context;
     int nmembers;
     int members[];
@@ -97,6 +98,8 @@ bool c4_control_is_flushed(const c4_control *control);
 /* A rank has died: once for each, tells local communicators and, if this rank found out or is 0, the others. `from` is
  * the rank that told it, or this rank. */
 void c4_control_declare_dead(c4_control *control, int rank, int from, const c4_control_fault *fault);
+/* Tells the communicators concerned that `rank` has left `comm`, or with comm 0 all of them. */
+void c4_control_deliver_leave(c4_control *control, uint32_t comm, int rank);
 /* An error reported for a communicator by `rank`. */
 void c4_control_deliver_report(c4_control *control, uint32_t comm, int rank, const c4_control_fault *fault);
 /* Rank 0: to everybody but the two. */

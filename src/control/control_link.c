@@ -104,7 +104,9 @@ static void on_goodbye(c4_control *control, const c4_control_header *header, int
 {
     if (header->rank >= (uint32_t)control->nranks)
         return;
-    control->peers[header->rank].left = true;
+    if (header->value == 0)
+        control->peers[header->rank].left = true;
+    c4_control_deliver_leave(control, header->value, (int)header->rank);
     if (control->rank == 0)
         c4_control_forward(control, header, NULL, (int)header->rank, from);
 }

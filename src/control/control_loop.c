@@ -59,6 +59,15 @@ void c4_control_deliver_report(c4_control *control, uint32_t comm, int rank, con
     kept->fault = *fault;
 }
 
+void c4_control_deliver_leave(c4_control *control, uint32_t comm, int rank)
+{
+    for (c4_control_attachment *one = control->attachments; one; one = one->next) {
+        int member = comm == 0 || comm == one->comm ? member_index(one, rank) : -1;
+        if (member >= 0 && one->on_left)
+            one->on_left(one->context, member);
+    }
+}
+
 /* ---- the thread ---- */
 
 static void drain_wake(c4_control *control)

@@ -1,5 +1,6 @@
 /* Channels, opened on first use and kept: schedules name them by writer, tag and readers. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "engine/internal.h"
@@ -38,6 +39,12 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     c4_edge *edge = calloc(1, sizeof *edge);
     if (!edge)
         return c4_fail(C4_ERR_MEMORY, "channel to rank %d", writer);
+    edge->readers = malloc((size_t)nreaders * sizeof *edge->readers);
+    if (!edge->readers) {
+        free(edge);
+        return c4_fail(C4_ERR_MEMORY, "channel to rank %d", writer);
+    }
+    memcpy(edge->readers, readers, (size_t)nreaders * sizeof *readers);
     c4_channel_spec spec = {.struct_size = sizeof spec,
                             .comm = engine->spec.comm_id,
                             .tag = tag,
@@ -47,6 +54,7 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
                             .depth_bytes = tag == C4_TAG_VOTE ? 4096 : 0};
     c4_status status = rail->ops->channel_open(rail->module, &spec, &edge->channel);
     if (status < 0) {
+        free(edge->readers);
         free(edge);
         return status;
     }
@@ -96,6 +104,7 @@ void c4_edge_free_all(c4_engine *engine)
         c4_edge *next;
         for (c4_edge *e = engine->edges.buckets[i]; e; e = next) {
             next = e->hash_next;
+            free(e->readers);
             free(e);
         }
         engine->edges.buckets[i] = NULL;

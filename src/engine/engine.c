@@ -85,7 +85,11 @@ bool c4_engine_progress(c4_engine *engine)
     c4_operation *next;
     for (c4_operation *op = engine->first; op; op = next) {
         next = op->next;
-        moved |= c4_operation_progress(engine, op);
+        bool op_moved = c4_operation_progress(engine, op);
+        moved |= op_moved;
+        if (__builtin_expect(atomic_load_explicit(&engine->left, memory_order_relaxed) != NULL, 0) &&
+            !c4_operation_done(op))
+            c4_operation_check_left(engine, op, op_moved);
         /* Not in the wait: operations that are only tested, or moved by the progress thread, have deadlines too. */
         if (__builtin_expect(engine->spec.timeout_ms > 0, 0) && !c4_operation_done(op))
             c4_operation_check_deadline(engine, op);
@@ -113,10 +117,18 @@ void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *
 void c4_engine_fault_found(c4_engine *engine, c4_status status, int peer, const char *text)
 {
     char kept[C4_ERROR_TEXT_BYTES];
+    int leaver = -1;
     snprintf(kept, sizeof kept, "%s", text);
     if (status == C4_ERR_LINK)
-        for (int i = 0; i < CAUSE_LIMIT_MS && atomic_load(&engine->fault) == 0; i++)
+        for (int i = 0; i < CAUSE_LIMIT_MS && atomic_load(&engine->fault) == 0 && leaver < 0; i++) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            leaver = c4_engine_leaver(engine, peer);
+        }
+    if (leaver >= 0 && atomic_load(&engine->fault) == 0) {
+        status = c4_fail(C4_ERR_MISMATCH, "rank %d left the communicator (c4_comm_destroy) while rank %d waits for it",
+                         leaver, engine->spec.rank);
+        snprintf(kept, sizeof kept, "%s", c4_fail_text());
+    }
     c4_engine_fault(engine, status, peer, kept);
 }
 
@@ -167,6 +179,7 @@ void c4_engine_destroy(c4_engine *engine)
     }
     pthread_mutex_destroy(&engine->fault_lock);
     free(engine->votes);
+    free((void *)atomic_load(&engine->left));
     free(engine->rail_of);
     free(engine);
 }

@@ -94,6 +94,9 @@ c4_status c4_operation_status(const c4_operation *op);
 
 /* From any thread: every operation, present and future, ends with `status`. The first fault wins. `text` is copied. */
 void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text);
+/* From any thread: `peer` has left the communicator in good order. Operations that get no further because they wait for it
+ * end with C4_ERR_MISMATCH; what it has sent before is still received. */
+void c4_engine_peer_left(c4_engine *engine, int peer);
 c4_status c4_engine_status(const c4_engine *engine, const char **text);
 
 /* Which algorithm a call would use; static name. */

@@ -21,6 +21,7 @@ struct c4_edge {
     uint32_t tag;
     int nreaders;
     int writer_rank;
+    int *readers;    /* [nreaders] */
     uint16_t record; /* index of its flight record */
     /* of the operation that holds the edge; flushed by edge_record */
     uint64_t bytes, messages, waited_ticks;
@@ -160,6 +161,7 @@ struct c4_operation {
     c4_xfer *pending; /* handed over, not yet acknowledged */
     char *scratch;    /* schedule's scratch, then bounce buffers, then the premultiplied input */
     size_t scratch_capacity;
+    uint64_t stuck_ns;           /* since when it waits for a peer that has left; 0: it does not */
     uint64_t start_ns;           /* for deadlines; 0: not yet asked */
     c4_record_operation *record; /* flight record; NULL: off */
     uint32_t record_generation;
@@ -184,8 +186,9 @@ struct c4_engine {
     c4_xfer *idle_xfers;
     uint32_t sequence; /* of collectives */
     bool has_posted_rails;
-    int watched[C4_ENGINE_MAX_RAILS]; /* descriptor given to watch_fd; -1: none */
-    struct c4_vote_memory *votes;     /* back-off of the mapping vote, see vote.c */
+    int watched[C4_ENGINE_MAX_RAILS];      /* descriptor given to watch_fd; -1: none */
+    struct c4_vote_memory *votes;          /* back-off of the mapping vote, see vote.c */
+    _Atomic(_Atomic unsigned char *) left; /* [nranks] 1: has left; NULL: nobody has */
     _Atomic int fault;
     pthread_mutex_t fault_lock;
     char fault_text[C4_ERROR_TEXT_BYTES];
@@ -223,6 +226,10 @@ static inline void c4_trace_blocked(c4_operation *op, c4_lane_state *lane)
 /* Runs one step of a lane. C4_OK: done. C4_IN_PROGRESS: call again. */
 c4_status c4_step_run(c4_engine *engine, c4_operation *op, uint32_t lane, const c4_step *step, uint64_t offset,
                       uint64_t bytes);
+/* `peer` when it has left; for peer -1 the lowest rank that has; else -1. */
+int c4_engine_leaver(const c4_engine *engine, int peer);
+/* Ends the op when it has waited in vain for a peer that has left; `moved`: it has just got further. */
+void c4_operation_check_left(c4_engine *engine, c4_operation *op, bool moved);
 /* Runs the op's lanes as far as they go. true when anything moved. Sets state and status. */
 bool c4_lanes_run(c4_engine *engine, c4_operation *op);
 

@@ -7,7 +7,7 @@ src_engine_libc4_engine_la_SOURCES = \
     src/engine/engine.c src/engine/engine.h \
     src/engine/express.c src/engine/express.h \
     src/engine/internal.h \
-    src/engine/lane.c \
+    src/engine/lane.c src/engine/left.c \
     src/engine/operation.c \
     src/engine/program.c \
     src/engine/step.c \

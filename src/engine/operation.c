@@ -106,6 +106,7 @@ static c4_status operation_init(c4_engine *engine, c4_operation *op, const c4_ca
     op->status = C4_IN_PROGRESS;
     op->state = OPERATION_PREPARED;
     op->start_ns = 0;
+    op->stuck_ns = 0;
     return C4_OK;
 }
 
@@ -362,8 +363,13 @@ static void xfers_cancel(c4_engine *engine, c4_operation *op)
 /* A channel that lost a frame cannot serve later calls: the communicator ends with its first failed operation. */
 void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status)
 {
+    const c4_edge *edge = op->blocked;
+    if (op->state == OPERATION_FLUSHING && op->pending)
+        edge = op->pending->owner;
+    else if (!edge && op->program->nedges == 1) /* failed before it could wait */
+        edge = op->program->edges[0];
     xfers_cancel(engine, op);
-    c4_engine_fault_found(engine, status, -1, c4_fail_text());
+    c4_engine_fault_found(engine, status, edge ? edge->peer : -1, c4_fail_text());
     operation_end(engine, op, c4_engine_status(engine, NULL));
 }
 

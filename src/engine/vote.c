@@ -113,8 +113,10 @@ static c4_status vote_send(c4_engine *engine, c4_operation *op)
         c4_edge *edge = vote_edge(op, op->voted, true);
         c4_window window;
         c4_status status = edge->ops->reserve(edge->channel, bytes, &window);
-        if (status != C4_OK)
+        if (status != C4_OK) {
+            op->blocked = edge;
             return status;
+        }
         if (bytes)
             memcpy(window.pointer, &ballot, bytes);
         c4_frame frame = {.comm = engine->spec.comm_id,
@@ -176,8 +178,10 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op)
         c4_edge *edge = vote_edge(op, op->votes_heard, false);
         c4_window window;
         status = vote_peek(op, edge, &window);
-        if (status != C4_OK)
+        if (status != C4_OK) {
+            op->blocked = edge;
             return status;
+        }
         if (window.frame.sequence != op->sequence || window.frame.signature != op->signature)
             return c4_fail(C4_ERR_MISMATCH, "rank %d called something else than this rank's %s #%u", edge->peer,
                            c4_kind_name(op->call.kind), op->sequence);

@@ -26,7 +26,7 @@ typedef enum c4_control_kind {
     C4_CONTROL_PART = 3,    /* client: its part of all-gather number `value` */
     C4_CONTROL_WHOLE = 4,   /* root: all parts, in rank order */
     C4_CONTROL_FAULT = 5,   /* rank reports an error; value: communicator; c4_control_fault */
-    C4_CONTROL_GOODBYE = 6, /* rank leaves in good order */
+    C4_CONTROL_GOODBYE = 6, /* rank leaves in good order; value: the communicator, 0: the job */
     C4_CONTROL_HEARTBEAT = 7,
     C4_CONTROL_SIGNATURE = 8,
     C4_CONTROL_ADMIN = 9,

@@ -454,6 +454,71 @@ static void test_group_idle(void)
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, group_idle_rank, NULL);
 }
 
+/* ---- a rank leaves in good order while others still need it ---- */
+
+typedef struct leaving {
+    bool child;  /* it leaves a child and stays in the job */
+    bool sender; /* rank 1 sends to the leaver; else all wait for it in an all_reduce */
+    bool tcp;
+    int *pipes;
+} leaving;
+
+static void leaver_rank(c4_comm *comm, c4_comm **leave, const leaving *l)
+{
+    int32_t values[3] = {7, 8, 9};
+    for (int i = 0; i < 3; i++)
+        WORLD_OK(c4_send(&values[i], 1, C4_INT32, 1, comm, NULL));
+    WORLD_OK(c4_comm_destroy(*leave));
+    *leave = NULL;
+    for (int i = 0; i < 2; i++)
+        WORLD_TRUE(write(l->pipes[1], "x", 1) == 1);
+}
+
+static void left_rank(c4_comm **world, int rank, void *arg)
+{
+    enum { COUNT = 4 << 20 };
+    const leaving *l = arg;
+    c4_comm *child = NULL, **comm = l->child ? &child : world;
+    char byte;
+    if (l->child)
+        WORLD_OK(c4_comm_split(*world, 0, 0, NULL, NULL, &child));
+    WORLD_OK(c4_barrier(*comm, NULL));
+    if (rank == 0) {
+        leaver_rank(*comm, comm, l);
+        return;
+    }
+    WORLD_TRUE(read(l->pipes[0], &byte, 1) == 1);
+    for (int32_t i = 0, value = 0; rank == 1 && i < 3; i++) { /* what it has sent arrives */
+        WORLD_OK(c4_recv(&value, 1, C4_INT32, 0, *comm, NULL));
+        WORLD_TRUE(value == 7 + i);
+    }
+    int64_t one = 1;
+    char *large = calloc(COUNT, 1);
+    c4_status status = l->sender && rank == 1 ? c4_send(large, COUNT, C4_UINT8, 0, *comm, NULL)
+                                              : c4_all_reduce(&one, &one, 1, C4_INT64, C4_SUM, *comm, NULL);
+    /* over TCP the end of the connection may tell first */
+    const char *text = c4_last_error(*comm);
+    if (!(status == C4_ERR_MISMATCH && strstr(text, "rank 0 left the communicator")) &&
+        !(status == C4_ERR_LINK && l->tcp && strstr(text, "rank 0 closed its end")))
+        world_fail("rank %d: %s: %s", rank, c4_status_name(status), text);
+    free(large);
+    WORLD_OK(c4_comm_destroy(child));
+}
+
+static void test_left(void)
+{
+    static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp"};
+    setenv("C4_LOG", "none", 1);
+    for (int i = 0; i < 8; i++) {
+        int pipes[2];
+        C4TEST_INT_FATAL(pipe(pipes), 0);
+        leaving l = {.child = i & 2, .sender = i & 4, .tcp = i & 1, .pipes = pipes};
+        world_run(&(world_spec){.nranks = 3, .options = options[i & 1]}, left_rank, &l);
+        close(pipes[0]);
+        close(pipes[1]);
+    }
+}
+
 static void test_group_misuse(void)
 {
     C4TEST_INT(c4_group_end(), C4_ERR_GROUP);
@@ -514,6 +579,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(send_recv, 60),
                                         C4TEST_DEADLINE(group_two_comms, 60),
                                         C4TEST_DEADLINE(self, 30),
+                                        C4TEST_DEADLINE(left, 90),
                                         C4TEST(group_misuse),
                                         C4TEST_DEADLINE(group_occupied, 40),
                                         C4TEST(group_destroyed),
