@@ -87,6 +87,7 @@ static int self_part(const c4_comm *comm, const c4_call *call)
 static c4_status self_check(c4_comm *comm, const c4_call *call)
 {
     int part = self_part(comm, call);
+    comm->checked.valid = false; /* every such call must come here, this one too when it is made again */
     if (part < 0 && comm->self_receives <= 0)
         return c4_fail(C4_ERR_ARGUMENT,
                        "a blocking send of rank %d to itself on \"%s\" would wait for itself for ever: "
@@ -98,7 +99,6 @@ static c4_status self_check(c4_comm *comm, const c4_call *call)
                        "ever: post the send first (with a request or in a group)",
                        comm->rank, comm->name);
     comm->self_receives += part;
-    comm->checked.valid = false; /* every such call must come here */
     return C4_OK;
 }
 

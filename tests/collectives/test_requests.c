@@ -244,6 +244,8 @@ static void self_rank(c4_comm **comm, int rank, void *arg)
         c4_request *request = NULL;
         send_value(out, counts[i], i, rank);
         for (int round = 0; round < 3; round++) {
+            WORLD_OK(c4_barrier(*comm, NULL)); /* must not be what the second refused call repeats */
+            WORLD_STATUS(c4_send(out, counts[i], C4_INT32, rank, *comm, NULL), C4_ERR_ARGUMENT);
             WORLD_STATUS(c4_send(out, counts[i], C4_INT32, rank, *comm, NULL), C4_ERR_ARGUMENT);
             WORLD_TRUE(strstr(c4_last_error(*comm), "post the receive first") != NULL);
             WORLD_STATUS(c4_recv(in, counts[i], C4_INT32, rank, *comm, NULL), C4_ERR_ARGUMENT);
