@@ -139,7 +139,7 @@ typedef struct c4_channel_spec {
     int writer;         /* job ranks, not communicator ranks */
     const int *readers; /* ascending; copied */
     int nreaders;
-    size_t depth_bytes; /* how much may be in flight; 0: the transport's default */
+    size_t depth_bytes; /* how much need be in flight at most; 0: the transport's default, which is also its limit */
 } c4_channel_spec;
 
 typedef struct c4_module c4_module;   /* each transport's own */

@@ -34,6 +34,8 @@ static __attribute__((noinline)) c4_status run_call(c4_comm *comm, const c4_shap
     c4_status status = c4_call_check(comm, &call);
     if (status == C4_OK)
         status = c4_comm_submit(comm, &call, request);
+    if (status < 0)
+        comm->checked.valid = false; /* its shape is not that of the engine's last call */
     return c4_comm_leave(comm, status);
 }
 

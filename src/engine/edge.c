@@ -31,10 +31,11 @@ static c4_status edge_rail(const c4_engine *engine, int writer, const int *reade
     return C4_OK;
 }
 
-static c4_status edge_open(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag,
-                           bool write_end, c4_edge **out)
+static c4_status edge_open(c4_engine *engine, const c4_edge_spec *want, c4_edge **out)
 {
     const c4_rail *rail = NULL;
+    int writer = want->writer, nreaders = want->nreaders;
+    const int *readers = want->readers;
     C4_TRY(edge_rail(engine, writer, readers, nreaders, &rail));
     c4_edge *edge = calloc(1, sizeof *edge);
     if (!edge)
@@ -47,11 +48,11 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     memcpy(edge->readers, readers, (size_t)nreaders * sizeof *readers);
     c4_channel_spec spec = {.struct_size = sizeof spec,
                             .comm = engine->spec.comm_id,
-                            .tag = tag,
+                            .tag = want->tag,
                             .writer = writer,
                             .readers = readers,
                             .nreaders = nreaders,
-                            .depth_bytes = tag == C4_TAG_VOTE ? 4096 : 0};
+                            .depth_bytes = want->depth_bytes};
     c4_status status = rail->ops->channel_open(rail->module, &spec, &edge->channel);
     if (status < 0) {
         free(edge->readers);
@@ -62,35 +63,37 @@ static c4_status edge_open(c4_engine *engine, int writer, const int *readers, in
     edge->windows = (rail->caps.flags & C4_CAP_WINDOWS) != 0;
     edge->fused_reduce = (rail->caps.flags & C4_CAP_FUSED_REDUCE) != 0;
     edge->put_bytes = edge->windows ? rail->caps.put_bytes : 0;
-    edge->writer = write_end;
+    edge->writer = want->write_end;
     edge->writer_rank = writer;
     edge->peer = edge->writer ? readers[0] : writer;
     edge->nreaders = nreaders;
     edge->record =
-        c4_record_edge_add(engine->spec.writer, edge->peer, tag, write_end, (unsigned)(rail - engine->rails));
-    edge->tag = tag;
+        c4_record_edge_add(engine->spec.writer, edge->peer, want->tag, edge->writer, (unsigned)(rail - engine->rails));
+    edge->tag = want->tag;
     *out = edge;
     return C4_OK;
 }
 
-c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, bool write_end,
-                      c4_edge **edge)
+c4_status c4_edge_get(c4_engine *engine, const c4_edge_spec *spec, c4_edge **edge)
 {
-    uint64_t hash = edge_hash(writer, readers, nreaders, tag, write_end);
+    uint64_t hash = edge_hash(spec->writer, spec->readers, spec->nreaders, spec->tag, spec->write_end);
     c4_edge **bucket = &engine->edges.buckets[hash % C4_EDGE_BUCKETS];
     for (c4_edge *e = *bucket; e; e = e->hash_next) {
         /* 64 bits of hash stand for the reader list; the rest is compared. */
-        if (e->hash == hash && e->writer_rank == writer && e->tag == tag && e->nreaders == nreaders &&
-            e->writer == write_end) {
+        if (e->hash == hash && e->writer_rank == spec->writer && e->tag == spec->tag && e->nreaders == spec->nreaders &&
+            e->writer == spec->write_end) {
             *edge = e;
             return C4_OK;
         }
     }
     /* Transports take the first opening of a rank's channel to itself for the writer's end. */
     c4_edge *first;
-    if (!write_end && writer == engine->spec.rank)
-        C4_TRY(c4_edge_get(engine, writer, readers, nreaders, tag, true, &first));
-    C4_TRY(edge_open(engine, writer, readers, nreaders, tag, write_end, edge));
+    if (!spec->write_end && spec->writer == engine->spec.rank) {
+        c4_edge_spec writing = *spec;
+        writing.write_end = true;
+        C4_TRY(c4_edge_get(engine, &writing, &first));
+    }
+    C4_TRY(edge_open(engine, spec, edge));
     (*edge)->hash = hash;
     (*edge)->hash_next = *bucket;
     *bucket = *edge;

@@ -1,11 +1,13 @@
-/* The express lane: a blocking call whose program is one short lane over windows, while nothing else is under way.
+/* The express lane: a blocking call whose program is short and moves through windows, while nothing else is under way.
  *
  * The general way prepares an operation, queues it, lets lanes take turns and recycles it: some 500 instructions, half
  * of an 8-byte call's time. Here each program keeps one operation for ever, and its steps with all that does not change
- * between calls looked up (*moves*): channel, addresses within the buffers, frame but for the sequence number. A wait polls the one frame
- * it waits for; when that takes longer than the spinning phase allows, or fails, the operation joins the list as if it had
- * been there from the start. Schedule, frames and record are the same. Nothing is counted on the edges' tickets: nobody else
- * uses them meanwhile.
+ * between calls looked up (*moves*): channel, addresses within the buffers, frame but for the sequence number. They run in one
+ * fixed order, each lane as far as its gates allow before the next: what can be sent without waiting goes first, so that the
+ * frames of two ranks cross instead of taking turns (16 KiB in frames of 2 KiB: 1.3 us against 3.1). A wait polls the one frame it
+ * waits for; when that takes longer than the spinning phase allows, or fails, the operation joins the list as if it had been
+ * there from the start. Schedule, frames and record are the same. Nothing is counted on the edges' tickets: nobody else uses
+ * them meanwhile.
  *
  * The record of the call is begun once everything that can be sent without waiting has been: then it costs no time, for the
  * peers' frames are still on their way. */
@@ -17,7 +19,9 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define FAULT_POLLS 64u /* polls between looks at the fault */
+#define FAULT_POLLS 64u         /* polls between looks at the fault */
+#define STEPS_LIMIT 64u         /* in all iterations */
+#define SENT_LIMIT  (64u << 10) /* bytes: more would push one another out of the cache */
 
 enum { MOVE_PUT, MOVE_SEND, MOVE_RECV, MOVE_REDUCE, MOVE_COPY, MOVE_STEP };
 
@@ -36,7 +40,9 @@ typedef struct c4_move {
     uint8_t from, to; /* c4_buffer_id */
     uint32_t bytes;
     uint32_t elements;
-    uint32_t index; /* of the step */
+    uint32_t lane, completed; /* steps of its lane before this one */
+    const c4_step *step;
+    uint64_t offset; /* of the iteration */
     uint64_t from_offset, to_offset;
     const c4_transport_ops *ops;
     c4_channel *channel;
@@ -49,17 +55,26 @@ struct c4_express {
     c4_edge *numbered;   /* point to point: calls are numbered per channel */
     uint32_t first_wait; /* index of the first move that is not a send */
     uint32_t nmoves;
+    uint64_t sent_bytes;
     c4_move moves[];
 };
 
 /* ---- create ---- */
 
+/* Steps over all lanes and iterations; more than STEPS_LIMIT count as one more than that. */
+static uint32_t count_steps(const c4_schedule *s)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < s->nloops && n <= STEPS_LIMIT; i++)
+        n += (uint64_t)s->loops[i].nsteps * s->loops[i].iterations;
+    return n > STEPS_LIMIT ? STEPS_LIMIT + 1 : (uint32_t)n;
+}
+
 static bool qualifies(const c4_engine *engine, const c4_call *call, const c4_program *program)
 {
-    const c4_schedule *s = program->schedule;
     bool v_kind = call->kind >= C4_KIND_ALL_GATHER_V && call->kind <= C4_KIND_REDUCE_SCATTER_V;
-    return !engine->has_posted_rails && !v_kind && !call->premul && s->nlanes == 1 && s->lanes[0].nloops == 1 &&
-           s->loops[0].iterations == 1 && !program->fallback && !program->posted && program->bounce_bytes == 0;
+    return !engine->has_posted_rails && !v_kind && !call->premul && !program->fallback && !program->posted &&
+           program->bounce_bytes == 0 && program->schedule->nlanes > 0 && count_steps(program->schedule) <= STEPS_LIMIT;
 }
 
 static bool is_local(const c4_term *term)
@@ -70,13 +85,13 @@ static bool is_local(const c4_term *term)
 static void move_from(c4_move *m, const c4_term *term)
 {
     m->from = term->buffer;
-    m->from_offset = term->offset;
+    m->from_offset = term->offset + m->offset;
 }
 
 static void move_to(c4_move *m, const c4_term *term)
 {
     m->to = term->buffer;
-    m->to_offset = term->offset;
+    m->to_offset = term->offset + m->offset;
 }
 
 static void move_edge(const c4_engine *engine, const c4_program *program, c4_move *m, const c4_term *term)
@@ -87,8 +102,10 @@ static void move_edge(const c4_engine *engine, const c4_program *program, c4_mov
     m->frame.frame = (c4_frame){.comm = engine->spec.comm_id,
                                 .epoch = engine->spec.epoch,
                                 .signature = program->signature,
-                                .step = (uint16_t)(program->schedule->loops[0].first_step + m->index),
-                                .bytes = m->bytes};
+                                .lane = (uint16_t)m->lane,
+                                .step = (uint16_t)(m->step - program->schedule->steps),
+                                .bytes = m->bytes,
+                                .offset = m->offset};
 }
 
 static void move_send(const c4_engine *engine, const c4_program *program, c4_move *m, const c4_term *channel,
@@ -101,9 +118,9 @@ static void move_send(const c4_engine *engine, const c4_program *program, c4_mov
 }
 
 /* The moves of one step, at most two: data that goes to a peer and to a local place is sent first. */
-static unsigned moves_of(const c4_engine *engine, const c4_call *call, const c4_program *program, const c4_step *step,
-                         c4_move *m)
+static unsigned moves_of(const c4_engine *engine, const c4_call *call, const c4_program *program, c4_move *m)
 {
+    const c4_step *step = m->step;
     const c4_term *src = &program->schedule->terms[step->first_term], *dst = src + step->nsources;
     unsigned ns = step->nsources, nd = step->ndestinations;
     bool special = (step->flags & C4_STEP_STREAM) || ((step->flags & C4_STEP_FINAL) && call->op == C4_AVG);
@@ -138,27 +155,102 @@ static unsigned moves_of(const c4_engine *engine, const c4_call *call, const c4_
     return 1;
 }
 
+/* Where a lane stands while the order is made. */
+typedef struct cursor {
+    uint32_t loop, iteration, step, completed;
+} cursor;
+
+typedef struct ordering {
+    const c4_engine *engine;
+    const c4_call *call;
+    const c4_program *program;
+    c4_express *express;
+    cursor *lanes;
+    size_t element_bytes;
+} ordering;
+
+/* The loop that lane `lane` is in; NULL at its end. */
+static const c4_loop *cursor_loop(const ordering *o, uint32_t lane)
+{
+    const c4_schedule *s = o->program->schedule;
+    cursor *at = &o->lanes[lane];
+    for (; at->loop < s->lanes[lane].nloops; at->loop++) {
+        const c4_loop *loop = &s->loops[s->lanes[lane].first_loop + at->loop];
+        if (loop->nsteps && at->iteration < loop->iterations)
+            return loop;
+        at->iteration = 0;
+    }
+    return NULL;
+}
+
+static bool cursor_open(const ordering *o, uint32_t lane)
+{
+    const c4_loop *loop = cursor_loop(o, lane);
+    if (!loop)
+        return false;
+    const cursor *at = &o->lanes[lane];
+    const c4_step *step = &o->program->schedule->steps[loop->first_step + at->step];
+    uint64_t offset, bytes;
+    return !(step->flags & C4_STEP_GATED) || !c4_step_range(step, at->iteration, &offset, &bytes) ||
+           o->lanes[step->gate_lane].completed >= step->gate_base + at->iteration * step->gate_stride ||
+           !cursor_loop(o, step->gate_lane);
+}
+
+static void cursor_take(const ordering *o, uint32_t lane)
+{
+    c4_express *x = o->express;
+    const c4_loop *loop = cursor_loop(o, lane);
+    cursor *at = &o->lanes[lane];
+    c4_move *m = &x->moves[x->nmoves];
+    uint64_t bytes;
+    *m = (c4_move){
+        .lane = lane, .completed = at->completed, .step = &o->program->schedule->steps[loop->first_step + at->step]};
+    if (c4_step_range(m->step, at->iteration, &m->offset, &bytes)) {
+        m->bytes = (uint32_t)bytes;
+        m->elements = (uint32_t)(bytes / o->element_bytes);
+        x->nmoves += moves_of(o->engine, o->call, o->program, m);
+        x->sent_bytes += m->kind == MOVE_PUT || m->kind == MOVE_SEND ? bytes : 0;
+    }
+    at->completed++;
+    if (++at->step == loop->nsteps) {
+        at->step = 0;
+        at->iteration++;
+    }
+}
+
+/* The lowest open lane, step by step. false: gates that wait for one another, which no valid schedule has. */
+static bool order_moves(const ordering *o)
+{
+    uint32_t nlanes = o->program->schedule->nlanes, lane = 0, left;
+    do {
+        left = 0;
+        for (lane = 0; lane < nlanes && !cursor_open(o, lane); lane++)
+            left += cursor_loop(o, lane) != NULL;
+        if (lane < nlanes)
+            cursor_take(o, lane);
+    } while (lane < nlanes);
+    return left == 0;
+}
+
 c4_status c4_express_create(c4_engine *engine, const c4_call *call, const c4_program *program, c4_express **express)
 {
     *express = NULL;
     if (!qualifies(engine, call, program))
         return C4_OK;
     const c4_schedule *s = program->schedule;
-    size_t element = c4_numeric_dtype_bytes(call->dtype);
-    uint32_t nsteps = s->loops[0].nsteps;
-    c4_express *x = calloc(1, sizeof *x + (2 * (size_t)nsteps + 1) * sizeof x->moves[0]);
-    if (!x)
-        return c4_fail(C4_ERR_MEMORY, "program of %u steps", nsteps);
-    for (uint32_t i = 0; i < nsteps; i++) {
-        const c4_step *step = &s->steps[s->loops[0].first_step + i];
-        uint64_t offset, bytes;
-        if (!c4_step_range(step, 0, &offset, &bytes))
-            continue;
-        c4_move *m = &x->moves[x->nmoves];
-        m->index = i;
-        m->bytes = (uint32_t)bytes;
-        m->elements = (uint32_t)(bytes / element);
-        x->nmoves += moves_of(engine, call, program, step, m);
+    c4_express *x = calloc(1, sizeof *x + (2 * (size_t)count_steps(s) + 1) * sizeof x->moves[0]);
+    cursor *lanes = calloc(s->nlanes, sizeof *lanes);
+    if (!x || !lanes) {
+        free(x);
+        free(lanes);
+        return c4_fail(C4_ERR_MEMORY, "program of %u steps", s->nsteps);
+    }
+    ordering o = {engine, call, program, x, lanes, c4_numeric_dtype_bytes(call->dtype)};
+    bool ordered = order_moves(&o);
+    free(lanes);
+    if (!ordered || x->sent_bytes > SENT_LIMIT) {
+        free(x);
+        return C4_OK;
     }
     while (x->first_wait < x->nmoves && x->moves[x->first_wait].kind <= MOVE_SEND)
         x->first_wait++;
@@ -231,7 +323,7 @@ static inline c4_status await(c4_engine *engine, c4_operation *op, const c4_move
     c4_status status = m->ops->peek(m->channel, window);
     if (status != C4_IN_PROGRESS)
         return status;
-    c4_lane_state *lane = op->lanes;
+    c4_lane_state *lane = &op->lanes[m->lane];
     op->blocked = m->edge;
     for (unsigned polls = 1; polls < engine->spec.wait.spin_polls; polls++) {
         c4_trace_blocked(op, lane);
@@ -275,8 +367,7 @@ static c4_status move_receive(c4_engine *engine, c4_operation *op, const c4_move
 
 static c4_status move_step(c4_engine *engine, c4_operation *op, const c4_move *m)
 {
-    const c4_step *step = &op->schedule->steps[op->schedule->loops[0].first_step + m->index];
-    return c4_step_run(engine, op, 0, step, 0, m->bytes);
+    return c4_step_run(engine, op, m->lane, m->step, m->offset, m->bytes);
 }
 
 static inline c4_status move_run(c4_engine *engine, c4_operation *op, const c4_move *m)
@@ -306,27 +397,53 @@ static __attribute__((noinline)) c4_status move_again(c4_engine *engine, c4_oper
     if (m->edge)
         op->blocked = m->edge;
     for (unsigned polls = 1; status == C4_IN_PROGRESS && polls < engine->spec.wait.spin_polls; polls++) {
-        c4_trace_blocked(op, op->lanes);
+        c4_trace_blocked(op, &op->lanes[m->lane]);
         if (atomic_load_explicit(&engine->fault, memory_order_relaxed))
             return C4_IN_PROGRESS;
         status = move_run(engine, op, m);
     }
     if (status == C4_OK)
-        c4_trace_unblocked(op, op->lanes);
+        c4_trace_unblocked(op, &op->lanes[m->lane]);
     return status;
 }
 
-/* The operation goes on as an ordinary one, with the step of move `m`. */
-static __attribute__((noinline)) c4_status hand_over(c4_engine *engine, c4_program *program, const c4_move *m,
+/* Lane `lane` has completed so many steps. */
+static void lane_place(const c4_schedule *s, c4_lane_state *lane, uint32_t index, uint32_t completed)
+{
+    lane->completed = completed;
+    lane->loop = 0;
+    for (; lane->loop < s->lanes[index].nloops; lane->loop++) {
+        const c4_loop *loop = &s->loops[s->lanes[index].first_loop + lane->loop];
+        uint32_t steps = loop->nsteps * loop->iterations;
+        if (completed < steps) {
+            lane->iteration = completed / loop->nsteps;
+            lane->step = completed % loop->nsteps;
+            return;
+        }
+        completed -= steps;
+    }
+}
+
+/* The operation goes on as an ordinary one, from move `at`. What moves do not show, steps without bytes, may be done again. */
+static __attribute__((noinline)) c4_status hand_over(c4_engine *engine, c4_program *program, uint32_t at,
                                                      c4_status status)
 {
-    c4_operation *op = program->express->op;
-    program->express->op = NULL;
+    c4_express *x = program->express;
+    const c4_schedule *s = program->schedule;
+    c4_operation *op = x->op;
+    x->op = NULL;
     program->running++;
     for (uint32_t i = 0; i < program->nedges; i++)
         program->edges[i]->next_ticket++;
-    op->lanes[0].step = op->lanes[0].completed = m->index;
-    op->lanes_left = 1;
+    for (uint32_t lane = 0; lane < s->nlanes; lane++) {
+        uint32_t completed = 0;
+        for (uint32_t i = 0; i < at; i++)
+            if (x->moves[i].lane == lane)
+                completed = x->moves[i].completed + 1;
+        lane_place(s, &op->lanes[lane], lane, completed);
+    }
+    lane_place(s, &op->lanes[x->moves[at].lane], x->moves[at].lane, x->moves[at].completed);
+    op->lanes_left = s->nlanes;
     op->status = C4_IN_PROGRESS;
     op->start_ns = 0;
     c4_operation_resume(engine, op);
@@ -359,7 +476,7 @@ static c4_status express_run(c4_engine *engine, c4_program *program, const void 
         if (status == C4_IN_PROGRESS)
             status = move_again(engine, op, m);
         if (status != C4_OK)
-            return hand_over(engine, program, m, status);
+            return hand_over(engine, program, i, status);
     }
     if (unlikely(!traced))
         c4_trace_begin(engine, op);
@@ -377,7 +494,7 @@ static __attribute__((noinline)) c4_status express_prepare(c4_engine *engine, co
 {
     c4_operation *op;
     C4_TRY(c4_operation_create(engine, call, program, &op));
-    memset(op->lanes, 0, sizeof *op->lanes);
+    memset(op->lanes, 0, program->schedule->nlanes * sizeof *op->lanes);
     op->signature = program->signature;
     op->state = OPERATION_RUNNING;
     op->blocked = NULL;

@@ -43,8 +43,16 @@ enum {
 };
 
 /* Finds or opens this rank's end of the channel. */
-c4_status c4_edge_get(c4_engine *engine, int writer, const int *readers, int nreaders, uint32_t tag, bool write_end,
-                      c4_edge **edge);
+typedef struct c4_edge_spec {
+    int writer;
+    const int *readers;
+    int nreaders;
+    uint32_t tag;
+    bool write_end;
+    size_t depth_bytes; /* as in c4_channel_spec; of the first use */
+} c4_edge_spec;
+
+c4_status c4_edge_get(c4_engine *engine, const c4_edge_spec *spec, c4_edge **edge);
 void c4_edge_free_all(c4_engine *engine);
 
 /* ---- programs ---- */

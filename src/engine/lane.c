@@ -3,7 +3,7 @@
 
 /* Steps a lane may take before the others get a turn: keeps what one lane produced in cache for the next, and lets
  * frames arrive while others are written. */
-#define LANE_TURN 1
+#define LANE_TURN 2
 
 static inline bool gate_open(const c4_operation *op, const c4_step *step, uint32_t iteration)
 {

@@ -9,6 +9,8 @@
 #include "base/hash.h"
 #include "engine/express.h"
 
+#define VOTE_DEPTH_BYTES 4096u
+
 static bool kind_is_v(c4_kind kind)
 {
     return kind >= C4_KIND_ALL_GATHER_V && kind <= C4_KIND_REDUCE_SCATTER_V;
@@ -98,17 +100,23 @@ static c4_status bind_edges(c4_engine *engine, c4_program *program)
         const c4_channel_use *use = &s->channels[i];
         bool self = use->writer == s->rank && s->readers[use->first_reader] == s->rank;
         bool write_end = self ? s->kind == C4_KIND_SEND : use->writer == s->rank;
-        uint32_t tag = s->kind == C4_KIND_SEND || s->kind == C4_KIND_RECV ? C4_TAG_P2P : use->tag;
-        C4_TRY(c4_edge_get(engine, use->writer, &s->readers[use->first_reader], use->nreaders, tag, write_end,
-                           &program->edges[i]));
+        c4_edge_spec spec = {.writer = use->writer,
+                             .readers = &s->readers[use->first_reader],
+                             .nreaders = use->nreaders,
+                             .tag = kind_is_p2p(s->kind) ? C4_TAG_P2P : use->tag,
+                             .write_end = write_end,
+                             .depth_bytes = (size_t)use->depth_kib << 10};
+        C4_TRY(c4_edge_get(engine, &spec, &program->edges[i]));
         program->posted |= !program->edges[i]->windows;
     }
     program->nedges = program->first_vote_edge = s->nchannels;
     for (int peer = 0; votes && peer < s->nranks; peer++) {
         if (peer == s->rank)
             continue;
-        C4_TRY(c4_edge_get(engine, s->rank, &peer, 1, C4_TAG_VOTE, true, &program->edges[program->nedges++]));
-        C4_TRY(c4_edge_get(engine, peer, &s->rank, 1, C4_TAG_VOTE, false, &program->edges[program->nedges++]));
+        c4_edge_spec out = {s->rank, &peer, 1, C4_TAG_VOTE, true, VOTE_DEPTH_BYTES};
+        c4_edge_spec in = {peer, &s->rank, 1, C4_TAG_VOTE, false, VOTE_DEPTH_BYTES};
+        C4_TRY(c4_edge_get(engine, &out, &program->edges[program->nedges++]));
+        C4_TRY(c4_edge_get(engine, &in, &program->edges[program->nedges++]));
     }
     return C4_OK;
 }

@@ -59,7 +59,7 @@ void c4_builder_set_chunk(c4_builder *b, uint64_t preferred)
 
 bool c4_builder_eager(const c4_builder *b, uint64_t bytes)
 {
-    return c4_min_bytes(bytes, b->chunk) <= C4_SCHEDULE_EAGER_BYTES;
+    return bytes <= c4_min_bytes(b->chunk, C4_SCHEDULE_EAGER_BYTES);
 }
 
 uint64_t c4_builder_scratch(c4_builder *b, uint64_t bytes)

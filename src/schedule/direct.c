@@ -20,8 +20,6 @@ enum { TAG_DATA = 0, TAG_PUBLISH = 1, TAG_P2P = 0x8000 };
  * takes 2.5 us at 16 KiB and 3.4 at 32, in 4 KiB frames 4.4 and more. */
 static uint64_t direct_chunk(uint64_t bytes)
 {
-    if (bytes <= 8 << 10)
-        return 4 << 10;
     if (bytes <= 64 << 10)
         return 8 << 10;
     return bytes < 1 << 20 ? 32 << 10 : 128 << 10;

@@ -15,7 +15,9 @@
 #include "schedule/builders.h"
 #include "schedule/kinds.h"
 
-enum { TAG_SCATTER = 0, TAG_GATHER = 2, TAG_GATHER_PUBLISH = 3 };
+/* Channels of its own: two for each direction are in use at once, and best half as deep as a lone one (1 MiB at two ranks of
+ * a host: 75 us against 79 with 2 MiB each and 92 with 4). */
+enum { TAG_SCATTER = 8, TAG_GATHER = 9, TAG_GATHER_PUBLISH = 10, DEPTH_KIB = 1024 };
 
 /* Measured for two cores that share a cache: 4 KiB at 16 KiB, 16 KiB at 64 KiB, 64 KiB from 256 KiB, 256 KiB from 16 MiB. */
 static uint64_t rsag_chunk(uint64_t bytes)
@@ -106,5 +108,7 @@ c4_status c4_rsag_build(const c4_query *q, c4_schedule **schedule)
     scatter_lane(&x);
     fold_lane(&x);
     gather_lane(&x);
+    for (uint32_t i = 0; i < x.b.nchannels; i++)
+        x.b.channels[i].depth_kib = DEPTH_KIB;
     return c4_builder_finish(&x.b, schedule);
 }

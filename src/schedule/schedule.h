@@ -55,7 +55,7 @@ typedef enum c4_kind {
     C4_NKINDS
 } c4_kind;
 
-#define C4_SCHEDULE_EAGER_BYTES 4096u
+#define C4_SCHEDULE_EAGER_BYTES 8192u
 
 const char *c4_kind_name(c4_kind kind); /* "all_reduce"; NULL when unknown */
 
@@ -113,7 +113,7 @@ typedef struct c4_channel_use {
     uint32_t tag;          /* < 2^16; the builder's number for this channel among those of equal writer and readers */
     uint32_t first_reader; /* in schedule->readers, ascending ranks */
     uint16_t nreaders;
-    uint16_t reserved;
+    uint16_t depth_kib; /* bytes in flight: no more than this is of use; 0: as many as the link likes */
 } c4_channel_use;
 
 typedef struct c4_schedule {

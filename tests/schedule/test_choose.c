@@ -193,8 +193,8 @@ static void test_choice_table(void)
     } rows[] = {
         {C4_KIND_ALL_REDUCE, 2, 0, 8, false, false, "direct", "measured"},
         {C4_KIND_ALL_REDUCE, 2, 0, 8 * KIB, false, false, "direct", "measured"},
-        {C4_KIND_ALL_REDUCE, 2, 0, 32 * KIB, false, false, "direct", "measured"},
-        {C4_KIND_ALL_REDUCE, 2, 0, 48 * KIB, false, false, "rsag", "measured"},
+        {C4_KIND_ALL_REDUCE, 2, 0, 16 * KIB, false, false, "direct", "measured"},
+        {C4_KIND_ALL_REDUCE, 2, 0, 24 * KIB, false, false, "rsag", "measured"},
         {C4_KIND_ALL_REDUCE, 2, 0, 64 * MIB, false, false, "rsag", "measured"},
         {C4_KIND_ALL_REDUCE, 2, 0, 8, true, false, "direct", "measured"},
         {C4_KIND_ALL_REDUCE, 2, 0, 4 * KIB, true, false, "mapped", "measured"},

@@ -334,10 +334,10 @@ static void test_large_frames_in_one_lane(void)
     call_spec spec = two_ranks(1024, PLACE_OUT);
     C4TEST_OK_FATAL(call_create(&spec, &c));
     for (int rank = 0; rank < 2; rank++) {
-        c.queries[rank].count = 2048;
+        c.queries[rank].count = 4096;
         for (uint32_t i = 0; i < 2; i++) {
-            step_of(c.schedules[rank], i)->total = 8192;
-            step_of(c.schedules[rank], i)->chunk = 8192;
+            step_of(c.schedules[rank], i)->total = 16384;
+            step_of(c.schedules[rank], i)->chunk = 16384;
         }
     }
     expect_refusal(&c, "deadlock (rendezvous)");

@@ -37,7 +37,7 @@ static c4_status spec_check(const c4_module *module, const c4_channel_spec *spec
 
 static size_t ring_bytes(const c4_module *module, size_t depth_bytes)
 {
-    size_t bytes = depth_bytes ? depth_bytes : module->ring_bytes;
+    size_t bytes = depth_bytes && depth_bytes < module->ring_bytes ? depth_bytes : module->ring_bytes;
     if (bytes < 4 * C4_SHM_PAGE)
         bytes = 4 * C4_SHM_PAGE;
     if (bytes > (size_t)1 << 30)

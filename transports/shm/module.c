@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "transports/shm/module.h"
 
-#define RING_MAX_BYTES  ((size_t)1 << 20)
+#define RING_MAX_BYTES  ((size_t)2 << 20)
 #define RING_MIN_BYTES  ((size_t)64 << 10)
 #define RINGS_BYTES     ((size_t)4 << 20) /* one ring of every rank together */
 #define FRAME_MAX_BYTES ((size_t)256 << 10)

@@ -220,7 +220,7 @@ static void test_small_dev_shm(void)
 static void test_full_dev_shm(void)
 {
     static char rest[64 << 10];
-    mount_dev_shm("size=4m,mode=1777");
+    mount_dev_shm("size=8m,mode=1777");
     rig_board *board = c4test_shared(sizeof *board);
     rig_rank rig;
     rig_options options = rig_defaults();
