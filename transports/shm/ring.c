@@ -84,6 +84,14 @@ static __attribute__((noinline)) void take_sample(c4_channel *channel)
 #endif
 }
 
+static __attribute__((noinline)) void take_rate(c4_channel *channel)
+{
+    c4_shm_reader *in = &channel->in;
+    c4_shm_distance_rate(&c4_shm_peer_get(channel, channel->spec.writer)->distance, in->frame_bytes,
+                         c4_tsc() - in->opened_ticks);
+    in->opened_ticks = 0;
+}
+
 c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
 {
     c4_shm_reader *in = &channel->in;
@@ -123,6 +131,8 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
     if (unlikely(first >= in->payload_lines || bytes > (size_t)(in->payload_lines - first) * C4_SHM_LINE))
         return peek_bad(channel, bytes, first);
     in->frame_lines = (bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
+    if (bytes >= C4_SHM_RATE_BYTES && line->u.at.plain)
+        in->opened_ticks = c4_tsc(); /* each time: what follows the last peek is the reading */
     window->pointer = (void *)(in->payload + (size_t)first * C4_SHM_LINE);
     return C4_OK;
 }
@@ -135,6 +145,8 @@ void c4_shm_consume(c4_channel *channel)
     in->index++;
     in->expected++;
     in->guess += in->frame_lines;
+    if (unlikely(in->opened_ticks != 0))
+        take_rate(channel);
     if (unlikely(in->flags & C4_SHM_STAMP_PROBE))
         take_sample(channel);
     if (unlikely(in->flags & C4_SHM_STAMP_ACK || writer_starves(in)))
@@ -369,6 +381,7 @@ static inline void take_payload(c4_channel *channel, uint32_t bytes, c4_shm_slot
     }
     uint32_t lines = (bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
     slot->line.u.at.first = out->reserved_line;
+    slot->line.u.at.plain = !out->stream;
     if (out->payload_frames++ == 0)
         out->tail_line = out->reserved_line;
     out->head_line = out->reserved_line + lines;

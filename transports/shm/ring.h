@@ -38,7 +38,8 @@ typedef struct c4_shm_line {
         unsigned char bytes[C4_SHM_INLINE_BYTES];
         struct {
             uint32_t first; /* payload's first line; C4_SHM_NOWHERE: in the slot */
-            uint32_t unused[5];
+            uint32_t plain; /* 1: not stored around the cache */
+            uint32_t unused[4];
         } at;
     } u;
 } __attribute__((aligned(C4_SHM_LINE))) c4_shm_line;
@@ -116,9 +117,10 @@ typedef struct c4_shm_reader {
     uint64_t expected; /* stamp of the next frame, without flags */
     unsigned flags;    /* of the frame at the head, once peeked */
     uint32_t frame_bytes;
-    uint32_t frame_lines; /* in the payload area: 0 when in the slot */
-    uint32_t guess;       /* line where the next payload probably starts */
-    uint64_t reported;    /* index last given to the writer */
+    uint32_t frame_lines;  /* in the payload area: 0 when in the slot */
+    uint32_t guess;        /* line where the next payload probably starts */
+    uint64_t reported;     /* index last given to the writer */
+    uint64_t opened_ticks; /* of the last peek at a large plain frame; 0: not timed */
     const c4_shm_writer_line *line;
     c4_shm_reader_line *credit;
     uint32_t directory_seen; /* version at which the ring was looked for in vain */

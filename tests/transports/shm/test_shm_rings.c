@@ -239,6 +239,27 @@ static void vote(c4_shm_distance *distance, uint64_t ticks)
         c4_shm_distance_sample(distance, i == 2 ? ticks : 100 * ticks);
 }
 
+/* Large plain frames that take long to read say far, quick ones nothing; one quick one in a window is enough. */
+static void test_distance_rates(void)
+{
+    c4_shm_distance distance;
+    c4_shm_distance_init(&distance);
+    uint64_t quick = distance.slow_ticks / 2, slow = distance.slow_ticks * 2ull;
+    vote(&distance, distance.near_ticks / 2);
+    for (unsigned i = 0; i < 100; i++)
+        c4_shm_distance_rate(&distance, 256 << 10, i % C4_SHM_WINDOW ? 4 * slow : 4 * quick);
+    CU_ASSERT(!distance.far);
+    for (unsigned i = 0; i < C4_SHM_VOTES * C4_SHM_WINDOW - 1; i++)
+        c4_shm_distance_rate(&distance, 32 << 10, slow / 2 + 1);
+    CU_ASSERT(!distance.far);
+    c4_shm_distance_rate(&distance, 32 << 10, slow / 2 + 1);
+    CU_ASSERT(distance.far);
+    CU_ASSERT(c4_shm_distance_ticks(distance.measured) > distance.far_ticks);
+    for (unsigned i = 0; i < 100; i++)
+        c4_shm_distance_rate(&distance, 256 << 10, 4 * quick);
+    CU_ASSERT(distance.far); /* only the probe line says near */
+}
+
 static void test_distance_votes(void)
 {
     c4_shm_distance distance;
@@ -545,6 +566,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(random_small, 60),
                                         C4TEST_DEADLINE(random_default, 60),
                                         C4TEST(distance_change),
+                                        C4TEST(distance_rates),
                                         C4TEST(distance_votes),
                                         C4TEST(distance_measured),
                                         C4TEST(same_room_twice),
