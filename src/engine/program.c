@@ -288,6 +288,14 @@ static void lru_push(c4_program_cache *cache, c4_program *p)
     cache->newest = p;
 }
 
+static void lru_touch(c4_program_cache *cache, c4_program *p)
+{
+    if (cache->newest == p)
+        return;
+    lru_unlink(cache, p);
+    lru_push(cache, p);
+}
+
 static void cache_remove(c4_engine *engine, c4_program *p)
 {
     c4_program_cache *cache = &engine->programs;
@@ -351,6 +359,7 @@ c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **pr
     c4_program_key key = call_key(call);
     if (cache->last && key_equal(&cache->last->key, &key)) {
         *program = cache->last;
+        lru_touch(cache, *program);
         (*program)->running++;
         return C4_OK;
     }
@@ -364,8 +373,7 @@ c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **pr
         if (cacheable)
             cache_insert(engine, p);
     } else {
-        lru_unlink(cache, p);
-        lru_push(cache, p);
+        lru_touch(cache, p);
     }
     if (p->cached && !kind_is_p2p(call->kind))
         cache->last = p;
