@@ -31,7 +31,9 @@ static __attribute__((noinline)) c4_status run_call(c4_comm *comm, const c4_shap
                     .send = send,
                     .recv = recv};
     C4_TRY(c4_comm_enter(comm));
-    c4_status status = c4_call_check(comm, &call);
+    c4_status status = c4_comm_usable(comm); /* first: until then another thread may be filling it in */
+    if (status == C4_OK)
+        status = c4_call_check(comm, &call);
     if (status == C4_OK)
         status = c4_comm_submit(comm, &call, request);
     if (status < 0)
@@ -125,17 +127,21 @@ static const size_t *packed_displs(const c4_comm *comm, const size_t *counts, co
     return packed;
 }
 
-static c4_status run_v(c4_comm *comm, c4_call *call, size_t own_count, c4_request **request)
+static c4_status submit_v(c4_comm *comm, c4_call *call, size_t own_count, c4_request **request)
 {
-    C4_TRY(c4_comm_enter(comm));
+    C4_TRY(c4_comm_usable(comm));
     call->send_displs = packed_displs(comm, call->send_counts, call->send_displs, comm->displs);
     call->recv_displs = packed_displs(comm, call->recv_counts, call->recv_displs, comm->displs + comm->nranks);
     if (call->kind == C4_KIND_REDUCE_SCATTER_V && call->recv_counts)
         own_count = call->recv_counts[comm->rank];
-    c4_status status = c4_call_check_v(comm, call, own_count);
-    if (status == C4_OK)
-        status = c4_comm_submit(comm, call, request);
-    return c4_comm_leave(comm, status);
+    C4_TRY(c4_call_check_v(comm, call, own_count));
+    return c4_comm_submit(comm, call, request);
+}
+
+static c4_status run_v(c4_comm *comm, c4_call *call, size_t own_count, c4_request **request)
+{
+    C4_TRY(c4_comm_enter(comm));
+    return c4_comm_leave(comm, submit_v(comm, call, own_count, request));
 }
 
 C4_API c4_status c4_all_gather_v(const void *send, size_t send_count, void *recv, const size_t *recv_counts,

@@ -138,6 +138,25 @@ static c4_status child_setup(split *s)
     return C4_OK;
 }
 
+/* Whether the rank failed by itself, not because of another. */
+static bool is_cause(const split_verdict *verdict)
+{
+    return verdict->status != C4_OK && verdict->status != C4_ERR_PEER_ERROR;
+}
+
+/* `status`, unless another rank of the child failed. */
+static c4_status others_verdict(const split *s, split_verdict *all, c4_status status)
+{
+    for (int i = 0; i < s->nmembers; i++) {
+        split_verdict *other = &all[s->members[i]];
+        other->text[sizeof other->text - 1] = '\0';
+        if (is_cause(other))
+            return c4_fail(C4_ERR_PEER_ERROR, "\"%s\" cannot be set up, because rank %d of \"%s\" failed: %s",
+                           s->child->name, s->members[i], s->parent->name, other->text);
+    }
+    return status;
+}
+
 /* All ranks of a child have it, or none: the last word over the parent. */
 static c4_status agree(split *s, c4_status status)
 {
@@ -151,19 +170,10 @@ static c4_status agree(split *s, c4_status status)
     c4_status gathered = parent_gather(parent, &own, sizeof own, all);
     if (gathered < 0)
         status = gathered;
-    const split_verdict *cause =
-        gathered == C4_OK && own.status != C4_OK && own.status != C4_ERR_PEER_ERROR ? &own : NULL;
-    for (int i = 0; i < s->nmembers && gathered == C4_OK && !cause; i++) {
-        split_verdict *other = &all[s->members[i]];
-        other->text[sizeof other->text - 1] = '\0';
-        if (other->status == C4_OK || other->status == C4_ERR_PEER_ERROR)
-            continue;
-        cause = other;
-        status = c4_fail(C4_ERR_PEER_ERROR, "\"%s\" cannot be set up, because rank %d of \"%s\" failed: %s",
-                         s->child->name, s->members[i], parent->name, other->text);
-    }
-    if (cause == &own)
+    else if (is_cause(&own))
         c4_fail_keep(own.text);
+    else
+        status = others_verdict(s, all, status);
     free(all);
     return status;
 }

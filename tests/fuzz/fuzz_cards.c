@@ -39,10 +39,10 @@ static void fuzz_net_address(const uint8_t *data, size_t size)
     c4_net_address_pack(&address, again);
     require(memcmp(again, in, sizeof in) == 0);
     require(c4_net_address_parse(c4_net_address_format(&address, text), &back));
-    require(memcmp(&address, &back, sizeof back) == 0);
+    require(memcmp((const void *)&address, (const void *)&back, sizeof back) == 0);
     require(c4_net_address_to_sockaddr(&address, &name) > 0);
     require(c4_net_address_from_sockaddr((struct sockaddr *)&name, &back));
-    require(memcmp(&address, &back, sizeof back) == 0);
+    require(memcmp((const void *)&address, (const void *)&back, sizeof back) == 0);
 }
 
 static void fuzz_net_address_text(const uint8_t *data, size_t size)
@@ -55,7 +55,8 @@ static void fuzz_net_address_text(const uint8_t *data, size_t size)
     text[size] = '\0';
     if (c4_net_address_parse(text, &address)) {
         c4_net_address_pack(&address, packed);
-        require(c4_net_address_unpack(packed, &back) == C4_OK && memcmp(&address, &back, sizeof back) == 0);
+        require(c4_net_address_unpack(packed, &back) == C4_OK &&
+                memcmp((const void *)&address, (const void *)&back, sizeof back) == 0);
     }
     free(text);
 }
@@ -73,7 +74,7 @@ static void fuzz_unique_id(const uint8_t *data, size_t size)
     require(fields.naddresses >= 1 && fields.naddresses <= C4_UNIQUE_ID_ADDRESSES);
     c4_unique_id_pack(&fields, &again);
     require(c4_unique_id_unpack(&again, &back) == C4_OK);
-    require(memcmp(&fields, &back, sizeof back) == 0);
+    require(memcmp((const void *)&fields, (const void *)&back, sizeof back) == 0);
     again.bytes[size % (C4_UNIQUE_ID_BYTES - 4)] ^= 1;
     require(c4_unique_id_unpack(&again, &back) == C4_ERR_ARGUMENT);
 }
@@ -92,7 +93,8 @@ static void fuzz_rank_card(const uint8_t *data, size_t size)
     }
     require(present == in[12]); /* none came twice */
     require(c4_rank_card_pack(&card, again) == C4_OK);
-    require(c4_rank_card_unpack(again, &back) == C4_OK && memcmp(&card, &back, sizeof back) == 0);
+    require(c4_rank_card_unpack(again, &back) == C4_OK &&
+            memcmp((const void *)&card, (const void *)&back, sizeof back) == 0);
 }
 
 static int is_time(double value)

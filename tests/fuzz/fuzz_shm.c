@@ -31,7 +31,7 @@ static void require(int condition)
 static void rig_make(void)
 {
     c4_memory_handle handle;
-    void *region;
+    void *region = NULL;
     c4_log_configure(C4_LOG_NONE, NULL);
     c4_test_host_init(&rig.host, &c4_shm_option_table, "C4_SHM_BACKEND=memfd C4_SHM_BUDGET_BYTES=16M", 1, 0, 2);
     require(c4_shm_ops.open(&rig.host.host, &rig.module) == C4_OK);

@@ -236,7 +236,7 @@ static void test_rank_card(void)
     memset(card.transports[5].address, 'x', C4_ADDRESS_MAX_BYTES);
     C4TEST_OK(c4_rank_card_pack(&card, packed));
     C4TEST_OK(c4_rank_card_unpack(packed, &again));
-    CU_ASSERT(memcmp(&card, &again, sizeof card) == 0);
+    CU_ASSERT(memcmp((const void *)&card, (const void *)&again, sizeof card) == 0);
     packed[13] = 5; /* the same one twice */
     C4TEST_INT(c4_rank_card_unpack(packed, &again), C4_ERR_PROTOCOL);
     packed[13] = 8;
@@ -254,7 +254,7 @@ static void test_cost_card(void)
     unsigned char packed[C4_COST_CARD_BYTES];
     c4_cost_card_pack(&good, packed);
     C4TEST_OK(c4_cost_card_unpack(packed, &again));
-    CU_ASSERT(memcmp(&good, &again, sizeof good) == 0);
+    CU_ASSERT(memcmp((const void *)&good, (const void *)&again, sizeof good) == 0);
     for (size_t i = 0; i < 8; i++)
         bad[i] = good;
     bad[0].local.latency_s = -1;
