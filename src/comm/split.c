@@ -27,9 +27,10 @@ typedef struct split {
     split_entry *mine; /* of this rank's color */
     int *members;      /* parent ranks of the child, in child order */
     int nmembers, child_rank;
-    c4_comm *child;   /* NULL: negative color */
-    c4_status status; /* why this rank's part has failed so far; it still takes part in the gathers */
-    int gathers;      /* done over the parent for set-ups */
+    c4_comm *child;                 /* NULL: negative color */
+    c4_status status;               /* why this rank's part has failed so far; it still takes part in the gathers */
+    char text[C4_ERROR_TEXT_BYTES]; /* of that failure */
+    int gathers;                    /* done over the parent for set-ups */
 } split;
 
 /* The largest blob of a set-up's all-gather: rank cards (1 KiB), and one byte per member for reachability; then a byte
@@ -120,6 +121,8 @@ static c4_status child_alloc(split *s, const c4_comm_config *config)
     child->has_key = parent->has_key;
     memcpy(child->key, parent->key, sizeof child->key);
     s->status = c4_comm_resolve_options(child, parent->call_options, config->options);
+    if (s->status < 0)
+        snprintf(s->text, sizeof s->text, "%s", c4_fail_text());
     return C4_OK;
 }
 
@@ -128,6 +131,8 @@ static c4_status child_setup(split *s)
     c4_comm *child = s->child, *parent = s->parent;
     child->rank = s->child_rank;
     child->nranks = s->nmembers;
+    if (s->status < 0)
+        c4_fail_keep(s->text);
     C4_TRY(s->status);
     c4_exchange exchange = {gather_for_child, s};
     C4_TRY(c4_setup_engine(child, &exchange));

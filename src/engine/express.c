@@ -298,7 +298,7 @@ static inline void count(const c4_move *m)
 static inline c4_status move_put(const c4_operation *op, const c4_move *m)
 {
     frame_words f = frame_of(op, m);
-    c4_status status = m->ops->put(m->channel, &f.frame, from_pointer(op, m));
+    c4_status status = m->ops->put(m->channel, &f.frame, m->bytes ? from_pointer(op, m) : NULL);
     if (likely(status == C4_OK))
         count(m);
     return status;
@@ -356,7 +356,7 @@ static c4_status move_receive(c4_engine *engine, c4_operation *op, const c4_move
         return status;
     if (unlikely(!is_expected(op, m, &window)))
         return C4_IN_PROGRESS;
-    if (m->kind == MOVE_REDUCE)
+    if (m->kind == MOVE_REDUCE && m->bytes)
         op->reducer->reduce2(to_pointer(op, m), from_pointer(op, m), window.pointer, m->elements, 0);
     else if (m->bytes)
         c4_copy(to_pointer(op, m), window.pointer, m->bytes, 0);
@@ -381,7 +381,8 @@ static inline c4_status move_run(c4_engine *engine, c4_operation *op, const c4_m
     case MOVE_REDUCE:
         return move_receive(engine, op, m);
     case MOVE_COPY:
-        c4_copy(to_pointer(op, m), from_pointer(op, m), m->bytes, 0);
+        if (m->bytes)
+            c4_copy(to_pointer(op, m), from_pointer(op, m), m->bytes, 0);
         return C4_OK;
     default:
         return move_step(engine, op, m);
@@ -443,6 +444,8 @@ static __attribute__((noinline)) c4_status hand_over(c4_engine *engine, c4_progr
         lane_place(s, &op->lanes[lane], lane, completed);
     }
     lane_place(s, &op->lanes[x->moves[at].lane], x->moves[at].lane, x->moves[at].completed);
+    if (x->moves[at].edge)
+        op->blocked = x->moves[at].edge;
     op->lanes_left = s->nlanes;
     op->status = C4_IN_PROGRESS;
     op->start_ns = 0;

@@ -61,6 +61,8 @@ static void sleep_once(c4_engine *engine)
     else if (!ready)
         poll(fds, nfds, SLEEP_LIMIT_MS);
     wake_modules(engine, armed);
+    if (ready) /* perhaps a frame that this operation does not wait for yet: others may need the core */
+        sched_yield();
 }
 
 void c4_operation_check_deadline(c4_engine *engine, c4_operation *op)

@@ -108,7 +108,7 @@ c4_status c4_rsag_build(const c4_query *q, c4_schedule **schedule)
     scatter_lane(&x);
     fold_lane(&x);
     gather_lane(&x);
-    for (uint32_t i = 0; i < x.b.nchannels; i++)
+    for (uint32_t i = 0; i < x.b.nchannels && c4_query_cost(q)->local.windows; i++)
         x.b.channels[i].depth_kib = DEPTH_KIB;
     return c4_builder_finish(&x.b, schedule);
 }

@@ -95,6 +95,8 @@ void c4_shm_channel_close(c4_channel *channel)
     while (channel->receives.first)
         c4_shm_cancel(channel, channel->receives.first);
     c4_shm_ring_close(channel);
+    if (module->timed == channel)
+        module->timed = NULL;
     if (channel->next)
         channel->next->previous = channel->previous;
     if (channel->previous)

@@ -45,12 +45,14 @@ c4_status c4_shm_arm(c4_module *module, int *fd)
     if (head->expedited)
         syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* All of them, whatever the first says: a look at a channel also gives its writer the credit it starves for. */
+    bool ready = false;
     for (c4_channel *channel = module->channels; channel; channel = channel->next)
-        if (channel_ready(channel)) {
-            c4_shm_disarm(module);
-            return C4_OK;
-        }
-    return C4_IN_PROGRESS;
+        ready |= channel_ready(channel);
+    if (!ready)
+        return C4_IN_PROGRESS;
+    c4_shm_disarm(module);
+    return C4_OK;
 }
 
 void c4_shm_disarm(c4_module *module)

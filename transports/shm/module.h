@@ -37,6 +37,7 @@ struct c4_module {
     size_t ring_bytes, max_frame_bytes;
     c4_channel *channels; /* all */
     c4_channel *pending;  /* those with posted xfers */
+    c4_channel *timed;    /* whose large frame is being read, alone; NULL: none */
     c4_shm_limbo *limbo;
     c4_shm_map_cache *maps;
 };

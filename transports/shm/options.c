@@ -5,7 +5,7 @@ static const c4_option_spec specs[] = {
      "Where shared memory lives: anonymous files reached through /proc (memfd), or named files in /dev/shm (file) for "
      "ranks in different pid namespaces; auto takes memfd where the kernel has it."},
     {"C4_SHM_RING_BYTES", C4_OPTION_BYTES, C4_OPTION_AGREE, "0", "0..1G", NULL,
-     "Payload bytes of one channel's ring; 0 chooses by the number of ranks on the host (1 MiB for two ranks)."},
+     "Payload bytes of one channel's ring; 0 chooses by the number of ranks on the host (2 MiB for two ranks)."},
     {"C4_SHM_BUDGET_BYTES", C4_OPTION_BYTES, 0, "512M", "16M..1T", NULL,
      "Ring memory that all ranks of one host together may use; each rank gets an equal share, at least 4 MiB."},
     {"C4_SHM_STORES", C4_OPTION_ENUM, 0, "auto", "auto|plain|stream", NULL,

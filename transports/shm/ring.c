@@ -84,12 +84,32 @@ static __attribute__((noinline)) void take_sample(c4_channel *channel)
 #endif
 }
 
+/* From the last peek at a large plain frame to its consumption, when no other was looked at meanwhile: a step that folds
+ * several takes longer for each. Not in a ring's first lap, which pays for page faults at the other end. */
+static void time_frame(c4_channel *channel)
+{
+#if defined(__x86_64__)
+    c4_shm_reader *in = &channel->in;
+    c4_module *module = channel->module;
+    if (module->timed && module->timed != channel) {
+        module->timed->in.opened_ticks = 0;
+        return;
+    }
+    module->timed = channel;
+    in->opened_ticks = in->index > in->mask ? c4_tsc() : 0;
+#else
+    (void)channel; /* without samples nothing would ever vote near */
+#endif
+}
+
 static __attribute__((noinline)) void take_rate(c4_channel *channel)
 {
     c4_shm_reader *in = &channel->in;
-    c4_shm_distance_rate(&c4_shm_peer_get(channel, channel->spec.writer)->distance, in->frame_bytes,
-                         c4_tsc() - in->opened_ticks);
+    if (in->opened_ticks)
+        c4_shm_distance_rate(&c4_shm_peer_get(channel, channel->spec.writer)->distance, in->frame_bytes,
+                             c4_tsc() - in->opened_ticks);
     in->opened_ticks = 0;
+    channel->module->timed = NULL;
 }
 
 c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
@@ -131,8 +151,8 @@ c4_status c4_shm_peek(c4_channel *channel, c4_window *window)
     if (unlikely(first >= in->payload_lines || bytes > (size_t)(in->payload_lines - first) * C4_SHM_LINE))
         return peek_bad(channel, bytes, first);
     in->frame_lines = (bytes + C4_SHM_LINE - 1) / C4_SHM_LINE;
-    if (bytes >= C4_SHM_RATE_BYTES && line->u.at.plain)
-        in->opened_ticks = c4_tsc(); /* each time: what follows the last peek is the reading */
+    if (unlikely(bytes >= C4_SHM_RATE_BYTES && line->u.at.plain))
+        time_frame(channel);
     window->pointer = (void *)(in->payload + (size_t)first * C4_SHM_LINE);
     return C4_OK;
 }
@@ -145,7 +165,7 @@ void c4_shm_consume(c4_channel *channel)
     in->index++;
     in->expected++;
     in->guess += in->frame_lines;
-    if (unlikely(in->opened_ticks != 0))
+    if (unlikely(channel->module->timed == channel))
         take_rate(channel);
     if (unlikely(in->flags & C4_SHM_STAMP_PROBE))
         take_sample(channel);

@@ -100,7 +100,7 @@ c4_status c4_tcp_channel_open(c4_module *module, const c4_channel_spec *spec, c4
     if (channel == NULL)
         return C4_ERR_MEMORY;
     channel->opened = true;
-    if (spec->depth_bytes != 0)
+    if (spec->depth_bytes != 0 && spec->depth_bytes < channel->depth_bytes)
         channel->depth_bytes = spec->depth_bytes;
     *out = channel;
     return C4_OK;
