@@ -35,7 +35,8 @@ void c4_comm_tell_peers(c4_comm *comm)
 
 c4_status c4_comm_leave(c4_comm *comm, c4_status status)
 {
-    if (__builtin_expect(status < 0, 0)) {
+    /* While it is being created, error and engine are the creating thread's. */
+    if (__builtin_expect(status < 0, 0) && comm->setup_status != C4_IN_PROGRESS) {
         memcpy(comm->error, c4_fail_text(), sizeof comm->error);
         c4_comm_tell_peers(comm);
     }

@@ -318,7 +318,8 @@ static void test_blocking(void)
         C4TEST_INT(ranks[rank].failures, 0);
         C4TEST_INT(w.engines[rank]->sequence, 8);
         for (uint32_t n = 0; n < 8; n++) {
-            CU_ASSERT(memcmp(ranks[rank].results[n], ranks[0].results[0], sizeof ranks[0].results[0]) == 0);
+            CU_ASSERT(memcmp((const void *)ranks[rank].results[n], (const void *)ranks[0].results[0],
+                             sizeof ranks[0].results[0]) == 0);
             if (n)
                 check_records(&w.writers[rank].operations[0], &w.writers[rank].operations[n], n);
         }
