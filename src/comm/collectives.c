@@ -6,8 +6,8 @@
 static inline bool repeat(c4_comm *comm, const c4_shape *shape, const void *send, void *recv, c4_status *status)
 {
     bool in_place;
-    if (!comm || comm->magic != C4_COMM_MAGIC || *comm->alive == 0 || comm->threaded || c4_group_active() ||
-        atomic_load_explicit(&comm->setup_status, memory_order_relaxed) != C4_OK ||
+    if (!comm || comm->magic != C4_COMM_MAGIC || *comm->alive == 0 || c4_group_active() ||
+        atomic_load_explicit(&comm->setup_status, memory_order_acquire) != C4_OK || comm->threaded ||
         atomic_load_explicit(&comm->busy, memory_order_relaxed) ||
         !c4_checked_again(&comm->checked, shape, send, recv, &in_place) || in_place != comm->checked.in_place)
         return false;

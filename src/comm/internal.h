@@ -77,6 +77,7 @@ struct c4_comm {
     c4_tuning tuning;
     size_t *displs; /* [2 * nranks]: packed displacements of v-calls */
     bool threaded;  /* C4_PROGRESS=thread: the lock guards the engine */
+    bool locked;    /* by the call that is inside */
     pthread_mutex_t progress_lock;
     pthread_cond_t progress_work;
     pthread_t progress_thread;

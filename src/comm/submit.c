@@ -15,7 +15,9 @@ c4_status c4_comm_enter(c4_comm *comm)
     if (atomic_load_explicit(&comm->busy, memory_order_relaxed))
         return c4_fail(C4_ERR_CONCURRENT_USE, "communicator \"%s\" is in use by another thread", comm->name);
     atomic_store_explicit(&comm->busy, 1, memory_order_relaxed);
-    if (comm->threaded)
+    /* Before set-up has ended, `threaded` is not to be read; what was locked here is unlocked in leave, whatever it says then. */
+    comm->locked = atomic_load_explicit(&comm->setup_status, memory_order_acquire) != C4_IN_PROGRESS && comm->threaded;
+    if (comm->locked)
         pthread_mutex_lock(&comm->progress_lock);
     return C4_OK;
 }
@@ -40,7 +42,7 @@ c4_status c4_comm_leave(c4_comm *comm, c4_status status)
         memcpy(comm->error, c4_fail_text(), sizeof comm->error);
         c4_comm_tell_peers(comm);
     }
-    if (comm->threaded)
+    if (comm->locked)
         c4_progress_leave(comm);
     atomic_store_explicit(&comm->busy, 0, memory_order_release);
     return status;
