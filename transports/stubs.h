@@ -3,6 +3,7 @@
 #define C4_TRANSPORTS_STUBS_H
 
 #include <c4/transport.h>
+#include <string.h>
 
 c4_status c4_stub_peek(c4_channel *channel, c4_window *window);
 void c4_stub_consume(c4_channel *channel);
@@ -17,6 +18,21 @@ c4_status c4_stub_mem_map(c4_module *module, int peer, const c4_memory_handle *h
 
 c4_status c4_stub_doorbell(c4_module *module, uint32_t **word);
 c4_status c4_stub_inject(c4_module *module, const char *fault);
+
+/* The slot `put`, made of a transport's own `reserve` and `commit`. */
+static inline c4_status c4_put_by_window(c4_channel *channel, const c4_frame *frame, const void *payload,
+                                         c4_status (*reserve)(c4_channel *, size_t, c4_window *),
+                                         void (*commit)(c4_channel *, const c4_frame *))
+{
+    c4_window window;
+    c4_status status = reserve(channel, frame->bytes, &window);
+    if (status != C4_OK)
+        return status;
+    if (frame->bytes)
+        memcpy(window.pointer, payload, frame->bytes);
+    commit(channel, frame);
+    return C4_OK;
+}
 
 /* For table initializers: the groups of slots that go together. */
 /* clang-format off */

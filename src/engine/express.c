@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
+#include "base/likely.h"
+#include "schedule/kinds.h"
 
 #define FAULT_POLLS 64u         /* polls between looks at the fault */
 #define STEPS_LIMIT 64u         /* in all iterations */
@@ -55,7 +55,6 @@ struct c4_express {
     c4_edge *numbered;   /* point to point: calls are numbered per channel */
     uint32_t first_wait; /* index of the first move that is not a send */
     uint32_t nmoves;
-    uint64_t sent_bytes;
     c4_move moves[];
 };
 
@@ -72,9 +71,9 @@ static uint32_t count_steps(const c4_schedule *s)
 
 static bool qualifies(const c4_engine *engine, const c4_call *call, const c4_program *program)
 {
-    bool v_kind = call->kind >= C4_KIND_ALL_GATHER_V && call->kind <= C4_KIND_REDUCE_SCATTER_V;
-    return !engine->has_posted_rails && !v_kind && !call->premul && !program->fallback && !program->posted &&
-           program->bounce_bytes == 0 && program->schedule->nlanes > 0 && count_steps(program->schedule) <= STEPS_LIMIT;
+    return !engine->has_posted_rails && !c4_kind_is_v(call->kind) && !call->premul && !program->fallback &&
+           !program->posted && program->bounce_bytes == 0 && program->schedule->nlanes > 0 &&
+           count_steps(program->schedule) <= STEPS_LIMIT;
 }
 
 static bool is_local(const c4_term *term)
@@ -167,6 +166,7 @@ typedef struct ordering {
     c4_express *express;
     cursor *lanes;
     size_t element_bytes;
+    uint64_t sent_bytes;
 } ordering;
 
 /* The loop that lane `lane` is in; NULL at its end. */
@@ -190,13 +190,12 @@ static bool cursor_open(const ordering *o, uint32_t lane)
         return false;
     const cursor *at = &o->lanes[lane];
     const c4_step *step = &o->program->schedule->steps[loop->first_step + at->step];
-    uint64_t offset, bytes;
-    return !(step->flags & C4_STEP_GATED) || !c4_step_range(step, at->iteration, &offset, &bytes) ||
-           o->lanes[step->gate_lane].completed >= step->gate_base + at->iteration * step->gate_stride ||
-           !cursor_loop(o, step->gate_lane);
+    uint64_t need = c4_step_gate(step, at->iteration), offset, bytes;
+    return need == 0 || !c4_step_range(step, at->iteration, &offset, &bytes) ||
+           o->lanes[step->gate_lane].completed >= need;
 }
 
-static void cursor_take(const ordering *o, uint32_t lane)
+static void cursor_take(ordering *o, uint32_t lane)
 {
     c4_express *x = o->express;
     const c4_loop *loop = cursor_loop(o, lane);
@@ -209,7 +208,7 @@ static void cursor_take(const ordering *o, uint32_t lane)
         m->bytes = (uint32_t)bytes;
         m->elements = (uint32_t)(bytes / o->element_bytes);
         x->nmoves += moves_of(o->engine, o->call, o->program, m);
-        x->sent_bytes += m->kind == MOVE_PUT || m->kind == MOVE_SEND ? bytes : 0;
+        o->sent_bytes += m->kind == MOVE_PUT || m->kind == MOVE_SEND ? bytes : 0;
     }
     at->completed++;
     if (++at->step == loop->nsteps) {
@@ -219,7 +218,7 @@ static void cursor_take(const ordering *o, uint32_t lane)
 }
 
 /* The lowest open lane, step by step. false: gates that wait for one another, which no valid schedule has. */
-static bool order_moves(const ordering *o)
+static bool order_moves(ordering *o)
 {
     uint32_t nlanes = o->program->schedule->nlanes, lane = 0, left;
     do {
@@ -245,10 +244,10 @@ c4_status c4_express_create(c4_engine *engine, const c4_call *call, const c4_pro
         free(lanes);
         return c4_fail(C4_ERR_MEMORY, "program of %u steps", s->nsteps);
     }
-    ordering o = {engine, call, program, x, lanes, c4_numeric_dtype_bytes(call->dtype)};
+    ordering o = {engine, call, program, x, lanes, c4_numeric_dtype_bytes(call->dtype), 0};
     bool ordered = order_moves(&o);
     free(lanes);
-    if (!ordered || x->sent_bytes > SENT_LIMIT) {
+    if (!ordered || o.sent_bytes > SENT_LIMIT) {
         free(x);
         return C4_OK;
     }

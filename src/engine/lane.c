@@ -7,10 +7,8 @@
 
 static inline bool gate_open(const c4_operation *op, const c4_step *step, uint32_t iteration)
 {
-    if (!(step->flags & C4_STEP_GATED))
-        return true;
-    return op->lanes[step->gate_lane].completed >= step->gate_base + iteration * step->gate_stride ||
-           op->lanes[step->gate_lane].done;
+    uint64_t need = c4_step_gate(step, iteration);
+    return need == 0 || op->lanes[step->gate_lane].completed >= need;
 }
 
 static inline void lane_advance(c4_lane_state *lane, const c4_loop *loop)

@@ -8,13 +8,9 @@
 
 #include "base/hash.h"
 #include "engine/express.h"
+#include "schedule/kinds.h"
 
 #define VOTE_DEPTH_BYTES 4096u
-
-static bool kind_is_v(c4_kind kind)
-{
-    return kind >= C4_KIND_ALL_GATHER_V && kind <= C4_KIND_REDUCE_SCATTER_V;
-}
 
 static bool kind_reduces(c4_kind kind)
 {
@@ -226,7 +222,7 @@ uint32_t c4_call_signature(const c4_call *call)
     uint32_t kind = kind_is_p2p(call->kind) ? C4_KIND_SEND : call->kind;
     uint32_t root = kind_is_p2p(call->kind) ? 0 : (uint32_t)call->root;
     uint64_t h = (uint64_t)kind << 56 ^ (uint64_t)call->dtype << 48 ^ (uint64_t)call_op(call) << 40 ^ root;
-    if (!kind_is_v(call->kind))
+    if (!c4_kind_is_v(call->kind))
         h ^= call->count * 0x9e3779b97f4a7c15u;
     h *= 0xff51afd7ed558ccdu;
     return (uint32_t)(h ^ h >> 32);
@@ -363,7 +359,7 @@ c4_status c4_program_get(c4_engine *engine, const c4_call *call, c4_program **pr
         (*program)->running++;
         return C4_OK;
     }
-    bool cacheable = !kind_is_v(call->kind);
+    bool cacheable = !c4_kind_is_v(call->kind);
     c4_program *p = cacheable ? cache_find(cache, &key) : NULL;
     if (!p) {
         C4_TRY(program_build(engine, call, &p));

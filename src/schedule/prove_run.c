@@ -100,11 +100,8 @@ static prove_channel *channel_of(const prove_run *run, const prove_lane *lane, c
 
 static bool gate_open(const prove_run *run, const prove_lane *lane, const c4_step *step, uint64_t *need)
 {
-    *need = 0;
-    if (!(step->flags & C4_STEP_GATED))
-        return true;
-    *need = step->gate_base + (uint64_t)lane->iteration * step->gate_stride;
-    return run->lanes[lane->first + step->gate_lane].count >= *need;
+    *need = c4_step_gate(step, lane->iteration);
+    return *need == 0 || run->lanes[lane->first + step->gate_lane].count >= *need;
 }
 
 static c4_status begin(prove_run *run, prove_lane *lane, const step_view *view, uint64_t need)

@@ -98,6 +98,12 @@ typedef struct c4_step {
     uint32_t gate_base, gate_stride;
 } c4_step;
 
+/* Steps that lane gate_lane must have completed before iteration `iteration` starts; 0: it need not wait. */
+static inline uint64_t c4_step_gate(const c4_step *step, uint32_t iteration)
+{
+    return step->flags & C4_STEP_GATED ? step->gate_base + (uint64_t)iteration * step->gate_stride : 0;
+}
+
 typedef struct c4_loop {
     uint32_t first_step, nsteps; /* in schedule->steps */
     uint32_t iterations;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "transports/hook/rules.h"
+#include "transports/stubs.h"
 
 static const c4_option_spec specs[] = {
     {"C4_HOOK", C4_OPTION_STRING, 0, "", NULL, NULL,
@@ -284,14 +285,7 @@ static void hook_commit(c4_channel *channel, const c4_frame *frame)
 
 static c4_status hook_put(c4_channel *channel, const c4_frame *frame, const void *payload)
 {
-    c4_window window;
-    c4_status status = hook_reserve(channel, frame->bytes, &window);
-    if (status != C4_OK)
-        return status;
-    if (frame->bytes)
-        memcpy(window.pointer, payload, frame->bytes);
-    hook_commit(channel, frame);
-    return C4_OK;
+    return c4_put_by_window(channel, frame, payload, hook_reserve, hook_commit);
 }
 
 /* ---- the rest ---- */

@@ -222,31 +222,18 @@ static void loop_commit(c4_channel *channel, const c4_frame *frame)
 
 static c4_status loop_put(c4_channel *channel, const c4_frame *frame, const void *payload)
 {
-    c4_window window;
-    c4_status status = loop_reserve(channel, frame->bytes, &window);
-    if (status != C4_OK)
-        return status;
-    if (frame->bytes)
-        memcpy(window.pointer, payload, frame->bytes);
-    loop_commit(channel, frame);
-    return C4_OK;
+    return c4_put_by_window(channel, frame, payload, loop_reserve, loop_commit);
 }
 
 /* ---- posted ---- */
 
 static c4_status xfer_send(c4_channel *channel, c4_xfer *xfer)
 {
-    c4_window window;
-    c4_status status = loop_reserve(channel, xfer->bytes, &window);
-    if (status != C4_OK)
-        return status;
-    if (xfer->bytes != 0)
-        memcpy(window.pointer, xfer->pointer, xfer->bytes);
     c4_frame frame = xfer->frame;
     frame.bytes = (uint32_t)xfer->bytes;
-    loop_commit(channel, &frame);
-    xfer->handed_over = 1;
-    return C4_OK;
+    c4_status status = loop_put(channel, &frame, xfer->pointer);
+    xfer->handed_over = status == C4_OK;
+    return status;
 }
 
 static c4_status xfer_recv(c4_channel *channel, c4_xfer *xfer)

@@ -8,17 +8,18 @@
 
 #include "base/clock.h"
 #include "base/copy.h"
+#include "base/likely.h"
 #include "base/status.h"
 #include "transports/shm/module.h"
-
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
+#include "transports/stubs.h"
 
 /* Far: below this the frame's own latency rules and plain stores win. */
 #define STREAM_MIN_BYTES 2048u
 /* Far: reusing a ring that fits in cache beats a deep one. */
 #define FAR_MIN_LINES (128u * 1024 / C4_SHM_LINE)
 #define FAR_MAX_LINES (512u * 1024 / C4_SHM_LINE)
+/* As c4_shm_reader.opened_ticks: a large plain frame that is not to be timed. */
+#define SPOILED 1u
 
 size_t c4_shm_shape_bytes(const c4_shm_shape *shape)
 {
@@ -92,11 +93,11 @@ static void time_frame(c4_channel *channel)
     c4_shm_reader *in = &channel->in;
     c4_module *module = channel->module;
     if (module->timed && module->timed != channel) {
-        module->timed->in.opened_ticks = 0;
+        module->timed->in.opened_ticks = SPOILED;
         return;
     }
     module->timed = channel;
-    in->opened_ticks = in->index > in->mask ? c4_tsc() : 0;
+    in->opened_ticks = in->index > in->mask ? c4_tsc() : SPOILED;
 #else
     (void)channel; /* without samples nothing would ever vote near */
 #endif
@@ -105,7 +106,7 @@ static void time_frame(c4_channel *channel)
 static __attribute__((noinline)) void take_rate(c4_channel *channel)
 {
     c4_shm_reader *in = &channel->in;
-    if (in->opened_ticks)
+    if (in->opened_ticks != SPOILED)
         c4_shm_distance_rate(&c4_shm_peer_get(channel, channel->spec.writer)->distance, in->frame_bytes,
                              c4_tsc() - in->opened_ticks);
     in->opened_ticks = 0;
@@ -165,7 +166,7 @@ void c4_shm_consume(c4_channel *channel)
     in->index++;
     in->expected++;
     in->guess += in->frame_lines;
-    if (unlikely(channel->module->timed == channel))
+    if (unlikely(in->opened_ticks))
         take_rate(channel);
     if (unlikely(in->flags & C4_SHM_STAMP_PROBE))
         take_sample(channel);
@@ -454,13 +455,7 @@ void c4_shm_commit(c4_channel *channel, const c4_frame *frame)
 
 static __attribute__((noinline)) c4_status put_slow(c4_channel *channel, const c4_frame *frame, const void *payload)
 {
-    c4_window window;
-    c4_status status = c4_shm_reserve(channel, frame->bytes, &window);
-    if (status != C4_OK)
-        return status;
-    memcpy(window.pointer, payload, frame->bytes);
-    c4_shm_commit(channel, frame);
-    return C4_OK;
+    return c4_put_by_window(channel, frame, payload, c4_shm_reserve, c4_shm_commit);
 }
 
 c4_status c4_shm_put(c4_channel *channel, const c4_frame *frame, const void *payload)
@@ -468,7 +463,7 @@ c4_status c4_shm_put(c4_channel *channel, const c4_frame *frame, const void *pay
     c4_shm_writer *out = &channel->out;
     if (unlikely(!out->slots || out->head - out->tail > out->mask || out->starving ||
                  frame->bytes > C4_SHM_SMALL_BYTES))
-        return frame->bytes ? put_slow(channel, frame, payload) : put_slow(channel, frame, "");
+        return put_slow(channel, frame, payload);
     uint32_t index = (uint32_t)out->head & out->mask;
     c4_shm_slot *slot = &out->slots[index];
     store_small(slot, payload, frame->bytes);

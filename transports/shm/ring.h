@@ -120,7 +120,7 @@ typedef struct c4_shm_reader {
     uint32_t frame_lines;  /* in the payload area: 0 when in the slot */
     uint32_t guess;        /* line where the next payload probably starts */
     uint64_t reported;     /* index last given to the writer */
-    uint64_t opened_ticks; /* of the last peek at a large plain frame; 0: not timed */
+    uint64_t opened_ticks; /* of the last peek at a large plain frame; 1: not to be timed; 0: there is none */
     const c4_shm_writer_line *line;
     c4_shm_reader_line *credit;
     uint32_t directory_seen; /* version at which the ring was looked for in vain */
