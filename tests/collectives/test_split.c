@@ -433,6 +433,37 @@ static void split_alone_rank(c4_comm **comm, int rank, void *arg)
     }
 }
 
+/* Rank 1's options are wrong, which it knows before its set-up thread runs: the reason is there all the same, at the end. */
+static void split_early_failure_rank(c4_comm **comm, int rank, void *arg)
+{
+    const int *color = arg; /* of rank 2 */
+    int value;
+    c4_comm *child = NULL;
+    c4_request *request = NULL;
+    c4_comm_config config = {.struct_size = sizeof config};
+    if (rank == 1)
+        config.options = "C4_PROGRESS=yesterday";
+    bool member = rank != 2 || *color == 0;
+    WORLD_OK(c4_comm_split(*comm, rank == 2 ? *color : 0, 0, &config, &request, &child));
+    WORLD_TRUE((child != NULL) == (member || *color > 0));
+    WORLD_STATUS(c4_comm_rank(NULL, &value), C4_ERR_NULL); /* this thread's last error is another one now */
+    c4_status status = c4_wait(&request);
+    if (member) {
+        const char *reason = rank == 1 ? "yesterday" : "rank 1";
+        WORLD_TRUE(status == (rank == 1 ? C4_ERR_OPTION : C4_ERR_PEER_ERROR));
+        WORLD_TRUE(c4_comm_status(child) == status);
+        WORLD_TRUE(strstr(c4_last_error(NULL), reason) != NULL && strstr(c4_last_error(child), reason) != NULL);
+        WORLD_TRUE(strstr(c4_last_error(NULL), "yesterday") != NULL); /* also on those that only heard of it */
+    } else {
+        WORLD_TRUE(status == C4_OK);
+    }
+    WORLD_TRUE(request == NULL);
+    WORLD_OK(c4_comm_destroy(child));
+    int64_t one = 1; /* the parent goes on */
+    WORLD_OK(c4_all_reduce(&one, &one, 1, C4_INT64, C4_SUM, *comm, NULL));
+    WORLD_TRUE(one == 3);
+}
+
 static void test_split_request(void)
 {
     static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp",
@@ -444,6 +475,8 @@ static void test_split_request(void)
         world_run(&(world_spec){.nranks = 3, .options = options[i]}, split_request_rank, pipes);
         world_run(&(world_spec){.nranks = 2, .options = options[i]}, split_abort_rank, pipes);
         world_run(&(world_spec){.nranks = 2, .options = options[i]}, split_alone_rank, NULL);
+        for (int color = -1; color < 2; color++)
+            world_run(&(world_spec){.nranks = 3, .options = options[i]}, split_early_failure_rank, &color);
     }
 }
 

@@ -49,6 +49,27 @@ static void test_least_recently_used(void)
     world_close(&w);
 }
 
+/* The collective that repeats is found without a search, and that counts as a use as well. */
+static void test_hot_collective(void)
+{
+    world w;
+    float value = 0;
+    open_one(&w);
+    uint64_t hot = use(&w, 1), cold = use(&w, 2);
+    CU_ASSERT(use(&w, 1) == hot);
+    for (size_t count = 1; count <= 2 * C4_PROGRAM_LIMIT; count++) { /* messages leave the last collective what it is */
+        c4_call call = count % 2 ? world_send(&value, count, 1) : world_recv(&value, count, 1);
+        c4_program *program = get(&w, &call);
+        CU_ASSERT(program->cached);
+        c4_program_release(w.engines[0], program);
+        CU_ASSERT_FATAL(w.engines[0]->programs.last && w.engines[0]->programs.last->serial == hot);
+        C4TEST_INT_FATAL(use(&w, 1), hot);
+    }
+    C4TEST_INT(cached(&w), C4_PROGRAM_LIMIT);
+    CU_ASSERT(use(&w, 2) > cold); /* went long ago */
+    world_close(&w);
+}
+
 static void test_in_use(void)
 {
     static c4_program *held[C4_PROGRAM_LIMIT + 1];
@@ -140,7 +161,7 @@ static void test_keys(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(least_recently_used), C4TEST(in_use), C4TEST(v_calls), C4TEST(keys),
-                                        C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(least_recently_used), C4TEST(hot_collective), C4TEST(in_use), C4TEST(v_calls), C4TEST(keys), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -9,8 +9,10 @@ tests_transports_loop_test_loop_conformance_LDADD = tests/conformance/libconform
 check_PROGRAMS += tests/transports/shm/test_shm_conformance
 tests_transports_shm_test_shm_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/transports/shm/test_shm_rings
-tests_transports_shm_test_shm_rings_SOURCES = \
-    tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_rings.c
+c4_shm_rings = tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/rings.c tests/transports/shm/rings.h
+tests_transports_shm_test_shm_rings_SOURCES = tests/transports/shm/test_shm_rings.c $(c4_shm_rings)
+check_PROGRAMS += tests/transports/shm/test_shm_distance
+tests_transports_shm_test_shm_distance_SOURCES = tests/transports/shm/test_shm_distance.c $(c4_shm_rings)
 check_PROGRAMS += tests/transports/shm/test_shm_memory
 tests_transports_shm_test_shm_memory_SOURCES = \
     tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_memory.c
