@@ -65,6 +65,8 @@ c4_status c4_builder_finish(c4_builder *builder, c4_schedule **schedule);
 
 /* Chunk: the query's, else `preferred` bytes; at most what a frame takes, a multiple of the element, at least one element. */
 void c4_builder_set_chunk(c4_builder *builder, uint64_t preferred);
+/* The same for data that is only moved, and that nobody passes on chunk by chunk. */
+void c4_builder_set_copy_chunk(c4_builder *builder, uint64_t preferred);
 /* True when blocks of up to `bytes` leave in frames that every channel takes without a waiting reader. */
 bool c4_builder_eager(const c4_builder *builder, uint64_t bytes);
 /* Reserves scratch; returns its offset, 64-byte aligned. */

@@ -46,7 +46,10 @@ static void direct_open(direct *x, const c4_query *q, uint64_t largest)
     c4_builder_init(&x->b, q);
     x->world = c4_group_world(q);
     x->largest = largest;
-    c4_builder_set_chunk(&x->b, direct_chunk(largest));
+    if (q->reduces)
+        c4_builder_set_chunk(&x->b, direct_chunk(largest));
+    else
+        c4_builder_set_copy_chunk(&x->b, direct_chunk(largest));
     x->publish = publish_pays(q, &x->world, largest);
     x->stream = c4_query_stream(q, c4_query_input_bytes(q) + c4_query_output_bytes(q));
     c4_duplex_open(&x->d, &x->b, c4_builder_eager(&x->b, largest));

@@ -86,7 +86,10 @@ c4_status c4_pairwise_build(const c4_query *q, c4_schedule **schedule)
 {
     pairwise x = {0};
     c4_builder_init(&x.b, q);
-    c4_builder_set_chunk(&x.b, 128 << 10);
+    if (q->reduces)
+        c4_builder_set_chunk(&x.b, 128 << 10);
+    else
+        c4_builder_set_copy_chunk(&x.b, 128 << 10);
     x.stream = c4_query_stream(q, c4_query_input_bytes(q) + c4_query_output_bytes(q));
     c4_duplex_open(&x.d, &x.b, false);
     stage_all(&x);

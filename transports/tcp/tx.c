@@ -8,8 +8,9 @@
 #include "transports/tcp/link.h"
 
 #define MAX_IOV 16
-/* One system call writes at most this much, so that reading and writing alternate and the data stays in the cache. */
-#define WRITE_BYTES ((size_t)512 << 10)
+/* One system call writes at most this much, so that reading and writing alternate. A whole frame of plain data: 1 MiB one way
+ * over loopback takes 130 us in calls of 512 KiB and 101 in one. */
+#define WRITE_BYTES (((size_t)1 << 20) + C4_TCP_HEADER_BYTES)
 
 static size_t out_size(const c4_tcp_out *out)
 {
