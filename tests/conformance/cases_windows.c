@@ -97,6 +97,39 @@ static void case_put(conf_rank *r)
     }
 }
 
+/* The same for put: nothing of a frame without credit arrives, and it may be put again. */
+static void case_put_credit(conf_rank *r)
+{
+    c4_channel *channel = conf_pair(r, 1, 1, 0, 1);
+    unsigned char payload[64];
+    uint32_t sent = 0;
+    if (r->caps.put_bytes < sizeof payload)
+        return;
+    c4_status status = C4_OK;
+    for (bool told = false; r->rank == 0 && (!told || status != C4_OK) && atomic_load(&r->shared->failures) == 0;) {
+        c4_frame frame = conf_frame(sent, sizeof payload);
+        conf_fill(payload, sizeof payload, sent);
+        status = r->ops->put(channel, &frame, payload);
+        if (!CONF_CHECK(status == C4_OK || status == C4_IN_PROGRESS) || !CONF_CHECK(sent < 1000000))
+            break;
+        sent += status == C4_OK;
+        if (status == C4_IN_PROGRESS)
+            conf_progress(r);
+        if (status == C4_OK || told)
+            continue;
+        atomic_store(&r->shared->flags[1], (int)sent + 1);
+        atomic_store(&r->shared->flags[0], 1);
+        told = true;
+    }
+    if (r->rank == 0)
+        return;
+    conf_wait_flag(r, 0, 1);
+    sent = (uint32_t)atomic_load(&r->shared->flags[1]);
+    CONF_CHECK(sent > 1);
+    for (uint32_t i = 0; i < sent; i++)
+        window_recv(r, channel, i, sizeof payload);
+}
+
 static void case_windows_both(conf_rank *r)
 {
     exchange(r, true, true);
@@ -195,6 +228,7 @@ static void case_windows_many_readers(conf_rank *r)
 
 const conf_case conf_cases_windows[] = {
     {"put", case_put, 2, 30},
+    {"put_credit", case_put_credit, 2, 30},
     {"windows_both", case_windows_both, 2, 30},
     {"window_to_posted", case_window_to_posted, 2, 30},
     {"posted_to_window", case_posted_to_window, 2, 30},

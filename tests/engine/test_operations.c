@@ -101,7 +101,28 @@ static uint32_t recv_signature(void)
     return signature;
 }
 
-static void check_stray(const stray *s, uint32_t signature, bool posted, bool early)
+/* The receive is a blocking call, which takes the express way; the frame is there before it. */
+static c4_status stray_call(world *w, const c4_call *call, c4_channel *channel, const c4_frame *frame)
+{
+    world_forge(channel, frame);
+    return c4_engine_call(w->engines[0], call);
+}
+
+/* The receive is an operation; `early`: the frame is there before it. */
+static c4_status stray_operation(world *w, const c4_call *call, c4_channel *channel, const c4_frame *frame, bool early)
+{
+    if (early)
+        world_forge(channel, frame);
+    c4_operation *op = world_start(w, 0, call);
+    if (!early)
+        world_forge(channel, frame);
+    CU_ASSERT_FATAL(world_wait(w, op));
+    return c4_engine_finish(w->engines[0], op);
+}
+
+enum { STRAY_EARLY, STRAY_LATE, STRAY_BLOCKING, STRAY_WAYS };
+
+static void check_stray(const stray *s, uint32_t signature, bool posted, int way)
 {
     world w;
     float values[4] = {5, 5, 5, 5};
@@ -110,19 +131,14 @@ static void check_stray(const stray *s, uint32_t signature, bool posted, bool ea
     c4_call call = world_recv(values, 4, 1);
     c4_frame frame = {
         .sequence = s->sequence, .signature = signature ^ s->signature_change, .bytes = s->bytes, .offset = s->offset};
-    if (early)
-        world_forge(channel, &frame);
-    c4_operation *op = world_start(&w, 0, &call);
-    if (!early)
-        world_forge(channel, &frame);
-    CU_ASSERT_FATAL(world_wait(&w, op));
     const char *text;
-    C4TEST_INT(c4_operation_status(op), s->status);
+    c4_status status = way == STRAY_BLOCKING ? stray_call(&w, &call, channel, &frame)
+                                             : stray_operation(&w, &call, channel, &frame, way == STRAY_EARLY);
+    C4TEST_INT(status, s->status);
     C4TEST_INT(c4_engine_status(w.engines[0], &text), s->status);
     C4TEST_CONTAINS(s->status < 0 ? text : "", s->text);
     if (s->status < 0)
         CU_ASSERT(values[0] == 5 || s->bytes == 16); /* a frame that fits by size may have been stored before */
-    c4_engine_finish(w.engines[0], op);
     world_close(&w);
 }
 
@@ -141,8 +157,8 @@ static void test_strays(void)
     };
     uint32_t signature = recv_signature();
     for (size_t i = 0; i < sizeof strays / sizeof strays[0]; i++)
-        for (int way = 0; way < 4; way++)
-            check_stray(&strays[i], signature, way & 1, way & 2);
+        for (int way = 0; way < 2 * STRAY_WAYS; way++)
+            check_stray(&strays[i], signature, way % 2, way / 2);
 }
 
 /* The same frame once more is no second message. */
