@@ -109,7 +109,7 @@ c4_status call_create(const call_spec *spec, call *c)
                                          .windows = spec->windows,
                                          .map = spec->may_map,
                                          .max_readers = spec->windows ? 1024 : 1,
-                                         .max_frame_bytes = 256 << 10},
+                                         .max_frame_bytes = spec->windows ? 256 << 10 : 16 << 20},
                                .remote = {.latency_s = 10e-6,
                                           .seconds_per_byte = 0.4e-9,
                                           .reduce_seconds_per_byte = 0.05e-9,

@@ -134,6 +134,30 @@ static void test_size_does_not_follow_the_message(void)
     C4TEST_INT(steps_of(&large, &bytes), steps_of(&small, &bytes));
 }
 
+static uint64_t largest_chunk(const char *algorithm, c4_kind kind, bool windows)
+{
+    call_spec spec = spec_of(algorithm, kind, 2, 16 * MIB / 4);
+    spec.windows = windows;
+    call c;
+    C4TEST_OK_FATAL(call_create(&spec, &c));
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < c.schedules[0]->nsteps; i++)
+        largest = c.schedules[0]->steps[i].chunk > largest ? c.schedules[0]->steps[i].chunk : largest;
+    call_destroy(&c);
+    return largest;
+}
+
+/* Where a frame is a system call and nobody waits for single frames. */
+static void test_frames_of_plain_data(void)
+{
+    CU_ASSERT_EQUAL(largest_chunk("direct", C4_KIND_BROADCAST, false), MIB);
+    CU_ASSERT_EQUAL(largest_chunk("direct", C4_KIND_ALL_GATHER, false), MIB);
+    CU_ASSERT_EQUAL(largest_chunk("pairwise", C4_KIND_ALL_TO_ALL, false), MIB);
+    CU_ASSERT_EQUAL(largest_chunk("direct", C4_KIND_BROADCAST, true), 128 * KIB);
+    CU_ASSERT_EQUAL(largest_chunk("direct", C4_KIND_ALL_REDUCE, false), 128 * KIB);
+    CU_ASSERT_EQUAL(largest_chunk("pairwise", C4_KIND_REDUCE_SCATTER, false), 128 * KIB);
+}
+
 /* The path of the shortest calls: one lane, one loop, a send and a fold. */
 static void test_two_ranks_are_two_steps(void)
 {
@@ -365,6 +389,7 @@ int main(int argc, char **argv)
         C4TEST(flows_are_the_algorithms),
         C4TEST(flows_match),
         C4TEST(size_does_not_follow_the_message),
+        C4TEST(frames_of_plain_data),
         C4TEST(two_ranks_are_two_steps),
         C4TEST(choice_table),
         C4TEST(forced_algorithm),
