@@ -467,24 +467,57 @@ static void test_repeat(void)
         CU_ASSERT(again[0] == 12 && again[1] == 22 && out[0] == 11);
         in[0]--;
     }
+    world_close(&w);
+}
+
+/* A pair of calls: rank 1's is an operation. */
+static void call_pair(world *w, const c4_call *call, const c4_call *other)
+{
     script_begin(UINT32_MAX, UINT32_MAX);
-    c4_operation *op = world_start(&w, 1, &other);
-    C4TEST_OK_FATAL(c4_engine_call(w.engines[0], &call));
-    CU_ASSERT_FATAL(world_wait(&w, op));
-    C4TEST_OK(c4_engine_finish(w.engines[1], op));
-    c4_call message = world_recv(out, 1, 1);
-    op = world_start(&w, 0, &message); /* no longer the last call, nor alone */
-    CU_ASSERT_FALSE(c4_engine_repeat(w.engines[0], in, again, &status));
+    c4_operation *op = world_start(w, 1, other);
+    C4TEST_OK_FATAL(c4_engine_call(w->engines[0], call));
+    CU_ASSERT_FATAL(world_wait(w, op));
+    C4TEST_OK(c4_engine_finish(w->engines[1], op));
+}
+
+/* Beside an operation that is under way, or after a fault, there is no short cut; what it sends is counted. */
+static void test_not_alone(void)
+{
+    world w;
+    c4_status status = C4_IN_PROGRESS;
+    c4_operation *op = NULL;
+    int32_t in[2] = {1, 2}, peers[2] = {10, 20}, out[2] = {0}, again[2] = {0}, sums[2];
+    script_open(&w, &(world_spec){.nranks = 2, .record = true, .algorithm = "direct"});
+    c4_call call = world_all_reduce(in, out, 2, C4_INT32, C4_SUM);
+    c4_call other = world_all_reduce(peers, sums, 2, C4_INT32, C4_SUM), message = world_recv(again, 1, 1);
+    C4TEST_OK_FATAL(c4_engine_prepare(w.engines[0], &message, &op));
+    call_pair(&w, &call, &other);
+    unsigned counted = 0;
+    for (unsigned i = 0; i < C4_EDGE_BUCKETS; i++)
+        for (const c4_edge *e = w.engines[0]->edges.buckets[i]; e; e = e->hash_next)
+            counted += e->messages == 1 && e->bytes == sizeof in;
+    C4TEST_INT(counted, 2);
+    CU_ASSERT_PTR_NOT_NULL(w.engines[0]->repeat);
+    c4_engine_start(w.engines[0], op);
+    CU_ASSERT_FALSE(c4_engine_repeat(w.engines[0], in, out, &status));
+    call_pair(&w, &call, &other);
+    CU_ASSERT_PTR_NULL(w.engines[0]->repeat); /* went the general way */
+    c4_call sent = world_send(in, 1, 0);
+    c4_operation *sending = world_start(&w, 1, &sent);
+    CU_ASSERT_FATAL(world_wait(&w, op) && world_wait(&w, sending));
+    C4TEST_OK(c4_engine_finish(w.engines[0], op));
+    C4TEST_OK(c4_engine_finish(w.engines[1], sending));
+    call_pair(&w, &call, &other);
+    CU_ASSERT_PTR_NOT_NULL(w.engines[0]->repeat);
     c4_engine_fault(w.engines[0], C4_ERR_ABORTED, -1, "enough");
-    CU_ASSERT_FATAL(world_wait(&w, op));
-    C4TEST_INT(c4_engine_finish(w.engines[0], op), C4_ERR_ABORTED);
+    CU_ASSERT_FALSE(c4_engine_repeat(w.engines[0], in, out, &status));
     world_close(&w);
 }
 
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST_DEADLINE(stopped, 60), C4TEST(averages), C4TEST(messages), C4TEST(errors), C4TEST(fault),
-        C4TEST(sends_first),          C4TEST(repeat),   C4TEST_END};
+        C4TEST_DEADLINE(stopped, 60), C4TEST(averages), C4TEST(messages),  C4TEST(errors), C4TEST(fault),
+        C4TEST(sends_first),          C4TEST(repeat),   C4TEST(not_alone), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
