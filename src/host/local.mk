@@ -5,5 +5,5 @@ src_host_libc4_host_la_SOURCES += src/host/cpu.c src/host/cpu.h
 src_host_libc4_host_la_SOURCES += src/host/topology.c src/host/topology.h src/host/topology_hwloc.c \
     src/host/topology_internal.h src/host/topology_sysfs.c
 src_host_libc4_host_la_SOURCES += src/host/limits.c src/host/limits.h src/host/nic.c src/host/nic.h
-src_host_libc4_host_la_SOURCES += src/host/netif.c src/host/netif.h
+src_host_libc4_host_la_SOURCES += src/host/netif.c src/host/netif.h src/host/resolve.c src/host/resolve.h
 check_PROGRAMS += tests/host/test_topology

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/status.h"
+#include "host/resolve.h"
 #include "wire/control_message.h"
 
 /* The variables of each launcher; the first row whose rank variable is set is taken. */
@@ -70,22 +71,15 @@ static c4_status resolve(const char *text, c4_launch *launch)
         return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=%.120s: expected HOST:PORT or [IPv6]:PORT", text);
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *found = NULL;
-    int error = getaddrinfo(host, NULL, &hints, &found);
+    struct sockaddr_storage found[C4_UNIQUE_ID_ADDRESSES];
+    int error = c4_resolve(host, found, C4_UNIQUE_ID_ADDRESSES, &launch->naddresses);
     if (error)
         return c4_fail(C4_ERR_UNREACHABLE, "C4_RENDEZVOUS=%.120s: cannot resolve %.120s: %s", text, host,
                        gai_strerror(error));
-    for (struct addrinfo *one = found; one && launch->naddresses < C4_UNIQUE_ID_ADDRESSES; one = one->ai_next) {
-        c4_net_address *address = &launch->addresses[launch->naddresses];
-        if (c4_net_address_from_sockaddr(one->ai_addr, address)) {
-            address->port = (uint16_t)port;
-            launch->naddresses++;
-        }
+    for (size_t i = 0; i < launch->naddresses; i++) {
+        c4_net_address_from_sockaddr((struct sockaddr *)&found[i], &launch->addresses[i]);
+        launch->addresses[i].port = (uint16_t)port;
     }
-    freeaddrinfo(found);
-    if (!launch->naddresses)
-        return c4_fail(C4_ERR_UNREACHABLE, "C4_RENDEZVOUS=%.120s: no IPv4 or IPv6 address", text);
     return C4_OK;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/options.h"
 #include "base/rng.h"
+#include "host/resolve.h"
 #include "wire/net_address.h"
 
 /* Every rank may knock before rank 0 looks; the system caps this at net.core.somaxconn. */
@@ -68,14 +69,13 @@ static int resolve(c4run_job *job, const char *master, c4_net_address *address)
         return 1;
     }
     snprintf(host, sizeof host, "%.*s", (int)length, master);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *found = NULL;
-    int error = getaddrinfo(host, NULL, &hints, &found);
-    if (error || !c4_net_address_from_sockaddr(found->ai_addr, address)) {
+    struct sockaddr_storage found;
+    size_t count;
+    int error = c4_resolve(host, &found, 1, &count);
+    if (error || !c4_net_address_from_sockaddr((struct sockaddr *)&found, address)) {
         c4run_say(job, "--master %s: cannot resolve %s: %s", master, host, gai_strerror(error));
         return 1;
     }
-    freeaddrinfo(found);
     address->port = (uint16_t)port;
     return 0;
 }
