@@ -442,12 +442,10 @@ static __attribute__((noinline)) c4_status hand_over(c4_engine *engine, c4_progr
                 completed = x->moves[i].completed + 1;
         lane_place(s, &op->lanes[lane], lane, completed);
     }
-    lane_place(s, &op->lanes[x->moves[at].lane], x->moves[at].lane, x->moves[at].completed);
     if (x->moves[at].edge)
         op->blocked = x->moves[at].edge;
     op->lanes_left = s->nlanes;
     op->status = C4_IN_PROGRESS;
-    op->start_ns = 0;
     c4_operation_resume(engine, op);
     if (status < 0)
         c4_operation_fail(engine, op, status);
