@@ -121,6 +121,7 @@ struct c4_tcp_link {
     unsigned npaused;   /* writing channels that the peer has paused */
     bool registered;    /* in module->idle_fd */
     uint32_t watched;   /* for these events */
+    bool readable;      /* seen when all were asked together */
     c4_tcp_tx tx;
     c4_tcp_rx rx;
     /* while DOWN */

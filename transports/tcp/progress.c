@@ -12,6 +12,9 @@
 #include "transports/tcp/tx.h"
 
 #define FLUSH_NS 1000000000u
+/* From so many active links on they are asked together: a recv that finds nothing costs as much as an epoll_wait. */
+#define ASK_LINKS  3u
+#define ASK_EVENTS 64
 
 /* Tells the peer what has arrived, unless a frame that is about to start does. */
 static void send_owed_ack(c4_tcp_link *link)
@@ -24,9 +27,9 @@ static void send_owed_ack(c4_tcp_link *link)
         c4_tcp_tx_flush(link);
 }
 
-static bool link_progress(c4_tcp_link *link)
+static bool link_progress(c4_tcp_link *link, bool readable)
 {
-    bool moved = c4_tcp_rx_poll(link);
+    bool moved = readable ? c4_tcp_rx_poll(link) : c4_tcp_rx_parse(link);
     if (c4_tcp_tx_pending(link))
         moved |= c4_tcp_tx_flush(link);
     if (link->rx.ack_owed && link->state == C4_TCP_UP)
@@ -34,14 +37,57 @@ static bool link_progress(c4_tcp_link *link)
     return moved;
 }
 
+static bool watch(c4_module *module, c4_tcp_link *link)
+{
+    struct epoll_event event = {.events = 0, .data.ptr = link};
+    if (link->state != C4_TCP_UP)
+        return true;
+    if (c4_tcp_link_wants_read(link))
+        event.events |= EPOLLIN;
+    if (link->tx.blocked)
+        event.events |= EPOLLOUT;
+    if (event.events == link->watched)
+        return true;
+    int operation = link->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(module->idle_fd, operation, link->fd, &event) != 0)
+        return false;
+    link->registered = true;
+    link->watched = event.events;
+    return true;
+}
+
+/* Many links: one system call says which have something to read, instead of one each. True when all were asked so; then
+ * those are marked. */
+static bool ask_together(c4_module *module)
+{
+    struct epoll_event events[ASK_EVENTS];
+    if (module->nactive < ASK_LINKS)
+        return false;
+    for (size_t i = 0; i < module->nactive; i++) {
+        c4_tcp_link *link = module->active[i];
+        if (c4_tcp_link_wants_read(link) && !(link->watched & EPOLLIN) && !watch(module, link))
+            return false;
+    }
+    int n = epoll_wait(module->idle_fd, events, ASK_EVENTS, 0);
+    if (n < 0 || n == ASK_EVENTS)
+        return false;
+    for (int i = 0; i < n; i++)
+        if (events[i].data.ptr != NULL) /* else connections being made */
+            ((c4_tcp_link *)events[i].data.ptr)->readable = true;
+    return true;
+}
+
 static bool links_progress(c4_module *module, bool *down)
 {
     bool moved = false;
     uint64_t now = 0;
+    bool together = ask_together(module);
     for (size_t i = 0; i < module->nactive;) {
         c4_tcp_link *link = module->active[i];
+        bool readable = !together || link->readable;
+        link->readable = false;
         if (link->state == C4_TCP_UP)
-            moved |= link_progress(link);
+            moved |= link_progress(link, readable);
         if (link->state == C4_TCP_DOWN) {
             now = now != 0 ? now : c4_now_ns();
             *down = true;
@@ -86,25 +132,6 @@ c4_status c4_tcp_progress(c4_module *module, int *peer)
 }
 
 /* ---- idle waiting ---- */
-
-static bool watch(c4_module *module, c4_tcp_link *link)
-{
-    struct epoll_event event = {.events = 0, .data.ptr = link};
-    if (link->state != C4_TCP_UP)
-        return true;
-    if (c4_tcp_link_wants_read(link))
-        event.events |= EPOLLIN;
-    if (link->tx.blocked)
-        event.events |= EPOLLOUT;
-    if (event.events == link->watched)
-        return true;
-    int operation = link->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(module->idle_fd, operation, link->fd, &event) != 0)
-        return false;
-    link->registered = true;
-    link->watched = event.events;
-    return true;
-}
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
