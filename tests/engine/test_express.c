@@ -224,7 +224,7 @@ static void job_play(job *j, world *w)
     }
     int wrong = 0;
     for (int rank = 0; rank < j->nranks; rank++)
-        wrong += memcmp(&j->recv[rank], &j->expected[rank], sizeof j->recv[rank]) != 0;
+        wrong += memcmp(j->recv[rank].i, j->expected[rank].i, sizeof j->recv[rank].i) != 0;
     if (wrong)
         fprintf(stderr, "%s by %s, root %d, %d ranks, %zu elements: stopped at frame %u in, %u out\n",
                 c4_kind_name(j->shape->kind), j->shape->algorithm, j->shape->root, j->nranks, j->count,
