@@ -112,12 +112,13 @@ static void control_free(c4_control *control)
     free(control);
 }
 
-c4_status c4_control_start(c4_bootstrap *bootstrap, c4_control **control)
+c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *spec, c4_control **control)
 {
     c4_status status = C4_OK;
     c4_control *made = calloc(1, sizeof *made);
     if (!made)
         return c4_fail(C4_ERR_MEMORY, "control plane");
+    made->spec = *spec;
     made->rank = c4_bootstrap_rank(bootstrap);
     made->nranks = c4_bootstrap_size(bootstrap);
     made->epoll_fd = made->wake_fd = -1;

@@ -53,12 +53,15 @@ struct c4_control_attachment {
     uint32_t comm;
     c4_control_fault_fn on_fault;
     c4_control_left_fn on_left; /* NULL: not asked for */
+    c4_control_question_fn on_question;
+    c4_control_reply_fn on_reply;
     void *context;
     int nmembers;
     int members[];
 };
 
 struct c4_control {
+    c4_control_spec spec;
     int rank, nranks;
     int epoll_fd, wake_fd;
     pid_t pid; /* of the process that started it */
