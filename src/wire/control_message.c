@@ -3,23 +3,25 @@
 #include <string.h>
 
 #include "wire/bytes.h"
+#include "wire/control_overlay.h"
 
 #define MAGIC 0xc4u
 
-/* How many payload bytes each kind may have. 0 in `max`: an all-gather's whole result, which depends on the ranks. */
+/* How many payload bytes each kind may have: `max` and `max_each` for each rank of the job. */
 static const struct {
-    uint32_t min, max;
+    uint32_t min, max, max_each;
 } limits[C4_CONTROL_NKINDS] = {
-    [C4_CONTROL_JOIN] = {C4_PROCESS_BYTES, C4_PROCESS_BYTES},
-    [C4_CONTROL_WELCOME] = {C4_CONTROL_WELCOME_BYTES, C4_CONTROL_WELCOME_BYTES},
-    [C4_CONTROL_PART] = {0, C4_CONTROL_BLOB_MAX_BYTES},
-    [C4_CONTROL_WHOLE] = {0, 0},
-    [C4_CONTROL_FAULT] = {4, 4 + C4_CONTROL_TEXT_MAX_BYTES},
-    [C4_CONTROL_GOODBYE] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
-    [C4_CONTROL_HEARTBEAT] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
-    [C4_CONTROL_SIGNATURE] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
-    [C4_CONTROL_ADMIN] = {0, C4_CONTROL_MESSAGE_MAX_BYTES},
-    [C4_CONTROL_DEATH] = {4, 4 + C4_CONTROL_TEXT_MAX_BYTES},
+    [C4_CONTROL_JOIN] = {C4_PROCESS_BYTES, C4_CONTROL_JOIN_MAX_BYTES, 0},
+    [C4_CONTROL_WELCOME] = {C4_CONTROL_WELCOME_BYTES, C4_CONTROL_WELCOME_BYTES, 0},
+    [C4_CONTROL_PART] = {0, C4_CONTROL_BLOB_MAX_BYTES, 0},
+    [C4_CONTROL_WHOLE] = {0, 0, C4_CONTROL_BLOB_MAX_BYTES},
+    [C4_CONTROL_TABLE] = {0, 0, C4_CONTROL_TABLE_RANK_BYTES},
+    [C4_CONTROL_FAULT] = {4, 4 + C4_CONTROL_TEXT_MAX_BYTES, 0},
+    [C4_CONTROL_GOODBYE] = {0, C4_CONTROL_MESSAGE_MAX_BYTES, 0},
+    [C4_CONTROL_HEARTBEAT] = {0, C4_CONTROL_MESSAGE_MAX_BYTES, 0},
+    [C4_CONTROL_SIGNATURE] = {0, C4_CONTROL_MESSAGE_MAX_BYTES, 0},
+    [C4_CONTROL_ADMIN] = {0, C4_CONTROL_MESSAGE_MAX_BYTES, 0},
+    [C4_CONTROL_DEATH] = {4, 4 + C4_CONTROL_TEXT_MAX_BYTES, 0},
 };
 
 void c4_control_header_pack(const c4_control_header *header, unsigned char out[C4_CONTROL_HEADER_BYTES])
@@ -40,9 +42,7 @@ c4_status c4_control_header_unpack(const unsigned char in[C4_CONTROL_HEADER_BYTE
     if (in[0] != MAGIC || in[1] != C4_CONTROL_VERSION || in[3] != 0 || kind < 1 || kind >= C4_CONTROL_NKINDS)
         return C4_ERR_PROTOCOL;
     c4_control_header made = {(c4_control_kind)kind, c4_get_u32(in + 4), c4_get_u32(in + 8), c4_get_u32(in + 12)};
-    uint64_t max = limits[kind].max;
-    if (kind == C4_CONTROL_WHOLE)
-        max = (uint64_t)C4_CONTROL_BLOB_MAX_BYTES * nranks;
+    uint64_t max = limits[kind].max + (uint64_t)limits[kind].max_each * nranks;
     if (made.bytes < limits[kind].min || made.bytes > max || (made.rank >= nranks && made.rank != UINT32_MAX))
         return C4_ERR_PROTOCOL;
     *header = made;

@@ -16,12 +16,14 @@
 #define C4_CONTROL_VERSION           1u
 #define C4_CONTROL_HEADER_BYTES      16u
 #define C4_CONTROL_BLOB_MAX_BYTES    4096u /* one rank's part of an all-gather */
-#define C4_CONTROL_MESSAGE_MAX_BYTES 512u  /* everything else */
-#define C4_CONTROL_TEXT_MAX_BYTES    384u  /* of an error, without its end */
+#define C4_CONTROL_JOIN_MAX_BYTES    256u
+#define C4_CONTROL_TABLE_RANK_BYTES  192u /* of an address table, at most, for each rank */
+#define C4_CONTROL_MESSAGE_MAX_BYTES 512u /* everything else */
+#define C4_CONTROL_TEXT_MAX_BYTES    384u /* of an error, without its end */
 #define C4_CONTROL_MAX_RANKS         65536u
 
 typedef enum c4_control_kind {
-    C4_CONTROL_JOIN = 1,    /* client: c4_process; value: nranks */
+    C4_CONTROL_JOIN = 1,    /* client: c4_process, c4_endpoint; value: nranks */
     C4_CONTROL_WELCOME = 2, /* root: c4_control_welcome */
     C4_CONTROL_PART = 3,    /* client: its part of all-gather number `value` */
     C4_CONTROL_WHOLE = 4,   /* root: all parts, in rank order */
@@ -31,6 +33,11 @@ typedef enum c4_control_kind {
     C4_CONTROL_SIGNATURE = 8,
     C4_CONTROL_ADMIN = 9,
     C4_CONTROL_DEATH = 10, /* rank has died; c4_control_fault */
+    /* set-up of the neighbours' links, see rendezvous/bootstrap_internal.h */
+    C4_CONTROL_TABLE = 24,  /* root: where all ranks listen; c4_address_table */
+    C4_CONTROL_ASK = 25,    /* through the root: `rank` shall connect to the sender; value 0, or the errno it met */
+    C4_CONTROL_LINK = 26,   /* on a new connection, from the side that chooses: this is the link */
+    C4_CONTROL_LINKED = 27, /* client: has all its links; root: everybody has */
     C4_CONTROL_NKINDS
 } c4_control_kind;
 
