@@ -139,8 +139,8 @@ static c4_status on_message(c4_control *control, int from)
     case C4_CONTROL_DEATH:
         return on_fault(control, header, peer->in, from);
     case C4_CONTROL_HEARTBEAT:
-    case C4_CONTROL_SIGNATURE:
-    case C4_CONTROL_ADMIN:
+    case C4_CONTROL_QUESTION:
+    case C4_CONTROL_ANSWER:
         return C4_OK; /* for a later version */
     default:
         return C4_ERR_PROTOCOL;

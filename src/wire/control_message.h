@@ -28,11 +28,15 @@ typedef enum c4_control_kind {
     C4_CONTROL_PART = 3,    /* client: its part of all-gather number `value` */
     C4_CONTROL_WHOLE = 4,   /* root: all parts, in rank order */
     C4_CONTROL_FAULT = 5,   /* rank reports an error; value: communicator; c4_control_fault */
-    C4_CONTROL_GOODBYE = 6, /* rank leaves in good order; value: the communicator, 0: the job */
-    C4_CONTROL_HEARTBEAT = 7,
-    C4_CONTROL_SIGNATURE = 8,
-    C4_CONTROL_ADMIN = 9,
-    C4_CONTROL_DEATH = 10, /* rank has died; c4_control_fault */
+    /* of the control threads; payloads in control_overlay.h, but for c4_control_fault */
+    C4_CONTROL_GOODBYE = 6,   /* ranks have left in good order; value: the communicator, 0: the job; leavers */
+    C4_CONTROL_HEARTBEAT = 7, /* nothing else was to be said */
+    C4_CONTROL_QUESTION = 8,  /* from rank; value: communicator; card */
+    C4_CONTROL_ANSWER = 9,    /* the same */
+    C4_CONTROL_DEATH = 10,    /* rank has died or is given up; c4_control_fault */
+    C4_CONTROL_RUMOR = 11,    /* about rank's silence; rumor */
+    C4_CONTROL_REPORT = 12,   /* rank reports an error; value: communicator; envelope, c4_control_fault */
+    C4_CONTROL_AGREE = 13,    /* from rank; value: communicator; agree, one bit per rank more than the others */
     /* set-up of the neighbours' links, see rendezvous/bootstrap_internal.h */
     C4_CONTROL_TABLE = 24,  /* root: where all ranks listen; c4_address_table */
     C4_CONTROL_ASK = 25,    /* through the root: `rank` shall connect to the sender; value 0, or the errno it met */
