@@ -84,6 +84,7 @@ struct c4_program {
     uint32_t max_terms;           /* of any step */
     size_t bounce_bytes;          /* per lane: staging for steps whose channels have no windows */
     c4_program *fallback;         /* of a schedule with remote terms */
+    uint8_t *reached;             /* with a fallback: [nranks] bit 1 << c4_buffer_id: has remote terms there */
     c4_vote_entry *vote;          /* back-off of its vote; NULL: always vote */
     bool posted;                  /* has edges without windows */
     c4_express *express;          /* NULL: takes the general way only */
@@ -158,7 +159,7 @@ struct c4_operation {
     uint32_t signature;
     uint32_t lanes_left;
     uint32_t voted;       /* ballots sent */
-    uint32_t votes_heard; /* ballots read */
+    uint32_t votes_heard; /* ballots seen to say yes */
     bool vote_yes;        /* this rank's own vote */
     c4_lane_state *lanes;
     uint32_t lanes_capacity;

@@ -37,6 +37,7 @@ void c4_program_destroy(c4_program *program)
     c4_express_destroy(program->express);
     free(program->edges);
     free(program->exec);
+    free(program->reached);
     free(program);
 }
 
@@ -136,6 +137,20 @@ static c4_status bind_steps(c4_program *program)
     return C4_OK;
 }
 
+static c4_status bind_reached(c4_program *program)
+{
+    const c4_schedule *s = program->schedule;
+    if (!s->fallback)
+        return C4_OK;
+    program->reached = calloc((size_t)s->nranks, 1);
+    if (!program->reached)
+        return c4_fail(C4_ERR_MEMORY, "program of %d ranks", s->nranks);
+    for (uint32_t i = 0; i < s->nterms; i++)
+        if (s->terms[i].kind == C4_TERM_REMOTE)
+            program->reached[s->terms[i].index] |= (uint8_t)(1 << s->terms[i].buffer);
+    return C4_OK;
+}
+
 /* The operation of a program with a fallback holds the edges of both, so that it may become either. */
 static void bind_fallback_edges(c4_program *program)
 {
@@ -161,6 +176,7 @@ c4_status c4_program_bind(c4_engine *engine, c4_schedule *schedule, c4_program *
     program->schedule = schedule;
     C4_TRY_GOTO(bind_edges(engine, program), fail);
     C4_TRY_GOTO(bind_steps(program), fail);
+    C4_TRY_GOTO(bind_reached(program), fail);
     if (schedule->fallback) {
         c4_schedule *fallback = schedule->fallback;
         schedule->fallback = NULL;

@@ -139,19 +139,36 @@ static void vote_decide(c4_operation *op, bool yes)
     op->schedule = op->active->schedule;
 }
 
-static c4_status vote_map(c4_engine *engine, c4_operation *op, int peer, const vote_ballot *ballot)
+static c4_status map_one(c4_engine *engine, c4_operation *op, int peer, c4_buffer_id buffer,
+                         const c4_memory_handle *handle)
 {
     const c4_rail *rail = &engine->rails[engine->rail_of[peer]];
     void *pointer;
-    if (ballot->has_send) {
-        if (rail->ops->mem_map(rail->module, peer, &ballot->send, &pointer) < 0)
-            return C4_ERR_SHM;
-        op->remote[2 * peer + C4_BUFFER_SEND] = pointer;
-    }
-    if (ballot->has_recv) {
-        if (rail->ops->mem_map(rail->module, peer, &ballot->recv, &pointer) < 0)
-            return C4_ERR_SHM;
-        op->remote[2 * peer + C4_BUFFER_RECV] = pointer;
+    if (rail->ops->mem_map(rail->module, peer, handle, &pointer) < 0)
+        return C4_ERR_SHM;
+    op->remote[2 * peer + buffer] = pointer;
+    return C4_OK;
+}
+
+/* All have said yes. Only what the schedule reaches for is mapped: those peers cannot finish before this rank has done so,
+ * while others may have returned and freed their buffers by now. For the same reason nothing is mapped before the last
+ * ballot has been seen. */
+static c4_status vote_map(c4_engine *engine, c4_operation *op)
+{
+    const uint8_t *reached = op->program->reached;
+    for (uint32_t i = 0; i + 1 < (uint32_t)op->schedule->nranks; i++) {
+        c4_edge *edge = vote_edge(op, i, false);
+        c4_window window;
+        vote_ballot ballot;
+        c4_status status = vote_peek(op, edge, &window);
+        if (status != C4_OK)
+            return status < 0 ? status : C4_ERR_INTERNAL; /* it was there */
+        memcpy(&ballot, window.pointer, sizeof ballot);
+        edge->ops->consume(edge->channel);
+        if (ballot.has_send && reached[edge->peer] & 1 << C4_BUFFER_SEND)
+            C4_TRY(map_one(engine, op, edge->peer, C4_BUFFER_SEND, &ballot.send));
+        if (ballot.has_recv && reached[edge->peer] & 1 << C4_BUFFER_RECV)
+            C4_TRY(map_one(engine, op, edge->peer, C4_BUFFER_RECV, &ballot.recv));
     }
     return C4_OK;
 }
@@ -186,15 +203,13 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op)
             return c4_fail(C4_ERR_MISMATCH, "rank %d called something else than this rank's %s #%u", edge->peer,
                            c4_kind_name(op->call.kind), op->sequence);
         if (window.frame.bytes != sizeof(vote_ballot)) {
-            edge->ops->consume(edge->channel);
+            for (uint32_t i = 0; i <= op->votes_heard; i++)
+                vote_edge(op, i, false)->ops->consume(vote_edge(op, i, false)->channel);
             vote_decide(op, false);
             return C4_OK;
         }
-        vote_ballot ballot;
-        memcpy(&ballot, window.pointer, sizeof ballot);
-        edge->ops->consume(edge->channel);
-        C4_TRY(vote_map(engine, op, edge->peer, &ballot));
     }
+    C4_TRY(vote_map(engine, op));
     op->remote[2 * op->schedule->rank + C4_BUFFER_SEND] = op->buffers[C4_BUFFER_SEND];
     op->remote[2 * op->schedule->rank + C4_BUFFER_RECV] = op->buffers[C4_BUFFER_RECV];
     vote_decide(op, true);

@@ -35,7 +35,8 @@ static void vote_close(vote_world *v)
     world_close(&v->w);
     for (int rank = 0; rank < NRANKS; rank++)
         for (int i = 0; i < 2; i++) {
-            c4_loop_ops.mem_free(v->ranks[rank].mappable[i]);
+            if (v->ranks[rank].mappable[i])
+                c4_loop_ops.mem_free(v->ranks[rank].mappable[i]);
             free(v->ranks[rank].ordinary[i]);
         }
 }
@@ -97,6 +98,49 @@ static void test_all_yes(void)
     vote_close(&v);
 }
 
+static c4_call broadcast_of(float *buffer)
+{
+    return (c4_call){.kind = C4_KIND_BROADCAST,
+                     .dtype = C4_FLOAT32,
+                     .op = C4_SUM,
+                     .root = 0,
+                     .send = buffer,
+                     .recv = buffer,
+                     .count = COUNT,
+                     .in_place = true,
+                     .send_bytes = COUNT * sizeof(float),
+                     .recv_bytes = COUNT * sizeof(float)};
+}
+
+/* A broadcast in which rank 2 comes last: rank 1, which nobody reads from, has returned and freed its buffer by then. */
+static void test_freed_by_one_that_returned(void)
+{
+    vote_world v;
+    c4_operation *ops[NRANKS];
+    vote_open(&v);
+    for (int rank = 0; rank < NRANKS; rank++) {
+        for (size_t i = 0; i < COUNT; i++)
+            v.ranks[rank].mappable[0][i] = (float)(rank + 1);
+        c4_call call = broadcast_of(v.ranks[rank].mappable[0]);
+        ops[rank] = world_start(&v.w, rank, &call);
+    }
+    for (int i = 0; i < 1000 && !c4_operation_done(ops[1]); i++) {
+        c4_engine_progress(v.w.engines[1]);
+        c4_engine_progress(v.w.engines[0]);
+    }
+    CU_ASSERT_FATAL(c4_operation_done(ops[1]));
+    CU_ASSERT(ops[1]->active == ops[1]->program);
+    C4TEST_OK(c4_engine_finish(v.w.engines[1], ops[1]));
+    c4_loop_ops.mem_free(v.ranks[1].mappable[0]);
+    v.ranks[1].mappable[0] = NULL;
+    for (int rank = 0; rank < NRANKS; rank += 2) {
+        CU_ASSERT_FATAL(world_wait(&v.w, ops[rank]));
+        C4TEST_OK(c4_engine_finish(v.w.engines[rank], ops[rank]));
+    }
+    CU_ASSERT_EQUAL(v.ranks[2].mappable[0][COUNT - 1], 1.0f);
+    vote_close(&v);
+}
+
 /* Votes at calls 0, 2, 5, 10, 19, ...: pauses of 1, 2, 4, 8. */
 static void test_pauses(void)
 {
@@ -154,7 +198,8 @@ static void test_longest_pause(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(all_yes), C4TEST(pauses), C4TEST(change_of_mind), C4TEST(longest_pause),
-                                        C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(all_yes),       C4TEST(freed_by_one_that_returned),
+                                        C4TEST(pauses),        C4TEST(change_of_mind),
+                                        C4TEST(longest_pause), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
