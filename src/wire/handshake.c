@@ -10,7 +10,7 @@
 #define MAGIC 0x53483443u /* "C4HS" */
 
 /* Layout: magic 4, version 2, type 1, zero 1, fields 40, nonce 32, tag 32. Fields: role 1, keyed 1, epoch 2, client
- * rank 4, server rank 4, nranks 4, stream 4, zero 4, job 8, transport 8. */
+ * rank 4, server rank 4, nranks 4, stream 4, TLS 1, zero 3, job 8, transport 8. */
 enum { TYPE_AT = 6, FIELDS_AT = 8, NONCE_AT = 48, TAG_AT = 80 };
 enum {
     ROLE_AT = 0,
@@ -20,6 +20,7 @@ enum {
     SERVER_AT = 8,
     NRANKS_AT = 12,
     STREAM_AT = 16,
+    TLS_AT = 20,
     JOB_AT = 24,
     TRANSPORT_AT = 32,
     FIELDS_BYTES = 40
@@ -37,6 +38,7 @@ typedef enum refusal {
     BAD_NRANKS,
     BAD_SERVER_RANK,
     BAD_CLIENT_RANK,
+    BAD_TLS,
     NREFUSALS
 } refusal;
 
@@ -50,6 +52,7 @@ static const char *const refusal_texts[NREFUSALS] = {
     [BAD_NRANKS] = "the two sides were started with different rank counts",
     [BAD_SERVER_RANK] = "the connection was meant for another rank",
     [BAD_CLIENT_RANK] = "the client's rank is out of range, the server's own or not the expected one",
+    [BAD_TLS] = "one side has C4_TLS=on and the other has not; set it alike on all ranks",
 };
 
 /* ---- messages ---- */
@@ -136,6 +139,7 @@ static void put_identity(unsigned char *fields, const c4_handshake_identity *ide
     c4_put_u32(fields + SERVER_AT, server_rank);
     c4_put_u32(fields + NRANKS_AT, identity->nranks);
     c4_put_u32(fields + STREAM_AT, identity->stream);
+    fields[TLS_AT] = identity->tls;
     c4_put_u64(fields + JOB_AT, identity->job_id);
     memcpy(fields + TRANSPORT_AT, identity->transport, strnlen(identity->transport, C4_HANDSHAKE_TRANSPORT_BYTES));
 }
@@ -150,6 +154,7 @@ static refusal compare_hello(const c4_handshake *h, const unsigned char *theirs)
         {ROLE_AT, 1, BAD_ROLE},
         {TRANSPORT_AT, 8, BAD_TRANSPORT},
         {KEYED_AT, 1, BAD_KEYED},
+        {TLS_AT, 1, BAD_TLS},
         {NRANKS_AT, 4, BAD_NRANKS},
         {EPOCH_AT, 2, BAD_EPOCH},
         {SERVER_AT, 4, BAD_SERVER_RANK},
@@ -204,6 +209,7 @@ static c4_status on_accept(c4_handshake *h)
 static c4_status on_refuse(c4_handshake *h)
 {
     unsigned code = h->in[NONCE_AT];
+    h->other_job = code == BAD_JOB;
     snprintf(h->reason, sizeof h->reason, "the peer refused: %s",
              code > 0 && code < NREFUSALS ? refusal_texts[code] : "for a reason unknown to this version");
     return C4_ERR_AUTH;
@@ -312,4 +318,11 @@ c4_status c4_handshake_status(const c4_handshake *handshake)
         return handshake->status;
     bool drained = handshake->sent_bytes == handshake->out_bytes;
     return handshake->expect == NOTHING && drained ? C4_OK : C4_IN_PROGRESS;
+}
+
+c4_status c4_handshake_secret(const c4_handshake *handshake, const char label[16], unsigned char secret[C4_HMAC_BYTES])
+{
+    if (handshake->self.key == NULL || c4_handshake_status(handshake) != C4_OK)
+        return c4_fail(C4_ERR_ARGUMENT, "secret of a handshake without a key or that has not ended");
+    return make_tag(handshake, label, secret);
 }

@@ -7,7 +7,7 @@
  *                                <-   accept    (tag "accept")         or at any point: refuse (reason)
  *
  * All messages have one size. A tag is HMAC-SHA-256 with the job key over a label, everything the two sides have agreed
- * on (version, role, epoch, both ranks, rank count, stream, job, transport) and both nonces. The label makes a tag
+ * on (version, role, epoch, both ranks, rank count, stream, job, transport, TLS) and both nonces. The label makes a tag
  * useless in the other direction (no reflection), the nonces on any other connection (no replay), the rest between
  * other ranks or for another purpose. The server proves itself first, so that a client never talks to a stranger; a
  * 256-bit key leaves nothing to guess from the tags. Both sides end in C4_OK, or in an error: it fails closed.
@@ -51,6 +51,7 @@ typedef struct c4_handshake_identity {
     uint32_t stream;        /* client: a number of its choice, such as the socket's index; server: ignored */
     uint16_t epoch;         /* membership epoch; both must agree */
     c4_handshake_role role; /* both must agree */
+    bool tls;               /* TLS follows; both must agree */
     const char *transport;  /* up to 8 bytes, "tcp"; both must agree */
 } c4_handshake_identity;
 
@@ -60,6 +61,7 @@ typedef struct c4_handshake {
     uint32_t stream;
     /* on error: one sentence, for the log */
     char reason[128];
+    bool other_job; /* the peer belongs to another job, or says so: nothing proves it */
     /* private */
     c4_handshake_identity self;
     c4_status status;
@@ -89,5 +91,10 @@ c4_status c4_handshake_input(c4_handshake *handshake, const void *bytes, size_t 
 /* C4_IN_PROGRESS; C4_OK: the peer is who it says, and nothing is left to send; C4_ERR_AUTH: wrong key, job, rank or
  * purpose; C4_ERR_PROTOCOL: malformed, or another version. */
 c4_status c4_handshake_status(const c4_handshake *handshake);
+
+/* A secret that only the two sides of this very handshake can compute, once it has ended in C4_OK: HMAC with the job
+ * key over `label`, everything agreed on and both nonces. For the key of the protocol that follows. Labels that the
+ * handshake uses itself begin with "c4 server" or "c4 client". C4_ERR_ARGUMENT without a key. */
+c4_status c4_handshake_secret(const c4_handshake *handshake, const char label[16], unsigned char secret[C4_HMAC_BYTES]);
 
 #endif

@@ -121,6 +121,35 @@ static void test_good(void)
     }
 }
 
+/* Both ends of a handshake have one secret for what follows; another handshake, label or key gives another. */
+static void test_secret(void)
+{
+    static const char label[16] = "c4 test", other[16] = "c4 test 2";
+    unsigned char secrets[4][C4_HMAC_BYTES];
+    c4_handshake_identity a = client_identity();
+    c4_handshake_identity b = server_identity();
+    c4_handshake client;
+    c4_handshake server;
+    meet(&a, &b, &client, &server);
+    C4TEST_OK(c4_handshake_secret(&client, label, secrets[0]));
+    C4TEST_OK(c4_handshake_secret(&server, label, secrets[1]));
+    CU_ASSERT_EQUAL(memcmp(secrets[0], secrets[1], C4_HMAC_BYTES), 0);
+    C4TEST_OK(c4_handshake_secret(&server, other, secrets[1]));
+    meet(&a, &b, &client, &server);
+    C4TEST_OK(c4_handshake_secret(&client, label, secrets[2]));
+    a.key = b.key = other_key;
+    meet(&a, &b, &client, &server);
+    C4TEST_OK(c4_handshake_secret(&client, label, secrets[3]));
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < i; j++)
+            CU_ASSERT_NOT_EQUAL(memcmp(secrets[i], secrets[j], C4_HMAC_BYTES), 0);
+    C4TEST_OK_FATAL(c4_handshake_init(&client, &a, true));
+    C4TEST_INT(c4_handshake_secret(&client, label, secrets[0]), C4_ERR_ARGUMENT); /* not ended */
+    a.key = b.key = NULL;
+    meet(&a, &b, &client, &server);
+    C4TEST_INT(c4_handshake_secret(&client, label, secrets[0]), C4_ERR_ARGUMENT); /* nobody is kept out */
+}
+
 /* Bytes behind the handshake are left to the next protocol. */
 static void test_leftover(void)
 {
@@ -186,6 +215,12 @@ static void test_differences(void)
     x = a;
     x.nranks++;
     expect_refused(x, b, "different rank counts");
+    x = a;
+    x.tls = true;
+    expect_refused(x, b, "one side has C4_TLS=on and the other has not");
+    x = b;
+    x.tls = true;
+    expect_refused(a, x, "one side has C4_TLS=on and the other has not");
     x = a;
     x.peer_rank = 2;
     expect_refused(x, b, "meant for another rank");
@@ -311,8 +346,8 @@ static void test_garbage(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(hmac),    C4TEST(good),      C4TEST(leftover), C4TEST(differences),
-                                        C4TEST(version), C4TEST(every_bit), C4TEST(replay),   C4TEST(reflection),
-                                        C4TEST(garbage), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(hmac),        C4TEST(good),    C4TEST(secret),    C4TEST(leftover),
+                                        C4TEST(differences), C4TEST(version), C4TEST(every_bit), C4TEST(replay),
+                                        C4TEST(reflection),  C4TEST(garbage), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
