@@ -72,6 +72,8 @@ extern "C" {
     X(ERR_MISMATCH, -501, "ranks called different operations",                                                       \
       "make every rank call the same operations in one order")                                                       \
     X(ERR_DESTROYED, -502, "communicator is not usable any more", "do not use a handle after destroy or fork")       \
+    X(ERR_EXCLUDED, -503, "the other ranks go on without this one",                                                  \
+      "destroy the communicator; to come back, join by c4_comm_grow")                                                \
     X(ERR_INTERNAL, -600, "internal error", "a bug in C4: please report it with the log")
 
 typedef enum c4_status {
@@ -120,11 +122,19 @@ typedef struct c4_unique_id {
     unsigned char bytes[C4_UNIQUE_ID_BYTES];
 } c4_unique_id;
 
+/* A program's own all-gather: `bytes` of every rank's `send` to recv[nranks * bytes], in rank order. Blocks. All ranks
+ * call it equally often with equal bytes. 0: done. Called from the thread that sets the communicator up. */
+typedef int (*c4_all_gather_fn)(void *context, const void *send, void *recv, size_t bytes);
+
 typedef struct c4_comm_config {
     size_t struct_size;
     const char *name;    /* shown in errors and records; NULL: "world", or the parent's name with a suffix */
     const char *options; /* "C4_TRANSPORTS=tcp C4_ALGO=ring": overrides environment and file; NULL: none */
     int timeout_ms;      /* set-up deadline; 0: C4_SETUP_TIMEOUT_MS (60 s) */
+    /* c4_comm_create only, on all ranks or none: carries the set-up's exchanges in place of connections to the address in
+     * the unique id. An abort waits until it returns. NULL: none. */
+    c4_all_gather_fn all_gather;
+    void *all_gather_context;
 } c4_comm_config;
 
 /* ---- life cycle ---- */
@@ -150,8 +160,49 @@ c4_status c4_comm_create_from_env(const c4_comm_config *config, c4_request **req
 c4_status c4_comm_split(c4_comm *comm, int color, int key, const c4_comm_config *config, c4_request **request,
                         c4_comm **new_comm);
 
-/* Ends every operation of `comm` on this rank with C4_ERR_ABORTED and tells the peers. Returns within 1 s; any
- * thread, any time. The handle must still be destroyed. */
+/* Makes a smaller communicator of the ranks of `comm` that live, in their order, and not of exclude[0 .. nexclude-1]
+ * (ranks of `comm`; equal on all callers; NULL with 0). Collective over those ranks; `comm` may work or have failed,
+ * with rank 0 dead, too, and other threads may still be inside calls on it that are ending. The ranks first agree on
+ * who is dead, and set up the rest as c4_comm_create does, with a new key and the next membership epoch. When ranks
+ * die meanwhile they do so again without them, until the set-up deadline. The parent's call options hold, where
+ * `config` has no others. C4_ERR_EXCLUDED on a rank that is in `exclude`, or that the others took for dead. When it
+ * fails on one rank it fails on all that wait for it: C4_ERR_TIMEOUT names ranks that did not call, C4_ERR_PEER_ERROR
+ * a rank that could not or aborted. After it `comm` must still be destroyed; while it runs, destroy, shrink and agree
+ * on it return C4_ERR_CONCURRENT_USE. `request`: as c4_comm_create. Aborting `*new_comm` meanwhile, or `comm` when
+ * there is no request, ends the call. */
+c4_status c4_comm_shrink(c4_comm *comm, const int *exclude, int nexclude, const c4_comm_config *config,
+                         c4_request **request, c4_comm **new_comm);
+
+/* On rank 0 of `comm`: the id with which new ranks join by c4_comm_grow. Blocks briefly. Good for one growth; any
+ * private channel may carry it. C4_ERR_ROOT on other ranks. */
+c4_status c4_comm_grow_id(c4_comm *comm, c4_unique_id *id);
+
+/* Makes a larger communicator of the ranks of `comm`, which keep their numbers, and new ones behind them. Collective
+ * over `nranks` ranks: those of `comm` pass it, and `id` on rank 0 only (`rank` is not looked at); the new ones pass
+ * NULL, the id and their rank, from the size of `comm` to nranks - 1. Everything else is as c4_comm_create; a new rank
+ * may call that instead. `comm` is used for one exchange (until it is over other calls on `comm` return
+ * C4_ERR_CONCURRENT_USE) and stays usable, also when new ranks do not come (C4_ERR_TIMEOUT names them). Aborting
+ * `comm` while its ranks grow ends the call. On rank 0 under c4run a NULL id takes in the ranks of `c4run --join` that
+ * c4_comm_pending told of. */
+c4_status c4_comm_grow(c4_comm *comm, const c4_unique_id *id, int nranks, int rank, const c4_comm_config *config,
+                       c4_request **request, c4_comm **new_comm);
+
+/* Collective over `comm`: how many ranks wait to join the job through `c4run --join` (0: none, or rank 0 was not
+ * started by c4run). Costs a broadcast of 8 bytes: meant for the end of an epoch, not of a step. They wait until
+ * c4_comm_grow takes them. */
+c4_status c4_comm_pending(c4_comm *comm, int *nwaiting);
+
+/* The ranks of `comm` that live agree: *all = the bits that are set in everybody's `mine`; live[0 .. *nlive-1]: the
+ * ranks that take part, in order (space for the size of `comm`; both NULL: not wanted). Collective over the living
+ * ranks, and also when `comm` has failed: it uses the control plane, not the transports. Equal on all ranks that
+ * return C4_OK, whoever dies meanwhile; a rank that dies late may still be listed. Blocks up to timeout_ms > 0:
+ * C4_ERR_TIMEOUT names who is missing; the next call then repeats the round. Any thread, beside other calls on `comm`,
+ * but one of agree and shrink at a time. C4_ERR_EXCLUDED: the others took this rank for dead. */
+c4_status c4_comm_agree(c4_comm *comm, uint64_t mine, int timeout_ms, uint64_t *all, int *live, int *nlive);
+
+/* Ends every operation of `comm` on this rank with C4_ERR_ABORTED, as well as a blocking split, shrink or grow of it,
+ * and tells the peers. Returns within 1 s, as does the call that it ends; any thread, any time, as often as one likes.
+ * The handle must still be destroyed. */
 c4_status c4_comm_abort(c4_comm *comm);
 
 /* Frees the communicator; blocks until this rank's operations have ended. Other ranks may still be reading what it sent

@@ -22,6 +22,7 @@ c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **out)
     comm->nranks = nranks;
     comm->displs = displs;
     comm->setup_status = C4_IN_PROGRESS;
+    pthread_mutex_init(&comm->derive_lock, NULL);
     strncpy(comm->name, name ? name : "world", sizeof comm->name - 1);
     *out = comm;
     return C4_OK;
@@ -37,24 +38,50 @@ c4_status c4_comm_resolve_options(c4_comm *comm, const char *inherited, const ch
     return c4_comm_options_load(comm->call_options, &comm->options);
 }
 
-/* Frees everything but tells nobody: after a failed set-up, or at the end of destroy. */
-void c4_comm_free(c4_comm *comm)
+c4_status c4_comm_reshape(c4_comm *comm, int rank, int nranks)
+{
+    size_t *displs = calloc(2 * (size_t)nranks, sizeof *displs);
+    if (!displs)
+        return c4_fail(C4_ERR_MEMORY, "communicator of %d ranks", nranks);
+    free(comm->displs);
+    comm->displs = displs;
+    comm->rank = rank;
+    comm->nranks = nranks;
+    return C4_OK;
+}
+
+void c4_comm_undo(c4_comm *comm)
 {
     c4_progress_stop(comm);
-    c4_requests_orphan(comm);
     c4_control_detach(comm->attachment); /* no fault may reach an engine that is going */
     comm->attachment = NULL;
     c4_status ended = comm->engine ? c4_engine_status(comm->engine, NULL) : comm->setup_status;
     c4_engine_destroy(comm->engine);
+    comm->engine = NULL;
+    comm->doorbell = NULL;
     c4_record_writer_close(&comm->writer, ended);
     c4_recorder_release(comm->recorder, ended == C4_OK || ended == C4_IN_PROGRESS);
+    comm->recorder = NULL;
     c4_job_leave(comm);
     c4_bootstrap_close(comm->bootstrap);
+    comm->bootstrap = NULL;
+    c4_tuning_fini(&comm->tuning);
+    comm->tuning = (c4_tuning){0};
+    free(comm->roster.host_of);
+    comm->roster = (c4_roster){0};
+}
+
+/* Frees everything but tells nobody: after a failed set-up, or at the end of destroy. */
+void c4_comm_free(c4_comm *comm)
+{
+    if (comm->threaded)
+        c4_progress_stop(comm);
+    c4_requests_orphan(comm);
+    c4_comm_undo(comm);
     c4_options_destroy(comm->options);
     free(comm->call_options);
-    c4_tuning_fini(&comm->tuning);
-    free(comm->roster.host_of);
     free(comm->displs);
+    pthread_mutex_destroy(&comm->derive_lock);
     comm->magic = 0;
     free(comm);
 }
@@ -78,6 +105,11 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
         return c4_fail(C4_ERR_ARGUMENT, "communicator \"%s\" is being created; complete its request first", comm->name);
     }
     C4_TRY(c4_comm_enter(comm));
+    if (atomic_load(&comm->in_control))
+        return c4_comm_leave(comm, c4_fail(C4_ERR_CONCURRENT_USE,
+                                           "c4_comm_destroy: agree or shrink of \"%s\" is under way; "
+                                           "complete it first",
+                                           comm->name));
     if (c4_group_active())
         return c4_comm_leave(comm, c4_fail(C4_ERR_GROUP, "c4_comm_destroy inside a group"));
     if (atomic_load(&comm->grouped))
@@ -93,17 +125,44 @@ C4_API c4_status c4_comm_destroy(c4_comm *comm)
     return C4_OK;
 }
 
-C4_API c4_status c4_comm_abort(c4_comm *comm)
+void c4_comm_derive(c4_comm *parent, c4_comm *child)
 {
-    if (!comm)
-        return c4_fail(C4_ERR_NULL, "c4_comm_abort: communicator is NULL");
-    atomic_store(&comm->abort_requested, 1);
-    if (comm->setup_status != C4_OK)
-        return C4_OK;
+    pthread_mutex_lock(&parent->derive_lock);
+    parent->deriving = child;
+    pthread_mutex_unlock(&parent->derive_lock);
+}
+
+/* The engine ends its operations, the peers are told. Once: the second call finds it done. */
+static void abort_engine(c4_comm *comm)
+{
+    if (atomic_exchange(&comm->aborted, 1))
+        return;
     c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was aborted by rank %d", comm->name, comm->rank);
     c4_engine_fault(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
     if (comm->attachment)
         c4_control_report(comm->attachment, C4_ERR_ABORTED, c4_fail_text());
+}
+
+static void ask_to_end(c4_comm *comm)
+{
+    atomic_store(&comm->abort_requested, C4_COMM_ABORT_ASKED);
+    atomic_store(&comm->control_abort, 1);
+}
+
+C4_API c4_status c4_comm_abort(c4_comm *comm)
+{
+    if (!comm)
+        return c4_fail(C4_ERR_NULL, "c4_comm_abort: communicator is NULL");
+    if (comm->magic != C4_COMM_MAGIC || *comm->alive == 0)
+        return c4_fail(C4_ERR_DESTROYED, "communicator handle is not valid (destroyed, or of the parent of a fork)");
+    ask_to_end(comm);
+    if (comm->setup_status != C4_OK)
+        return C4_OK;
+    pthread_mutex_lock(&comm->derive_lock);
+    if (comm->deriving)
+        ask_to_end(comm->deriving);
+    pthread_mutex_unlock(&comm->derive_lock);
+    abort_engine(comm);
     return C4_OK;
 }
 

@@ -1,16 +1,15 @@
 /* Creating a communicator: bootstrap, set-up, control thread; at once or behind a request. */
+#include "comm/create.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/export.h"
 #include "base/log.h"
-#include "comm/internal.h"
+#include "comm/launch.h"
 #include "comm/options.h"
 #include "host/netif.h"
-#include "rendezvous/launcher.h"
-#include "rendezvous/listener.h"
-#include "wire/unique_id.h"
 
 /* ---- unique ids ---- */
 
@@ -27,19 +26,23 @@ static c4_status listen_interface(const c4_options *options, c4_net_address *bin
     return C4_OK;
 }
 
+c4_status c4_creation_listen_spec(const c4_options *options, c4_listen_spec *spec)
+{
+    const char *ports = c4_option_string(options, "C4_PORT_RANGE");
+    *spec = (c4_listen_spec){0};
+    if (!c4_parse_port_range(ports, &spec->port_lo, &spec->port_hi))
+        return c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", ports);
+    return listen_interface(options, &spec->bind);
+}
+
 C4_API c4_status c4_unique_id_create(c4_unique_id *id)
 {
     if (!id)
         return c4_fail(C4_ERR_NULL, "c4_unique_id_create: id is NULL");
     c4_options *options;
-    c4_listen_spec spec = {0};
+    c4_listen_spec spec;
     C4_TRY(c4_comm_options_load(NULL, &options));
-    const char *ports = c4_option_string(options, "C4_PORT_RANGE");
-    c4_status status = C4_OK;
-    if (!c4_parse_port_range(ports, &spec.port_lo, &spec.port_hi))
-        status = c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", ports);
-    if (status == C4_OK)
-        status = listen_interface(options, &spec.bind);
+    c4_status status = c4_creation_listen_spec(options, &spec);
     if (status == C4_OK)
         status = c4_unique_id_listen(&spec, id);
     c4_options_destroy(options);
@@ -48,20 +51,12 @@ C4_API c4_status c4_unique_id_create(c4_unique_id *id)
 
 /* ---- set-up ---- */
 
-/* What a creation needs, kept for the set-up thread. */
-typedef struct creation {
-    c4_comm *comm;
-    c4_bootstrap_spec bootstrap;
-    c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
-    unsigned char key[C4_KEY_BYTES];
-} creation;
-
 static c4_status gather_by_bootstrap(void *context, const void *in, size_t bytes, void *out)
 {
     return c4_bootstrap_all_gather(context, in, bytes, out);
 }
 
-static c4_status setup_run(creation *c)
+c4_status c4_creation_run(c4_creation *c)
 {
     c4_comm *comm = c->comm;
     C4_TRY(c4_bootstrap_open(&c->bootstrap, &comm->bootstrap));
@@ -77,7 +72,7 @@ static c4_status setup_run(creation *c)
     return comm->nranks > 1 ? c4_job_start(comm) : C4_OK;
 }
 
-static c4_status setup_finish(creation *c, c4_status status)
+c4_status c4_creation_finish(c4_creation *c, c4_status status)
 {
     c4_comm *comm = c->comm;
     if (status < 0) {
@@ -94,34 +89,10 @@ static c4_status setup_finish(creation *c, c4_status status)
     return status;
 }
 
-static void *setup_main(void *argument)
-{
-    c4_request *request = argument;
-    creation *c = request->argument;
-    setup_finish(c, setup_run(c));
-    free(c);
-    atomic_store_explicit(&request->setup_done, 1, memory_order_release);
-    return NULL;
-}
-
-static c4_status setup_in_background(creation *c, c4_request **request)
-{
-    creation *kept = malloc(sizeof *kept);
-    if (!kept)
-        return c4_fail(C4_ERR_MEMORY, "set-up");
-    *kept = *c;
-    kept->bootstrap.addresses = kept->addresses;
-    kept->bootstrap.key = c->bootstrap.key ? kept->key : NULL;
-    c4_status status = c4_request_start_setup(c->comm, setup_main, kept, request);
-    if (status < 0)
-        free(kept);
-    return status;
-}
-
-static c4_status comm_begin(const c4_comm_config *config, int rank, int nranks, creation *c)
+c4_status c4_creation_begin(const c4_comm_config *config, const char *inherited, int rank, int nranks, c4_creation *c)
 {
     C4_TRY(c4_comm_alloc(config->name, rank, nranks, &c->comm));
-    c4_status status = c4_comm_resolve_options(c->comm, NULL, config->options);
+    c4_status status = c4_comm_resolve_options(c->comm, inherited, config->options);
     if (status < 0) {
         c4_comm_free(c->comm);
         return status;
@@ -137,17 +108,14 @@ static c4_status comm_begin(const c4_comm_config *config, int rank, int nranks, 
     return C4_OK;
 }
 
-/* Runs the set-up here or in a thread. On failure nothing is left. */
-static c4_status comm_finish(creation *c, c4_request **request, c4_comm **comm)
+void c4_creation_identify(c4_creation *c, const c4_unique_id_fields *fields)
 {
-    c->comm->job_id = c->bootstrap.job_id;
-    c4_status status = request ? setup_in_background(c, request) : setup_finish(c, setup_run(c));
-    if (status < 0) {
-        c4_comm_free(c->comm);
-        return status;
-    }
-    *comm = c->comm;
-    return C4_OK;
+    memcpy(c->key, fields->key, sizeof c->key);
+    memcpy(c->addresses, fields->addresses, sizeof c->addresses);
+    c->bootstrap.job_id = c->comm->job_id = fields->job_id;
+    c->bootstrap.key = c->key;
+    c->bootstrap.addresses = c->addresses;
+    c->bootstrap.naddresses = fields->naddresses;
 }
 
 /* The caller's struct may be of an older, shorter version: what it lacks is zero. */
@@ -163,10 +131,37 @@ c4_status c4_comm_config_read(const c4_comm_config *config, c4_comm_config *full
     return C4_OK;
 }
 
+/* ---- with a unique id ---- */
+
+static void *create_main(void *argument)
+{
+    c4_request *request = argument;
+    c4_creation *c = request->argument;
+    c4_creation_finish(c, c4_creation_run(c));
+    explicit_bzero(c->key, sizeof c->key);
+    free(c);
+    atomic_store_explicit(&request->setup_done, 1, memory_order_release);
+    return NULL;
+}
+
+static c4_status create_in_background(c4_creation *c, c4_request **request)
+{
+    c4_creation *kept = malloc(sizeof *kept);
+    if (!kept)
+        return c4_fail(C4_ERR_MEMORY, "set-up");
+    *kept = *c;
+    kept->bootstrap.addresses = kept->addresses;
+    kept->bootstrap.key = c->bootstrap.key ? kept->key : NULL;
+    c4_status status = c4_request_start_setup(c->comm, create_main, kept, request);
+    if (status < 0)
+        free(kept);
+    return status;
+}
+
 C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, const c4_comm_config *config,
                                 c4_request **request, c4_comm **comm)
 {
-    creation c = {0};
+    c4_creation c = {0};
     c4_unique_id_fields fields;
     c4_comm_config full;
     if (!id || !comm)
@@ -175,43 +170,78 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
     if (nranks < 1 || nranks > (int)C4_CONTROL_MAX_RANKS || rank < 0 || rank >= nranks)
         return c4_fail(C4_ERR_ROOT, "c4_comm_create: rank %d of %d", rank, nranks);
     C4_TRY(c4_unique_id_unpack(id, &fields));
-    C4_TRY(comm_begin(&full, rank, nranks, &c));
-    memcpy(c.key, fields.key, sizeof c.key);
-    memcpy(c.addresses, fields.addresses, sizeof c.addresses);
-    c.bootstrap.job_id = fields.job_id;
-    c.bootstrap.key = c.key;
-    c.bootstrap.addresses = c.addresses;
-    c.bootstrap.naddresses = fields.naddresses;
-    return comm_finish(&c, request, comm);
+    C4_TRY(c4_creation_begin(&full, NULL, rank, nranks, &c));
+    c4_creation_identify(&c, &fields);
+    c4_status status = request ? create_in_background(&c, request) : c4_creation_finish(&c, c4_creation_run(&c));
+    if (status < 0)
+        c4_comm_free(c.comm);
+    else
+        *comm = c.comm;
+    return status;
 }
 
-/* Options are read twice, once here for the launcher and once by the communicator: set-up is no hot path. */
-static c4_status read_launch(const c4_comm_config *config, c4_launch *launch)
+/* ---- with what the launcher says ---- */
+
+/* Finds out, where that may block on a name look-up, and sets up. */
+static c4_status from_env(c4_creation *c, const char *options)
 {
-    c4_options *options;
-    C4_TRY(c4_comm_options_load(config->options, &options));
-    c4_status status = c4_launch_detect(options, launch);
-    c4_options_destroy(options);
-    return status;
+    c4_launch launch;
+    C4_TRY(c4_launch_look_up(options, c->bootstrap.timeout_ms, &c->comm->abort_requested, &launch));
+    if (launch.listen_fd >= 0)
+        c->bootstrap.listen_fd = launch.listen_fd; /* the bootstrap's now, also when it fails */
+    C4_TRY(c4_comm_reshape(c->comm, launch.rank, launch.nranks));
+    c4_log_set_rank(launch.rank);
+    memcpy(c->key, launch.key, sizeof c->key);
+    memcpy(c->addresses, launch.addresses, sizeof c->addresses);
+    c->bootstrap.rank = launch.rank;
+    c->bootstrap.nranks = launch.nranks;
+    c->bootstrap.job_id = c->comm->job_id = launch.job_id;
+    c->bootstrap.key = launch.has_key ? c->key : NULL;
+    c->bootstrap.addresses = c->addresses;
+    c->bootstrap.naddresses = launch.naddresses;
+    c->bootstrap.guessed = launch.guessed;
+    explicit_bzero(launch.key, sizeof launch.key);
+    return c4_creation_run(c);
+}
+
+static void *from_env_main(void *argument)
+{
+    c4_request *request = argument;
+    c4_creation *c = request->argument;
+    c4_creation_finish(c, from_env(c, c->comm->call_options));
+    explicit_bzero(c->key, sizeof c->key);
+    free(c);
+    atomic_store_explicit(&request->setup_done, 1, memory_order_release);
+    return NULL;
 }
 
 C4_API c4_status c4_comm_create_from_env(const c4_comm_config *config, c4_request **request, c4_comm **comm)
 {
-    creation c = {0};
-    c4_launch launch;
     c4_comm_config full;
     if (!comm)
         return c4_fail(C4_ERR_NULL, "c4_comm_create_from_env: comm is NULL");
     C4_TRY(c4_comm_config_read(config, &full));
-    C4_TRY(read_launch(&full, &launch));
-    C4_TRY(comm_begin(&full, launch.rank, launch.nranks, &c));
-    c4_log_set_rank(launch.rank);
-    memcpy(c.key, launch.key, sizeof c.key);
-    memcpy(c.addresses, launch.addresses, sizeof c.addresses);
-    c.bootstrap.job_id = launch.job_id;
-    c.bootstrap.key = launch.has_key ? c.key : NULL;
-    c.bootstrap.addresses = c.addresses;
-    c.bootstrap.naddresses = launch.naddresses;
-    c.bootstrap.listen_fd = launch.listen_fd;
-    return comm_finish(&c, request, comm);
+    c4_creation *c = calloc(1, sizeof *c);
+    if (!c)
+        return c4_fail(C4_ERR_MEMORY, "set-up");
+    c4_status status = c4_creation_begin(&full, NULL, 0, 1, c);
+    if (status < 0) {
+        free(c);
+        return status;
+    }
+    c4_comm *made = c->comm;
+    made->derived = true; /* rank and size are not known yet */
+    if (request)
+        status = c4_request_start_setup(made, from_env_main, c, request);
+    else
+        status = c4_creation_finish(c, from_env(c, made->call_options));
+    if (status < 0)
+        c4_comm_free(made);
+    else
+        *comm = made;
+    if (!request || status < 0) {
+        explicit_bzero(c->key, sizeof c->key);
+        free(c);
+    }
+    return status;
 }

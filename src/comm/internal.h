@@ -57,6 +57,13 @@ typedef struct c4_checked {
     bool valid;
 } c4_checked;
 
+/* Values of abort_requested. */
+typedef enum c4_comm_abort_reason {
+    C4_COMM_ABORT_ASKED = 1,   /* c4_comm_abort */
+    C4_COMM_ABORT_BY_PEER = 2, /* another rank has given up the shrink */
+    C4_COMM_ABORT_BY_DEATH = 3 /* a rank that the set-up needs has died: this attempt only */
+} c4_comm_abort_reason;
+
 struct c4_comm {
     uint32_t magic;
     const uint32_t *alive; /* 0 in the child of a fork, see fork.c */
@@ -95,7 +102,15 @@ struct c4_comm {
     c4_premul premul[C4_PREMUL_LIMIT];
     c4_checked checked;
     _Atomic c4_status setup_status; /* C4_IN_PROGRESS while being created */
-    atomic_int abort_requested;
+    atomic_int abort_requested;     /* also watched by the set-up: see enum c4_comm_abort_reason */
+    atomic_int aborted;             /* c4_comm_abort has done its work on the engine */
+    atomic_int control_abort;       /* ends an agreement under way */
+    atomic_int in_control;          /* an agreement or a shrink of this communicator is under way */
+    pthread_mutex_t derive_lock;    /* of the next two */
+    struct c4_comm *deriving;       /* being made of this one by a call without request; NULL: none */
+    struct c4_shrink *shrinking;    /* of this one, under way; NULL: none */
+    int quitter;                    /* member that has given up c4_comm_shrink, plus 1; 0: none */
+    uint16_t epoch;                 /* membership epoch: up with every shrink and growth */
     long self_receives; /* started from this rank itself, less sends to itself: > 0, a send has its receive */
     bool told_peers;    /* this rank's own fault has been reported */
     char error[C4_ERROR_TEXT_BYTES];
@@ -121,6 +136,18 @@ c4_status c4_comm_enter(c4_comm *comm);
 c4_status c4_comm_leave(c4_comm *comm, c4_status status);
 /* Leaves with what the engine reported of a call. */
 c4_status c4_comm_fail(c4_comm *comm, c4_status status);
+
+/* Inside enter: the rest of the call is made by another thread, which begins with take_over and ends with leave. */
+void c4_comm_hand_over(c4_comm *comm);
+void c4_comm_take_over(c4_comm *comm);
+
+/* Calls that use the control plane only may run beside others, one at a time: instead of enter and leave. `what` is the
+ * call's name. Refuses like enter, and a communicator that is not set up. */
+c4_status c4_comm_enter_control(c4_comm *comm, const char *what);
+c4_status c4_comm_leave_control(c4_comm *comm, c4_status status);
+
+/* From here to the end (child NULL) c4_comm_abort of `parent` also ends the set-up of `child`. */
+void c4_comm_derive(c4_comm *parent, c4_comm *child);
 
 /* Inside enter/leave, or under the progress lock: reports a fault that this rank found by itself, once. Does not block. */
 void c4_comm_tell_peers(c4_comm *comm);
@@ -197,6 +224,10 @@ c4_status c4_comm_resolve_options(c4_comm *comm, const char *inherited, const ch
 /* Opens transports, tells the others, agrees on who reaches whom by what, and makes comm->engine. */
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange);
 c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **comm);
+/* For a communicator that has learned its shape after alloc; nranks may not grow when it has been set up. */
+c4_status c4_comm_reshape(c4_comm *comm, int rank, int nranks);
+/* Gives back everything that a set-up has made, so that another can be tried. Tells nobody. */
+void c4_comm_undo(c4_comm *comm);
 void c4_comm_free(c4_comm *comm);
 
 /* A word that is 1 in this process and 0 in its children made by fork. */

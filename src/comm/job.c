@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include "comm/internal.h"
+#include "comm/shrink.h"
 
 static void on_fault(void *context, c4_status status, int member, const char *text)
 {
     c4_comm *comm = context;
-    c4_engine_fault(comm->engine, status, member, text);
+    if (!c4_shrink_take_fault(comm, status, member))
+        c4_engine_fault(comm->engine, status, member, text);
 }
 
 static void on_left(void *context, int member)

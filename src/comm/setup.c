@@ -50,29 +50,36 @@ static void lend(c4_comm *comm)
                                      .job_id = comm->job_id,
                                      .rank = comm->rank,
                                      .nranks = comm->nranks,
-                                     .epoch = 0,
+                                     .epoch = comm->epoch,
                                      .local_rank = comm->roster.local_rank,
                                      .local_nranks = comm->roster.local_nranks};
 }
 
-/* ---- phase 1: who shares a kernel with whom ---- */
+/* ---- phase 1: who shares a kernel with whom, and the epoch, which ranks that join do not know yet ---- */
+
+typedef struct host_card {
+    uint64_t host;
+    uint64_t epoch;
+} host_card;
 
 static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
 {
     c4_process self;
     c4_process_self(&self);
-    uint64_t id = c4_hash_bytes(C4_HASH_INIT, self.boot_id, sizeof self.boot_id);
-    uint64_t *ids = calloc((size_t)comm->nranks, sizeof *ids);
-    if (!ids)
+    host_card own = {c4_hash_bytes(C4_HASH_INIT, self.boot_id, sizeof self.boot_id), comm->epoch};
+    host_card *cards = calloc((size_t)comm->nranks, sizeof *cards);
+    if (!cards)
         return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", comm->nranks);
-    c4_status status = exchange->all_gather(exchange->context, &id, sizeof id, ids);
+    c4_status status = exchange->all_gather(exchange->context, &own, sizeof own, cards);
     comm->roster.local_rank = comm->roster.local_nranks = 0;
     for (int i = 0; status == C4_OK && i < comm->nranks; i++) {
-        bool same = ids[i] == id;
+        bool same = cards[i].host == own.host;
         comm->roster.local_nranks += same;
         comm->roster.local_rank += same && i < comm->rank;
+        if (cards[i].epoch > comm->epoch)
+            comm->epoch = (uint16_t)cards[i].epoch;
     }
-    free(ids);
+    free(cards);
     return status;
 }
 

@@ -84,7 +84,7 @@ static void start_record(c4_comm *comm)
                              .keep_s = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_S"),
                              .keep_bytes = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_BYTES")};
     comm->recorder = c4_option_int(options, "C4_RECORD") ? c4_recorder_acquire(&spec) : NULL;
-    c4_record_writer_open(comm->recorder, (uint32_t)(comm->job_id ^ comm->job_id >> 32), 0, comm->rank, comm->nranks,
+    c4_record_writer_open(comm->recorder, (uint32_t)(comm->job_id ^ comm->job_id >> 32), comm->epoch, comm->rank, comm->nranks,
                           comm->roster.layout.nhosts, comm->name, &comm->writer);
 }
 
@@ -104,6 +104,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
     c4_engine_spec spec = {.rank = comm->rank,
                            .nranks = comm->nranks,
                            .comm_id = (uint32_t)(comm->job_id ^ comm->job_id >> 32),
+                           .epoch = comm->epoch,
                            .layout = &comm->roster.layout,
                            .cost = &comm->cost,
                            .rails = setup->rails,

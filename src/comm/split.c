@@ -117,6 +117,7 @@ static c4_status child_alloc(split *s, const c4_comm_config *config)
     C4_TRY(c4_comm_alloc(config->name ? config->name : name, 0, parent->nranks, &s->child));
     c4_comm *child = s->child;
     child->derived = true;
+    child->epoch = parent->epoch;
     child->job_id = c4_hash_bytes(C4_HASH_INIT, identity, sizeof identity);
     child->has_key = parent->has_key;
     memcpy(child->key, parent->key, sizeof child->key);
@@ -249,8 +250,7 @@ static void *split_main(void *argument)
     c4_request *request = argument;
     split *s = request->argument;
     c4_comm *parent = s->parent, *child = s->child;
-    if (parent->threaded)
-        pthread_mutex_lock(&parent->progress_lock);
+    c4_comm_take_over(parent);
     c4_status status = split_run(s);
     split_free(s);
     if (!child) {
@@ -272,15 +272,13 @@ static void *split_main(void *argument)
 static c4_status split_later(split *s, c4_request **request, c4_comm **new_comm)
 {
     c4_comm *parent = s->parent, *child = s->child;
-    if (parent->threaded)
-        c4_progress_leave(parent);
+    c4_comm_hand_over(parent);
     c4_status status = c4_request_start_setup(child, split_main, s, request);
     if (status == C4_OK) {
         *new_comm = child;
         return C4_OK;
     }
-    if (parent->threaded)
-        pthread_mutex_lock(&parent->progress_lock);
+    c4_comm_take_over(parent);
     c4_engine_fault(parent->engine, status, parent->rank, c4_fail_text()); /* the others wait for this rank */
     if (child)
         c4_comm_free(child);

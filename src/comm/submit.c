@@ -48,6 +48,45 @@ c4_status c4_comm_leave(c4_comm *comm, c4_status status)
     return status;
 }
 
+void c4_comm_hand_over(c4_comm *comm)
+{
+    if (comm->threaded)
+        c4_progress_leave(comm);
+}
+
+void c4_comm_take_over(c4_comm *comm)
+{
+    if (comm->threaded)
+        pthread_mutex_lock(&comm->progress_lock);
+}
+
+c4_status c4_comm_enter_control(c4_comm *comm, const char *what)
+{
+    if (!comm)
+        return c4_fail(C4_ERR_NULL, "%s: communicator is NULL", what);
+    if (comm->magic != C4_COMM_MAGIC || *comm->alive == 0)
+        return c4_fail(C4_ERR_DESTROYED, "communicator handle is not valid (destroyed, or of the parent of a fork)");
+    if (c4_group_active())
+        return c4_fail(C4_ERR_GROUP, "%s inside a group", what);
+    C4_TRY(c4_comm_usable(comm));
+    if (atomic_exchange(&comm->in_control, 1))
+        return c4_fail(C4_ERR_CONCURRENT_USE, "%s: another thread is in agree or shrink of \"%s\"", what,
+                       comm->name);
+    atomic_store(&comm->control_abort, 0);
+    return C4_OK;
+}
+
+c4_status c4_comm_leave_control(c4_comm *comm, c4_status status)
+{
+    /* The text belongs to whoever is inside; this thread has its own. */
+    if (status < 0 && !atomic_exchange(&comm->busy, 1)) {
+        memcpy(comm->error, c4_fail_text(), sizeof comm->error);
+        atomic_store_explicit(&comm->busy, 0, memory_order_release);
+    }
+    atomic_store(&comm->in_control, 0);
+    return status;
+}
+
 c4_status c4_comm_usable(const c4_comm *comm)
 {
     c4_status setup = comm->setup_status;

@@ -9,3 +9,6 @@ tests_comm_test_fork_SOURCES = tests/comm/test_fork.c $(c4_collectives_sources)
 EXTRA_PROGRAMS += tests/comm/many_ranks
 check_DATA += tests/comm/many_ranks$(EXEEXT)
 dist_check_SCRIPTS += tests/comm/test_many_ranks.sh
+
+check_PROGRAMS += tests/comm/test_grow
+tests_comm_test_grow_SOURCES = tests/comm/test_grow.c $(c4_collectives_sources)
