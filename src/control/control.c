@@ -52,12 +52,14 @@ static c4_status take_connections(c4_bootstrap *bootstrap, c4_control *control)
         c4_link_init(&peer->link, fds[rank]);
         if (fds[rank] < 0 || status < 0)
             continue;
-        peer->in = malloc(C4_CONTROL_MESSAGE_MAX_BYTES);
+        peer->in = malloc(c4_overlay_max_bytes((uint32_t)control->nranks));
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = c4_event_pack(C4_EVENT_LINK, 0, (uint32_t)rank)};
         if (!peer->in)
             status = c4_fail(C4_ERR_MEMORY, "control plane of %d ranks", control->nranks);
         else if (epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, fds[rank], &event) < 0)
             status = c4_fail_errno(c4_status_from_errno(errno), errno, "control plane: epoll_ctl");
+        else
+            c4_core_link_up(control->core, rank, c4_now_ns());
     }
     free(fds);
     return status;
@@ -107,9 +109,22 @@ static void control_free(c4_control *control)
     if (control->wake_fd >= 0)
         close(control->wake_fd);
     pthread_mutex_destroy(&control->lock);
+    c4_core_destroy(control->core);
     free(control->watches);
     free(control->peers);
     free(control);
+}
+
+static c4_status create_core(c4_control *control)
+{
+    c4_core_spec spec = {.rank = control->rank,
+                         .nranks = control->nranks,
+                         .heartbeat_ns = (uint64_t)control->spec.heartbeat_ms * 1000000u,
+                         .silent_ns = (uint64_t)control->spec.silent_ms * 1000000u,
+                         .ops = &c4_control_core_ops,
+                         .shell = control};
+    c4_status status = c4_core_create(&spec, c4_now_ns(), &control->core);
+    return status < 0 ? c4_fail(status, "control plane of %d ranks", control->nranks) : C4_OK;
 }
 
 c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *spec, c4_control **control)
@@ -131,6 +146,7 @@ c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *
         c4_link_init(&made->peers[rank].link, -1);
         made->peers[rank].pidfd = -1;
     }
+    C4_TRY_GOTO(create_core(made), fail);
     C4_TRY_GOTO(open_descriptors(made), fail);
     /* The exchange comes last, when there is little left to fail here: after it the others rely on this rank. The thread
      * waits for the lock until all is in place. */
@@ -152,19 +168,23 @@ fail:
     return status;
 }
 
+void c4_control_wake(c4_control *control)
+{
+    if (write(control->wake_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
+        c4_log(C4_LOG_WARN, "control: eventfd: %s", strerror(errno));
+}
+
 void c4_control_stop(c4_control *control)
 {
     if (!control)
         return;
     if (control->has_thread && control->pid == getpid()) {
-        c4_control_header header = {C4_CONTROL_GOODBYE, 0, (uint32_t)control->rank, 0};
         pthread_mutex_lock(&control->lock);
-        c4_control_forward(control, &header, NULL, -1, -1);
+        c4_core_leave(control->core, 0, c4_now_ns());
         control->stopping = true;
         control->stop_by_ns = c4_now_ns() + C4_CONTROL_FLUSH_MS * 1000000ull;
         pthread_mutex_unlock(&control->lock);
-        if (write(control->wake_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
-            c4_log(C4_LOG_WARN, "control: eventfd: %s", strerror(errno));
+        c4_control_wake(control);
         pthread_join(control->thread, NULL);
     }
     control_free(control);
@@ -178,7 +198,7 @@ static void tell_past(c4_control *control, c4_control_attachment *attachment)
     for (int i = 0; i < attachment->nmembers; i++) {
         const c4_control_peer *peer = &control->peers[attachment->members[i]];
         char text[C4_CONTROL_TEXT_MAX_BYTES];
-        if (!peer->dead)
+        if (c4_core_rank_state(control->core, attachment->members[i]) != C4_CONTROL_DEAD)
             continue;
         snprintf(text, sizeof text, "rank %d (pid %u on %s) died before this communicator was created",
                  attachment->members[i], peer->process.pid, peer->process.host);
@@ -211,6 +231,11 @@ c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *membe
         }
         made->members[i] = members[i];
     }
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&made->agreed, &attributes);
+    pthread_condattr_destroy(&attributes);
     pthread_mutex_lock(&control->lock);
     made->next = control->attachments;
     control->attachments = made;
@@ -226,18 +251,17 @@ void c4_control_watch_leavers(c4_control_attachment *attachment, c4_control_left
     pthread_mutex_lock(&control->lock);
     attachment->on_left = on_left;
     for (int i = 0; i < attachment->nmembers; i++)
-        if (control->peers[attachment->members[i]].left)
+        if (c4_core_rank_state(control->core, attachment->members[i]) == C4_CONTROL_LEFT)
             on_left(attachment->context, i);
     pthread_mutex_unlock(&control->lock);
 }
 
 void c4_control_leave(c4_control *control, uint32_t comm)
 {
-    c4_control_header header = {C4_CONTROL_GOODBYE, 0, (uint32_t)control->rank, comm};
     if (comm == 0) /* would say that this rank leaves the job */
         return;
     pthread_mutex_lock(&control->lock);
-    c4_control_forward(control, &header, NULL, -1, -1);
+    c4_core_leave(control->core, comm, c4_now_ns());
     pthread_mutex_unlock(&control->lock);
 }
 
@@ -254,8 +278,12 @@ void c4_control_detach(c4_control_attachment *attachment)
         at = &(*at)->next;
     if (*at)
         *at = attachment->next;
-    if (!forked)
+    c4_core_agree_destroy(control->core, attachment->agree);
+    if (!forked) {
+        c4_core_forget_questions(control->core, attachment->comm);
         pthread_mutex_unlock(&control->lock);
+        pthread_cond_destroy(&attachment->agreed);
+    }
     free(attachment);
 }
 
@@ -263,12 +291,9 @@ void c4_control_report(c4_control_attachment *attachment, c4_status status, cons
 {
     c4_control *control = attachment->control;
     c4_control_fault fault = {.status = status};
-    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
     snprintf(fault.text, sizeof fault.text, "%s", text);
-    c4_control_header header = {C4_CONTROL_FAULT, 0, (uint32_t)control->rank, attachment->comm};
-    header.bytes = (uint32_t)c4_control_fault_pack(&fault, payload);
     pthread_mutex_lock(&control->lock);
-    c4_control_forward(control, &header, payload, -1, -1);
+    c4_core_report(control->core, attachment->comm, &fault);
     pthread_mutex_unlock(&control->lock);
 }
 

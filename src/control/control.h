@@ -57,7 +57,8 @@ c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *membe
 void c4_control_watch_leavers(c4_control_attachment *attachment, c4_control_left_fn on_left);
 /* Tells the others that this rank has left the communicator (not 0) in good order while it stays in the job. */
 void c4_control_leave(c4_control *control, uint32_t comm);
-/* After it returns, neither `on_fault` nor `on_left` is running and will not be called. NULL is allowed. */
+/* After it returns, none of the attachment's functions is running nor will be called. No c4_control_agree may be running
+ * (its abort flag ends one). NULL is allowed. */
 void c4_control_detach(c4_control_attachment *attachment);
 
 /* Tells the other members of this communicator that this rank has failed (`status` < 0) and why; their on_fault gets
@@ -84,7 +85,7 @@ typedef struct c4_control_proposal {
     const void *blob;  /* that of the lowest live member counts */
     size_t blob_bytes; /* <= C4_CONTROL_AGREE_BLOB_BYTES */
     const int *exclude;           /* members to leave out though they may live; the same list on all callers */
-    int nexclude;                 /* such members do not call, or get C4_ERR_PEER_DEAD */
+    int nexclude;                 /* such members take no part in later rounds either: they get C4_ERR_PEER_DEAD */
     int timeout_ms;               /* > 0 */
     const atomic_int *abort_flag; /* not 0: end with C4_ERR_ABORTED within 50 ms; NULL: none */
 } c4_control_proposal;
@@ -145,7 +146,7 @@ typedef void (*c4_control_reply_fn)(void *context, int member, uint64_t sequence
 void c4_control_answer_with(c4_control_attachment *attachment, c4_control_question_fn on_question,
                             c4_control_reply_fn on_reply);
 /* Asks `member` about the call `sequence`; on_reply brings the answer within 10 s. Any thread; does not block. One
- * question per attachment and member at a time: a new one replaces it; at most 64 per attachment (C4_ERR_MEMORY, not
+ * question per attachment and member at a time: a new one replaces it; at most 64 in a process (C4_ERR_MEMORY, not
  * logged). A member that has died, left or is silent is answered for by what this rank knows. */
 c4_status c4_control_ask(c4_control_attachment *attachment, int member, uint64_t sequence,
                          const unsigned char card[C4_CONTROL_CARD_BYTES]);

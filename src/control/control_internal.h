@@ -6,16 +6,13 @@
 #include <stdbool.h>
 
 #include "control/control.h"
+#include "control/core.h"
 #include "rendezvous/link.h"
 
 enum {
     C4_CONTROL_QUEUE_MAX_BYTES = 256 * 1024, /* what may wait for a peer that does not read */
     C4_CONTROL_ALL_WATCHED = 16,             /* ranks on a host up to which each watches all others */
     C4_CONTROL_NEIGHBOURS = 4,               /* else so many on each side */
-    C4_CONTROL_EXIT_GRACE_MS = 50,     /* from the end of a connection to that of the process, for its exit status */
-    C4_CONTROL_GOODBYE_GRACE_MS = 150, /* from the end of a process to its goodbye, which comes through rank 0 */
-    C4_CONTROL_EXITED_GRACE_MS = 5000, /* the same when it was not killed: rank 0, which sees goodbyes first, decides;
-                                        * with 256 ranks leaving on 2 cores its word takes seconds */
     C4_CONTROL_FLUSH_MS = 500,
     C4_CONTROL_KEPT_REPORTS = 16
 };
@@ -29,9 +26,9 @@ typedef struct c4_control_peer {
     unsigned char *in;    /* payload being received; NULL without connection */
     unsigned char *queue; /* bytes to be sent */
     size_t queued, capacity;
-    int pidfd;              /* -1: not watched */
-    bool left, dead, ended; /* said goodbye; told to all; its process is known to have ended */
-    uint64_t verdict_ns;    /* 0, or when to call it dead unless it has left by then */
+    int pidfd;    /* -1: not watched */
+    bool ended;   /* its process is known to have ended */
+    bool closing; /* the link is to be closed by the thread, after what it is doing */
 } c4_control_peer;
 
 typedef struct c4_control_watch {
@@ -55,6 +52,9 @@ struct c4_control_attachment {
     c4_control_left_fn on_left; /* NULL: not asked for */
     c4_control_question_fn on_question;
     c4_control_reply_fn on_reply;
+    c4_core_agree *agree; /* NULL: has not agreed yet */
+    bool agreeing;
+    pthread_cond_t agreed;
     void *context;
     int nmembers;
     int members[];
@@ -70,6 +70,8 @@ struct c4_control {
     pthread_mutex_t lock;
     bool stopping;
     uint64_t stop_by_ns;
+    c4_core *core;
+    bool any_closing;
     c4_control_peer *peers;
     c4_control_attachment *attachments;
     c4_control_watch *watches;
@@ -83,31 +85,27 @@ static inline uint64_t c4_event_pack(c4_control_event kind, uint32_t generation,
     return (uint64_t)kind << 56 | (uint64_t)(generation & 0xffffff) << 32 | index;
 }
 
-/* The text of what ended `rank`'s process, as far as it can be known: "killed by signal 9 (Killed)". */
+/* What ended `rank`'s process, as far as it can be known: "killed by signal 9 (Killed)". */
 void c4_control_describe_end(const c4_control_peer *peer, char *text, size_t bytes);
+/* Why it may be silent: "its process is stopped by a signal (state T)"; "" when it cannot be seen. */
+void c4_control_describe_silence(const c4_control *control, const c4_control_peer *peer, char *text, size_t bytes);
 /* Opens the pidfds that this rank should watch. */
 void c4_control_watch_processes(c4_control *control);
 void c4_control_on_process_end(c4_control *control, int rank);
-void c4_control_on_link_end(c4_control *control, int rank, const char *why);
-/* Gives the verdicts that are due. Returns milliseconds until the next one, -1: none is pending. */
-int c4_control_judge(c4_control *control);
 
 /* Puts a message into a peer's queue and sends what the socket takes. Never blocks. */
 void c4_control_send(c4_control *control, int rank, const c4_control_header *header, const void *payload);
 void c4_control_on_link_event(c4_control *control, int rank, uint32_t events);
 void c4_control_close_link(c4_control *control, int rank);
+/* The links that are `closing`. */
+void c4_control_close_links(c4_control *control);
 bool c4_control_is_flushed(const c4_control *control);
 
-/* A rank has died: once for each, tells local communicators and, if this rank found out or is 0, the others. `from` is
- * the rank that told it, or this rank. */
-void c4_control_declare_dead(c4_control *control, int rank, int from, const c4_control_fault *fault);
-/* Tells the communicators concerned that `rank` has left `comm`, or with comm 0 all of them. */
-void c4_control_deliver_leave(c4_control *control, uint32_t comm, int rank);
-/* An error reported for a communicator by `rank`. */
-void c4_control_deliver_report(c4_control *control, uint32_t comm, int rank, const c4_control_fault *fault);
-/* Rank 0: to everybody but the two. */
-void c4_control_forward(c4_control *control, const c4_control_header *header, const void *payload, int except,
-                        int origin);
+/* How the core reaches the world; the shell is the c4_control. */
+extern const c4_core_ops c4_control_core_ops;
+int c4_control_member(const c4_control_attachment *attachment, int rank);
+/* Makes the thread look at its timers again. */
+void c4_control_wake(c4_control *control);
 
 void *c4_control_main(void *control);
 

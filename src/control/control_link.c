@@ -1,10 +1,12 @@
-/* Connections of the control plane: queues, messages in, forwarding through rank 0. */
+/* Connections of the control plane: queues, messages in,
+ * to and from the core. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "control/control_internal.h"
@@ -72,14 +74,6 @@ void c4_control_send(c4_control *control, int rank, const c4_control_header *hea
         arm(control, rank);
 }
 
-void c4_control_forward(c4_control *control, const c4_control_header *header, const void *payload, int except,
-                        int origin)
-{
-    for (int rank = 0; rank < control->nranks; rank++)
-        if (rank != except && rank != origin)
-            c4_control_send(control, rank, header, payload);
-}
-
 bool c4_control_is_flushed(const c4_control *control)
 {
     for (int rank = 0; rank < control->nranks; rank++)
@@ -96,55 +90,36 @@ void c4_control_close_link(c4_control *control, int rank)
     free(peer->queue);
     peer->in = peer->queue = NULL;
     peer->queued = peer->capacity = 0;
+    peer->closing = false;
+}
+
+void c4_control_close_links(c4_control *control)
+{
+    if (!control->any_closing)
+        return;
+    control->any_closing = false;
+    for (int rank = 0; rank < control->nranks; rank++)
+        if (control->peers[rank].closing)
+            c4_control_close_link(control, rank);
 }
 
 /* ---- in ---- */
 
-static void on_goodbye(c4_control *control, const c4_control_header *header, int from)
-{
-    if (header->rank >= (uint32_t)control->nranks)
-        return;
-    if (header->value == 0)
-        control->peers[header->rank].left = true;
-    c4_control_deliver_leave(control, header->value, (int)header->rank);
-    if (control->rank == 0)
-        c4_control_forward(control, header, NULL, (int)header->rank, from);
-}
-
-static c4_status on_fault(c4_control *control, const c4_control_header *header, const unsigned char *payload, int from)
-{
-    c4_control_fault fault;
-    C4_TRY(c4_control_fault_unpack(payload, header->bytes, &fault));
-    if (header->rank >= (uint32_t)control->nranks)
-        return C4_ERR_PROTOCOL;
-    if (header->kind == C4_CONTROL_DEATH) {
-        c4_control_declare_dead(control, (int)header->rank, from, &fault);
-        return C4_OK;
-    }
-    c4_control_deliver_report(control, header->value, (int)header->rank, &fault);
-    if (control->rank == 0)
-        c4_control_forward(control, header, payload, (int)header->rank, from);
-    return C4_OK;
-}
-
 static c4_status on_message(c4_control *control, int from)
 {
-    c4_control_peer *peer = &control->peers[from];
-    const c4_control_header *header = &peer->link.header;
-    switch (header->kind) {
-    case C4_CONTROL_GOODBYE:
-        on_goodbye(control, header, from);
+    const c4_control_header *header = &control->peers[from].link.header;
+    if (header->kind == C4_CONTROL_FAULT) /* a rank gives up while the others start: its link will close */
         return C4_OK;
-    case C4_CONTROL_FAULT:
-    case C4_CONTROL_DEATH:
-        return on_fault(control, header, peer->in, from);
-    case C4_CONTROL_HEARTBEAT:
-    case C4_CONTROL_QUESTION:
-    case C4_CONTROL_ANSWER:
-        return C4_OK; /* for a later version */
-    default:
-        return C4_ERR_PROTOCOL;
-    }
+    return c4_core_message(control->core, from, header, control->peers[from].in, c4_now_ns());
+}
+
+static void on_link_end(c4_control *control, int rank, const char *why)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    if (why)
+        c4_log(C4_LOG_ERROR, "control: rank %d (pid %u on %s) %s", rank, peer->process.pid, peer->process.host, why);
+    c4_control_close_link(control, rank);
+    c4_core_link_down(control->core, rank, peer->pidfd >= 0, c4_now_ns());
 }
 
 /* Takes one message; C4_IN_PROGRESS when there is no whole one. */
@@ -154,7 +129,7 @@ static c4_status receive_one(c4_control *control, int rank)
     c4_status status = c4_link_receive_header(&peer->link, (uint32_t)control->nranks);
     if (status != C4_OK)
         return status;
-    if (peer->link.header.bytes > C4_CONTROL_MESSAGE_MAX_BYTES)
+    if (peer->link.header.bytes > c4_overlay_max_bytes((uint32_t)control->nranks))
         return C4_ERR_PROTOCOL;
     status = c4_link_receive_payload(&peer->link, peer->in);
     if (status != C4_OK)
@@ -173,7 +148,7 @@ void c4_control_on_link_event(c4_control *control, int rank, uint32_t events)
     while (status == C4_OK && peer->link.fd >= 0 && (events & ~(uint32_t)EPOLLOUT))
         status = receive_one(control, rank);
     if (status == C4_ERR_LINK)
-        c4_control_on_link_end(control, rank, NULL);
+        on_link_end(control, rank, NULL);
     else if (status < 0)
-        c4_control_on_link_end(control, rank, "sent a malformed control message; its connection is closed");
+        on_link_end(control, rank, "sent a malformed control message; its connection is closed");
 }

@@ -1,5 +1,7 @@
 /* The thread, and how news reach the communicators. */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -10,9 +12,9 @@
 
 enum { EVENTS_PER_WAIT = 64 };
 
-/* ---- news ---- */
+/* ---- out of the core ---- */
 
-static int member_index(const c4_control_attachment *attachment, int rank)
+int c4_control_member(const c4_control_attachment *attachment, int rank)
 {
     for (int i = 0; i < attachment->nmembers; i++)
         if (attachment->members[i] == rank)
@@ -20,32 +22,56 @@ static int member_index(const c4_control_attachment *attachment, int rank)
     return -1;
 }
 
-void c4_control_declare_dead(c4_control *control, int rank, int from, const c4_control_fault *fault)
+static void core_send(void *shell, int neighbour, const c4_control_header *header, const void *payload)
 {
-    c4_control_peer *peer = &control->peers[rank];
-    if (peer->dead || peer->left || rank == control->rank)
-        return;
-    peer->dead = true;
-    c4_log(C4_LOG_ERROR, "%s", fault->text);
+    c4_control_send(shell, neighbour, header, payload);
+}
+
+static void core_close(void *shell, int neighbour)
+{
+    c4_control *control = shell;
+    control->peers[neighbour].closing = true;
+    control->any_closing = true;
+}
+
+static void core_describe(void *shell, int rank, bool silent, char *text, size_t bytes)
+{
+    c4_control *control = shell;
+    if (silent)
+        c4_control_describe_silence(control, &control->peers[rank], text, bytes);
+    else
+        c4_control_describe_end(&control->peers[rank], text, bytes);
+}
+
+static void core_name(void *shell, int rank, char *text, size_t bytes)
+{
+    c4_control *control = shell;
+    const c4_process *process = &control->peers[rank].process;
+    snprintf(text, bytes, "rank %d (pid %u on %s)", rank, process->pid, process->host);
+}
+
+static void core_say(void *shell, bool error, const char *text)
+{
+    (void)shell;
+    c4_log(error ? C4_LOG_ERROR : C4_LOG_WARN, "%s", text);
+}
+
+static void core_died(void *shell, int rank, const c4_control_fault *fault)
+{
+    c4_control *control = shell;
     for (c4_control_attachment *one = control->attachments; one; one = one->next) {
-        int member = member_index(one, rank);
+        int member = c4_control_member(one, rank);
         if (member >= 0)
             one->on_fault(one->context, fault->status, member, fault->text);
     }
-    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
-    c4_control_header header = {C4_CONTROL_DEATH, 0, (uint32_t)rank, 0};
-    header.bytes = (uint32_t)c4_control_fault_pack(fault, payload);
-    if (control->rank == 0)
-        c4_control_forward(control, &header, payload, rank, from);
-    else if (from == control->rank)
-        c4_control_send(control, 0, &header, payload);
 }
 
-void c4_control_deliver_report(c4_control *control, uint32_t comm, int rank, const c4_control_fault *fault)
+static void core_reported(void *shell, uint32_t comm, int rank, const c4_control_fault *fault)
 {
+    c4_control *control = shell;
     bool known = false;
     for (c4_control_attachment *one = control->attachments; one; one = one->next) {
-        int member = one->comm == comm ? member_index(one, rank) : -1;
+        int member = one->comm == comm ? c4_control_member(one, rank) : -1;
         if (member < 0)
             continue;
         known = true;
@@ -59,14 +85,57 @@ void c4_control_deliver_report(c4_control *control, uint32_t comm, int rank, con
     kept->fault = *fault;
 }
 
-void c4_control_deliver_leave(c4_control *control, uint32_t comm, int rank)
+static void core_left(void *shell, uint32_t comm, int rank)
 {
+    c4_control *control = shell;
     for (c4_control_attachment *one = control->attachments; one; one = one->next) {
-        int member = comm == 0 || comm == one->comm ? member_index(one, rank) : -1;
+        int member = comm == 0 || comm == one->comm ? c4_control_member(one, rank) : -1;
         if (member >= 0 && one->on_left)
             one->on_left(one->context, member);
     }
 }
+
+static c4_control_answer core_question(void *shell, uint32_t comm, int asker, uint64_t sequence,
+                                       const unsigned char *card, unsigned char *reply)
+{
+    c4_control *control = shell;
+    for (c4_control_attachment *one = control->attachments; one; one = one->next) {
+        int member = one->comm == comm ? c4_control_member(one, asker) : -1;
+        if (member >= 0 && one->on_question)
+            return one->on_question(one->context, member, sequence, card, reply);
+    }
+    return C4_ANSWER_UNKNOWN;
+}
+
+static void core_answered(void *shell, uint32_t comm, int rank, uint64_t sequence, c4_control_answer answer,
+                          const unsigned char *reply)
+{
+    c4_control *control = shell;
+    for (c4_control_attachment *one = control->attachments; one; one = one->next) {
+        int member = one->comm == comm ? c4_control_member(one, rank) : -1;
+        if (member >= 0 && one->on_reply)
+            one->on_reply(one->context, member, sequence, answer, reply);
+    }
+}
+
+static void core_decided(void *shell, c4_core_agree *agree)
+{
+    c4_control_attachment *attachment = c4_core_agree_context(agree);
+    (void)shell;
+    pthread_cond_broadcast(&attachment->agreed);
+}
+
+const c4_core_ops c4_control_core_ops = {.send = core_send,
+                                         .close = core_close,
+                                         .describe = core_describe,
+                                         .name = core_name,
+                                         .say = core_say,
+                                         .died = core_died,
+                                         .left = core_left,
+                                         .reported = core_reported,
+                                         .question = core_question,
+                                         .answered = core_answered,
+                                         .decided = core_decided};
 
 /* ---- the thread ---- */
 
@@ -107,28 +176,35 @@ static void dispatch(c4_control *control, const struct epoll_event *event)
     }
 }
 
-/* Milliseconds to sleep: until the next verdict, or until stop must be over. */
+/* Milliseconds to sleep: until the core's next deadline, or until stop must be over. */
 static int next_timeout(c4_control *control)
 {
-    int timeout_ms = c4_control_judge(control);
-    if (!control->stopping)
-        return timeout_ms;
     uint64_t now_ns = c4_now_ns();
-    return now_ns >= control->stop_by_ns ? 0 : (int)((control->stop_by_ns - now_ns) / 1000000u) + 1;
+    uint64_t next_ns = c4_core_tick(control->core, now_ns);
+    c4_control_close_links(control);
+    if (control->stopping && control->stop_by_ns < next_ns)
+        next_ns = control->stop_by_ns;
+    if (next_ns <= now_ns)
+        return 0;
+    uint64_t sleep_ms = (next_ns - now_ns) / 1000000u + 1;
+    return next_ns == UINT64_MAX ? -1 : sleep_ms > INT_MAX ? INT_MAX : (int)sleep_ms;
 }
 
 void *c4_control_main(void *argument)
 {
     c4_control *control = argument;
     struct epoll_event events[EVENTS_PER_WAIT];
+    bool more = false;
     pthread_mutex_lock(&control->lock);
     while (!control->stopping || (!c4_control_is_flushed(control) && c4_now_ns() < control->stop_by_ns)) {
-        int timeout_ms = next_timeout(control);
+        int timeout_ms = more ? 0 : next_timeout(control); /* nobody is silent whose message waits to be read */
         pthread_mutex_unlock(&control->lock);
         int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
         pthread_mutex_lock(&control->lock);
         for (int i = 0; i < count; i++)
             dispatch(control, &events[i]);
+        c4_control_close_links(control);
+        more = count == EVENTS_PER_WAIT;
     }
     pthread_mutex_unlock(&control->lock);
     return NULL;

@@ -26,22 +26,29 @@ typedef struct pidfd_exit_info {
 #define PIDFD_GET_EXIT  _IOWR(0xff, 11, pidfd_exit_info)
 #define PIDFD_EXIT_MASK (1u << 3)
 
-/* Field 52 of /proc/PID/stat, of a zombie that nobody has waited for yet. */
-static bool read_zombie_status(const c4_control_peer *peer, int *status)
+/* /proc/PID/stat from behind the name: ") S 1 ...", as field 2 ends. NULL: cannot be read. */
+static char *read_stat(const c4_control_peer *peer, char *text, size_t bytes)
 {
     char path[64];
-    char text[1024];
     snprintf(path, sizeof path, "/proc/%u/stat", peer->process.pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
-    ssize_t got = read(fd, text, sizeof text - 1);
+        return NULL;
+    ssize_t got = read(fd, text, bytes - 1);
     close(fd);
     if (got <= 0)
-        return false;
+        return NULL;
     text[got] = '\0';
     char *at = strrchr(text, ')');
-    if (!at || at[1] != ' ' || at[2] != 'Z')
+    return at && at[1] == ' ' && at[2] ? at : NULL;
+}
+
+/* Field 52 of /proc/PID/stat, of a zombie that nobody has waited for yet. */
+static bool read_zombie_status(const c4_control_peer *peer, int *status)
+{
+    char text[1024];
+    char *at = read_stat(peer, text, sizeof text);
+    if (!at || at[2] != 'Z')
         return false;
     for (int field = 2; at && field < 52; field++) {
         at = strchr(at + 1, ' ');
@@ -75,6 +82,28 @@ void c4_control_describe_end(const c4_control_peer *peer, char *text, size_t byt
         snprintf(text, bytes, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
         snprintf(text, bytes, "exited with status %d without leaving the job", WEXITSTATUS(status));
+}
+
+void c4_control_describe_silence(const c4_control *control, const c4_control_peer *peer, char *text, size_t bytes)
+{
+    char line[1024];
+    const char *why = NULL;
+    text[0] = '\0';
+    if (!c4_process_same_kernel(&control->peers[control->rank].process, &peer->process) ||
+        !c4_process_is_alive(&peer->process))
+        return;
+    const char *at = read_stat(peer, line, sizeof line);
+    if (!at)
+        return;
+    if (at[2] == 'T')
+        why = "is stopped by a signal";
+    else if (at[2] == 't')
+        why = "is stopped by a debugger";
+    else if (at[2] == 'D')
+        why = "waits for a disk or driver";
+    else
+        why = "runs, but its control thread does not get the CPU or is frozen";
+    snprintf(text, bytes, "its process %s (state %c)", why, at[2]);
 }
 
 /* ---- whom to watch ---- */
@@ -125,25 +154,16 @@ void c4_control_watch_processes(c4_control *control)
     }
 }
 
-/* ---- verdicts ---- */
+/* ---- ends ---- */
 
-static void plan_verdict(c4_control_peer *peer, int grace_ms)
-{
-    uint64_t when_ns = c4_now_ns() + (uint64_t)grace_ms * 1000000u;
-    if (!peer->verdict_ns || when_ns < peer->verdict_ns)
-        peer->verdict_ns = when_ns;
-}
-
-/* Somebody who was killed has said no goodbye; somebody who has exited probably has. While rank 0 is there, which sees
- * goodbyes first, its word decides. After rank 0 has left, nobody brings goodbyes: then an exit with status 0 is one. */
-static int goodbye_grace_ms(const c4_control *control, c4_control_peer *peer)
+static c4_core_end end_of(const c4_control_peer *peer)
 {
     int status = 0;
-    bool known = read_zombie_status(peer, &status) || read_reaped_status(peer->pidfd, &status);
-    bool root_speaks = !control->peers[0].dead && !control->peers[0].left && control->peers[0].link.fd >= 0;
-    if (!root_speaks && control->peers[0].left && known && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        peer->left = true;
-    return root_speaks && !(known && WIFSIGNALED(status)) ? C4_CONTROL_EXITED_GRACE_MS : C4_CONTROL_GOODBYE_GRACE_MS;
+    if (!read_zombie_status(peer, &status) && !read_reaped_status(peer->pidfd, &status))
+        return C4_END_UNKNOWN;
+    if (WIFSIGNALED(status))
+        return C4_END_KILLED;
+    return WEXITSTATUS(status) == 0 ? C4_END_CLEAN : C4_END_EXITED;
 }
 
 void c4_control_on_process_end(c4_control *control, int rank)
@@ -154,42 +174,5 @@ void c4_control_on_process_end(c4_control *control, int rank)
         epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, peer->pidfd, NULL); /* stays open for its exit status */
     if (peer->link.fd >= 0)                                             /* a goodbye may be among the last bytes */
         c4_control_on_link_event(control, rank, EPOLLIN);
-    bool told = control->rank == 0 || rank == 0; /* nobody else could bring its goodbye */
-    if (!peer->left && !peer->dead)
-        plan_verdict(peer, told ? 0 : goodbye_grace_ms(control, peer));
-}
-
-void c4_control_on_link_end(c4_control *control, int rank, const char *why)
-{
-    c4_control_peer *peer = &control->peers[rank];
-    if (why && !peer->left)
-        c4_log(C4_LOG_ERROR, "control: rank %d (pid %u on %s) %s", rank, peer->process.pid, peer->process.host, why);
-    c4_control_close_link(control, rank);
-    if (!peer->left && !peer->dead)
-        plan_verdict(peer, peer->ended || peer->pidfd < 0 ? 0 : C4_CONTROL_EXIT_GRACE_MS);
-}
-
-int c4_control_judge(c4_control *control)
-{
-    uint64_t now_ns = c4_now_ns();
-    uint64_t next_ns = UINT64_MAX;
-    for (int rank = 0; rank < control->nranks; rank++) {
-        c4_control_peer *peer = &control->peers[rank];
-        if (!peer->verdict_ns || peer->left || peer->dead) {
-            peer->verdict_ns = 0;
-            continue;
-        }
-        if (peer->verdict_ns > now_ns) {
-            next_ns = peer->verdict_ns < next_ns ? peer->verdict_ns : next_ns;
-            continue;
-        }
-        char how[96];
-        c4_control_fault fault = {.status = C4_ERR_PEER_DEAD};
-        peer->verdict_ns = 0;
-        c4_control_describe_end(peer, how, sizeof how);
-        snprintf(fault.text, sizeof fault.text, "rank %d (pid %u on %s) died: %s", rank, peer->process.pid,
-                 peer->process.host, how);
-        c4_control_declare_dead(control, rank, control->rank, &fault);
-    }
-    return next_ns == UINT64_MAX ? -1 : (int)((next_ns - now_ns) / 1000000u) + 1;
+    c4_core_process_ended(control->core, rank, end_of(peer), c4_now_ns());
 }

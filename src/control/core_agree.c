@@ -1,0 +1,528 @@
+/* Agreement: the live members of a communicator decide one proposal, whoever dies meanwhile.
+ *
+ * The idea: a rotating coordinator. It is the lowest member not known to be dead, gone or excluded; the ballot is its
+ * index, and only rises, as the dead stay dead.
+ *   1. Everybody sends its STATE to the coordinator: what it contributes, or the proposal that it accepted from an
+ *      earlier coordinator. From then on it accepts no lower ballot.
+ *   2. Having heard from all members not known to be dead, the coordinator proposes: the accepted proposal of the highest
+ *      ballot if there is one, else a new one made of all contributions.
+ *   3. Members accept; when all that are not known to be dead have, the proposal is decided and everybody is told.
+ * A member that dies is not waited for; when the coordinator dies, 1 begins anew with the next.
+ *
+ * Why all that decide decide the same: a decided proposal had been accepted by every member that was not dead, so every
+ * later coordinator hears of it from each member it listens to, and highest ballots carry it on. It needs a detector of
+ * deaths that does not err: "dead" is final here, and a rank that is called dead learns it and decides nothing.
+ *
+ * Messages: 4 per member and round. Members repeat theirs until they know the decision; coordinators only answer.
+ * Compare: Hursey et al., "A log-scaling fault tolerant agreement algorithm for a fault tolerant MPI" (2011). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "control/core_internal.h"
+
+enum { RETRY_FIRST_MS = 200, RETRY_MAX_MS = 2000, NO_BALLOT = -1 };
+
+typedef enum agree_phase { PHASE_IDLE, PHASE_COLLECTING, PHASE_PROPOSING, PHASE_DECIDED } agree_phase;
+
+typedef enum agree_mark { MARK_NONE, MARK_CONTRIBUTED, MARK_ACCEPTED } agree_mark;
+
+typedef struct agree_member {
+    bool gone;          /* left, or was excluded */
+    unsigned char mark; /* while leading */
+    uint32_t tag;
+    uint64_t value, minimum;
+} agree_member;
+
+struct c4_core_agree {
+    c4_core_agree *next;
+    void *context;
+    uint32_t comm;
+    int me, nmembers;
+    const int *members;
+    uint64_t round;
+    agree_phase phase;
+    agree_member *each;
+    int ballot;                /* the coordinator that this member follows; NO_BALLOT: none */
+    int accepted;              /* whose proposal it has accepted */
+    c4_core_proposal proposal; /* accepted, or decided */
+    c4_core_proposal last;     /* decided in the round before, for those that have not heard */
+    bool has_last;
+    uint32_t tag;
+    size_t blob_bytes;
+    unsigned char blob[C4_CONTROL_AGREE_BLOB_BYTES];
+    uint64_t retry_ns, gap_ns;
+    int unheard; /* repeats since the coordinator was heard */
+};
+
+static void advance(c4_core *core, c4_core_agree *agree);
+
+/* ---- life ---- */
+
+static size_t bits_bytes(const c4_core_agree *agree)
+{
+    return ((size_t)agree->nmembers + 7) / 8;
+}
+
+c4_status c4_core_agree_create(c4_core *core, uint32_t comm, const int *members, int nmembers, c4_core_agree **agree)
+{
+    c4_core_agree *made = calloc(1, sizeof *made);
+    if (!made)
+        return C4_ERR_MEMORY;
+    *made = (c4_core_agree){.comm = comm, .nmembers = nmembers, .members = members, .me = -1, .ballot = NO_BALLOT};
+    made->each = calloc((size_t)nmembers, sizeof *made->each);
+    made->proposal.dead = calloc(bits_bytes(made), 1);
+    made->last.dead = calloc(bits_bytes(made), 1);
+    if (!made->each || !made->proposal.dead || !made->last.dead) {
+        c4_core_agree_destroy(core, made);
+        return C4_ERR_MEMORY;
+    }
+    for (int i = 0; i < nmembers; i++) {
+        made->each[i].gone = c4_core_has_left(core, comm, members[i]);
+        if (members[i] == core->spec.rank)
+            made->me = i;
+    }
+    made->next = core->agrees;
+    core->agrees = made;
+    *agree = made;
+    return C4_OK;
+}
+
+void c4_core_agree_destroy(c4_core *core, c4_core_agree *agree)
+{
+    if (!agree)
+        return;
+    c4_core_agree **at = &core->agrees;
+    while (*at && *at != agree)
+        at = &(*at)->next;
+    if (*at)
+        *at = agree->next;
+    free(agree->each);
+    free(agree->proposal.dead);
+    free(agree->last.dead);
+    free(agree);
+}
+
+static bool is_out(const c4_core *core, const c4_core_agree *agree, int member)
+{
+    return agree->each[member].gone || c4_core_is_gone(core, agree->members[member]);
+}
+
+bool c4_core_agree_is_out(const c4_core *core, const c4_core_agree *agree)
+{
+    return is_out(core, agree, agree->me);
+}
+
+const c4_core_proposal *c4_core_agree_decision(const c4_core_agree *agree)
+{
+    return agree->phase == PHASE_DECIDED ? &agree->proposal : NULL;
+}
+
+void *c4_core_agree_context(const c4_core_agree *agree)
+{
+    return agree->context;
+}
+
+void c4_core_agree_set_context(c4_core_agree *agree, void *context)
+{
+    agree->context = context;
+}
+
+static int coordinator_of(const c4_core *core, const c4_core_agree *agree)
+{
+    for (int i = 0; i < agree->nmembers; i++)
+        if (!is_out(core, agree, i))
+            return i;
+    return NO_BALLOT;
+}
+
+static int member_of(const c4_core_agree *agree, int rank)
+{
+    for (int i = 0; i < agree->nmembers; i++)
+        if (agree->members[i] == rank)
+            return i;
+    return -1;
+}
+
+/* ---- messages out ---- */
+
+static void put_proposal(c4_overlay_agree *message, const c4_core_agree *agree, const c4_core_proposal *proposal)
+{
+    message->differ = proposal->differ;
+    message->value = proposal->value;
+    message->minimum = proposal->minimum;
+    message->lowest = (uint32_t)proposal->lowest;
+    message->blob = proposal->blob;
+    message->blob_bytes = (uint32_t)proposal->blob_bytes;
+    message->dead = proposal->dead;
+    message->nmembers = (uint32_t)agree->nmembers;
+}
+
+static void post(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree *message, bool flooded)
+{
+    c4_control_header header = {C4_CONTROL_AGREE, 0, (uint32_t)core->spec.rank, agree->comm};
+    header.bytes = (uint32_t)c4_overlay_agree_pack(message, core->out);
+    c4_core_post(core, &header, core->out, agree->members[member], flooded);
+}
+
+static void send_plain(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step, bool flooded)
+{
+    c4_overlay_agree message = {
+        .step = step, .ballot = (uint32_t)agree->ballot, .accepted = UINT32_MAX, .round = agree->round};
+    post(core, agree, member, &message, flooded);
+}
+
+static void send_state(c4_core *core, const c4_core_agree *agree, bool flooded)
+{
+    const agree_member *mine = &agree->each[agree->me];
+    c4_overlay_agree message = {.step = C4_AGREE_STATE,
+                                .ballot = (uint32_t)agree->ballot,
+                                .accepted = UINT32_MAX,
+                                .tag = mine->tag,
+                                .round = agree->round,
+                                .value = mine->value,
+                                .minimum = mine->minimum};
+    if (agree->accepted != NO_BALLOT) {
+        put_proposal(&message, agree, &agree->proposal);
+        message.accepted = (uint32_t)agree->accepted;
+    }
+    post(core, agree, agree->ballot, &message, flooded);
+}
+
+static void send_proposal(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step)
+{
+    c4_overlay_agree message = {
+        .step = step, .ballot = (uint32_t)agree->ballot, .accepted = UINT32_MAX, .round = agree->round};
+    put_proposal(&message, agree, &agree->proposal);
+    post(core, agree, member, &message, false);
+}
+
+static void send_last(c4_core *core, const c4_core_agree *agree, int member)
+{
+    c4_overlay_agree message = {.step = C4_AGREE_DECIDE, .accepted = UINT32_MAX, .round = agree->round - 1};
+    put_proposal(&message, agree, &agree->last);
+    post(core, agree, member, &message, false);
+}
+
+static void send_others(c4_core *core, const c4_core_agree *agree, c4_overlay_agree_step step)
+{
+    for (int i = 0; i < agree->nmembers; i++) {
+        if (i == agree->me || is_out(core, agree, i))
+            continue;
+        if (step == C4_AGREE_COLLECT)
+            send_plain(core, agree, i, step, false);
+        else
+            send_proposal(core, agree, i, step);
+    }
+}
+
+/* What this member owes its coordinator. */
+static void send_mine(c4_core *core, c4_core_agree *agree, bool flooded)
+{
+    if (agree->accepted == agree->ballot)
+        send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, flooded);
+    else
+        send_state(core, agree, flooded);
+}
+
+/* ---- leading ---- */
+
+static void decide(c4_core *core, c4_core_agree *agree)
+{
+    agree->phase = PHASE_DECIDED;
+    core->spec.ops->decided(core->spec.shell, agree);
+}
+
+static void make_proposal(c4_core *core, c4_core_agree *agree)
+{
+    c4_core_proposal *made = &agree->proposal;
+    made->differ = false;
+    made->value = UINT64_MAX;
+    made->minimum = UINT64_MAX;
+    made->lowest = agree->me; /* that is what makes it the coordinator */
+    made->blob_bytes = agree->blob_bytes;
+    memcpy(made->blob, agree->blob, sizeof made->blob);
+    memset(made->dead, 0, bits_bytes(agree));
+    for (int i = 0; i < agree->nmembers; i++) {
+        const agree_member *each = &agree->each[i];
+        if (is_out(core, agree, i)) {
+            made->dead[i / 8] |= (unsigned char)(1u << (i % 8));
+            continue;
+        }
+        made->value &= each->value;
+        made->minimum = each->minimum < made->minimum ? each->minimum : made->minimum;
+        made->differ = made->differ || each->tag != agree->each[agree->me].tag;
+    }
+}
+
+static bool all_have(const c4_core *core, const c4_core_agree *agree, agree_mark mark)
+{
+    for (int i = 0; i < agree->nmembers; i++)
+        if (!is_out(core, agree, i) && agree->each[i].mark < mark)
+            return false;
+    return true;
+}
+
+static void lead(c4_core *core, c4_core_agree *agree)
+{
+    if (agree->phase == PHASE_COLLECTING && all_have(core, agree, MARK_CONTRIBUTED)) {
+        if (agree->accepted == NO_BALLOT)
+            make_proposal(core, agree);
+        agree->accepted = agree->ballot;
+        agree->phase = PHASE_PROPOSING;
+        agree->each[agree->me].mark = MARK_ACCEPTED;
+        send_others(core, agree, C4_AGREE_PROPOSE);
+    }
+    if (agree->phase == PHASE_PROPOSING && all_have(core, agree, MARK_ACCEPTED)) {
+        send_others(core, agree, C4_AGREE_DECIDE);
+        decide(core, agree);
+    }
+}
+
+/* ---- rounds ---- */
+
+static void follow(c4_core *core, c4_core_agree *agree, int ballot)
+{
+    agree->ballot = ballot;
+    agree->phase = PHASE_COLLECTING;
+    agree->gap_ns = RETRY_FIRST_MS * C4_CORE_MS;
+    agree->retry_ns = core->now_ns + agree->gap_ns;
+    agree->unheard = 0;
+    for (int i = 0; i < agree->nmembers; i++)
+        agree->each[i].mark = MARK_NONE;
+    if (ballot != agree->me) {
+        send_state(core, agree, false);
+        return;
+    }
+    agree->each[agree->me].mark = MARK_CONTRIBUTED;
+    send_others(core, agree, C4_AGREE_COLLECT);
+}
+
+static bool is_running(const c4_core_agree *agree)
+{
+    return agree->phase == PHASE_COLLECTING || agree->phase == PHASE_PROPOSING;
+}
+
+/* Something may have changed: who coordinates, or whom it waits for. */
+static void advance(c4_core *core, c4_core_agree *agree)
+{
+    if (!is_running(agree))
+        return;
+    if (is_out(core, agree, agree->me)) { /* the others go on without it: it must decide nothing */
+        core->spec.ops->decided(core->spec.shell, agree);
+        return;
+    }
+    int coordinator = coordinator_of(core, agree);
+    if (coordinator > agree->ballot)
+        follow(core, agree, coordinator);
+    if (agree->ballot == agree->me)
+        lead(core, agree);
+}
+
+static void start_round(c4_core_agree *agree, const c4_control_proposal *mine)
+{
+    agree_member *me = &agree->each[agree->me];
+    if (agree->phase == PHASE_DECIDED) {
+        unsigned char *dead = agree->last.dead;
+        agree->last = agree->proposal;
+        agree->proposal.dead = dead;
+        agree->has_last = true;
+    }
+    agree->round++;
+    agree->ballot = agree->accepted = NO_BALLOT;
+    for (int i = 0; i < mine->nexclude; i++)
+        if (mine->exclude[i] >= 0 && mine->exclude[i] < agree->nmembers)
+            agree->each[mine->exclude[i]].gone = true;
+    me->tag = mine->tag;
+    me->value = mine->value;
+    me->minimum = mine->minimum;
+    agree->blob_bytes = mine->blob_bytes;
+    memset(agree->blob, 0, sizeof agree->blob);
+    if (mine->blob_bytes)
+        memcpy(agree->blob, mine->blob, mine->blob_bytes);
+    agree->phase = PHASE_COLLECTING;
+}
+
+void c4_core_agree_begin(c4_core *core, c4_core_agree *agree, const c4_control_proposal *mine, uint64_t now_ns)
+{
+    core->now_ns = now_ns;
+    if (!is_running(agree))
+        start_round(agree, mine);
+    advance(core, agree);
+}
+
+int c4_core_agree_awaited(const c4_core *core, const c4_core_agree *agree, bool *leads)
+{
+    *leads = agree->ballot == agree->me;
+    if (!*leads)
+        return agree->ballot;
+    agree_mark mark = agree->phase == PHASE_PROPOSING ? MARK_ACCEPTED : MARK_CONTRIBUTED;
+    for (int i = 0; i < agree->nmembers; i++)
+        if (!is_out(core, agree, i) && agree->each[i].mark < mark)
+            return i;
+    return -1;
+}
+
+/* ---- messages in ---- */
+
+static void take_proposal(c4_core_agree *agree, const c4_overlay_agree *message)
+{
+    c4_core_proposal *proposal = &agree->proposal;
+    proposal->differ = message->differ;
+    proposal->value = message->value;
+    proposal->minimum = message->minimum;
+    proposal->lowest = (int)message->lowest;
+    proposal->blob_bytes = message->blob_bytes;
+    memcpy(proposal->blob, message->blob, message->blob_bytes);
+    memcpy(proposal->dead, message->dead, bits_bytes(agree));
+}
+
+static void on_state(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
+{
+    agree_member *each = &agree->each[member];
+    if (agree->ballot != agree->me || message->ballot != (uint32_t)agree->me) {
+        send_plain(core, agree, member, C4_AGREE_WAIT, false); /* not yet aware that it leads */
+        return;
+    }
+    if (agree->phase == PHASE_PROPOSING) {
+        send_proposal(core, agree, member, C4_AGREE_PROPOSE);
+        return;
+    }
+    if (each->mark == MARK_CONTRIBUTED)
+        send_plain(core, agree, member, C4_AGREE_WAIT, false);
+    each->mark = MARK_CONTRIBUTED;
+    each->tag = message->tag;
+    each->value = message->value;
+    each->minimum = message->minimum;
+    if (message->accepted != UINT32_MAX && (int64_t)message->accepted > agree->accepted) {
+        take_proposal(agree, message);
+        agree->accepted = (int)message->accepted;
+    }
+    lead(core, agree);
+}
+
+static void on_accept(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
+{
+    if (agree->phase != PHASE_PROPOSING || agree->ballot != agree->me || message->ballot != (uint32_t)agree->me)
+        return;
+    if (agree->each[member].mark == MARK_ACCEPTED)
+        send_plain(core, agree, member, C4_AGREE_WAIT, false);
+    agree->each[member].mark = MARK_ACCEPTED;
+    lead(core, agree);
+}
+
+/* From a coordinator, which may know of deaths that this member does not. */
+static void on_lead(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
+{
+    if (message->ballot != (uint32_t)member || member < agree->ballot || member == agree->me)
+        return;
+    agree->unheard = 0;
+    if (member > agree->ballot) {
+        if (member > agree->me) /* it takes this rank for dead; news of that will come */
+            return;
+        follow(core, agree, member);
+    } else if (message->step == C4_AGREE_COLLECT) {
+        send_mine(core, agree, false);
+    }
+    if (message->step != C4_AGREE_PROPOSE)
+        return;
+    take_proposal(agree, message);
+    agree->accepted = agree->ballot;
+    send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, false);
+}
+
+static void on_running(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
+{
+    switch (message->step) {
+    case C4_AGREE_STATE:
+        on_state(core, agree, member, message);
+        break;
+    case C4_AGREE_ACCEPT:
+        on_accept(core, agree, member, message);
+        break;
+    case C4_AGREE_COLLECT:
+    case C4_AGREE_PROPOSE:
+        on_lead(core, agree, member, message);
+        break;
+    case C4_AGREE_WAIT:
+        if (member == agree->ballot)
+            agree->unheard = 0;
+        break;
+    case C4_AGREE_DECIDE:
+        take_proposal(agree, message);
+        decide(core, agree);
+        break;
+    }
+}
+
+/* This rank has not called for this round. */
+static void answer_early(c4_core *core, uint32_t comm, int rank, uint64_t round)
+{
+    c4_control_header header = {C4_CONTROL_AGREE, 0, (uint32_t)core->spec.rank, comm};
+    c4_overlay_agree message = {.step = C4_AGREE_WAIT, .ballot = UINT32_MAX, .accepted = UINT32_MAX, .round = round};
+    header.bytes = (uint32_t)c4_overlay_agree_pack(&message, core->out);
+    c4_core_post(core, &header, core->out, rank, false);
+}
+
+static void on_step(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
+{
+    bool asks =
+        message->step == C4_AGREE_STATE || message->step == C4_AGREE_ACCEPT || message->step == C4_AGREE_COLLECT;
+    if (message->round == agree->round && is_running(agree))
+        on_running(core, agree, member, message);
+    else if (message->round == agree->round && agree->phase == PHASE_DECIDED && asks)
+        send_proposal(core, agree, member, C4_AGREE_DECIDE);
+    else if (message->round + 1 == agree->round && agree->has_last && asks)
+        send_last(core, agree, member);
+    else if (message->round > agree->round && message->step == C4_AGREE_STATE)
+        answer_early(core, agree->comm, agree->members[member], message->round);
+}
+
+c4_status c4_core_on_agree(c4_core *core, int from, const c4_control_header *header, const unsigned char *payload)
+{
+    c4_overlay_agree message;
+    C4_TRY(c4_overlay_agree_unpack(payload, header->bytes, (uint32_t)core->spec.nranks, &message));
+    if (!c4_core_take(core, from, header, payload, &message.envelope))
+        return C4_OK;
+    for (c4_core_agree *agree = core->agrees; agree; agree = agree->next) {
+        int member = agree->comm == header->value ? member_of(agree, (int)header->rank) : -1;
+        if (member < 0)
+            continue;
+        if (message.nmembers && message.nmembers != (uint32_t)agree->nmembers)
+            return C4_ERR_PROTOCOL;
+        if (!is_out(core, agree, member) || message.step == C4_AGREE_DECIDE)
+            on_step(core, agree, member, &message);
+        return C4_OK;
+    }
+    if (message.step == C4_AGREE_STATE && !c4_core_has_left(core, header->value, core->spec.rank))
+        answer_early(core, header->value, (int)header->rank, message.round);
+    return C4_OK;
+}
+
+void c4_core_agree_without(c4_core *core, uint32_t comm, int rank)
+{
+    for (c4_core_agree *agree = core->agrees; agree; agree = agree->next) {
+        int member = comm == 0 || comm == agree->comm ? member_of(agree, rank) : -1;
+        if (member < 0)
+            continue;
+        agree->each[member].gone = true;
+        advance(core, agree);
+    }
+}
+
+uint64_t c4_core_agree_tick(c4_core *core)
+{
+    uint64_t next_ns = C4_CORE_NEVER_NS;
+    for (c4_core_agree *agree = core->agrees; agree; agree = agree->next) {
+        if (!is_running(agree) || agree->ballot == agree->me || agree->ballot == NO_BALLOT)
+            continue;
+        if (core->now_ns >= agree->retry_ns) {
+            send_mine(core, agree, ++agree->unheard > 2);
+            agree->gap_ns =
+                agree->gap_ns * 2 < RETRY_MAX_MS * C4_CORE_MS ? agree->gap_ns * 2 : RETRY_MAX_MS * C4_CORE_MS;
+            agree->retry_ns = core->now_ns + agree->gap_ns;
+        }
+        next_ns = agree->retry_ns < next_ns ? agree->retry_ns : next_ns;
+    }
+    return next_ns;
+}
