@@ -36,6 +36,15 @@ tests_transports_tcp_test_tcp_refusals_SOURCES = tests/transports/tcp/test_tcp_r
 tests_transports_tcp_test_tcp_refusals_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/transports/tcp/test_tcp_conformance
 tests_transports_tcp_test_tcp_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
+if C4_HAVE_OPENSSL
+check_PROGRAMS += tests/transports/tcp/test_tcp_tls
+tests_transports_tcp_test_tcp_tls_SOURCES = tests/transports/tcp/test_tcp_tls.c tests/transports/tcp/pair.h
+tests_transports_tcp_test_tcp_tls_LDADD = tests/conformance/libconformance.la $(LDADD)
+# It hides libssl.
+tests_transports_tcp_test_tcp_tls_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=dlopen
+check_PROGRAMS += tests/transports/tcp/test_tcp_tls_conformance
+tests_transports_tcp_test_tcp_tls_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
+endif
 
 # Not a test: `make tests/transports/tcp/bench_tcp`, then run it on an idle machine.
 EXTRA_PROGRAMS += tests/transports/tcp/bench_tcp

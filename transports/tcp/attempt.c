@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "transports/tcp/greeting.h"
 #include "transports/tcp/link.h"
 
 #define MAX_EVENTS 32
@@ -33,7 +34,7 @@ static c4_tcp_attempt *attempt_create(c4_module *module, c4_tcp_link *link, int 
     }
     attempt->module = module;
     attempt->link = link;
-    attempt->fd = fd;
+    attempt->stream.fd = fd;
     attempt->began_ns = c4_now_ns();
     attempt->next = module->attempts;
     module->attempts = attempt;
@@ -42,31 +43,31 @@ static c4_tcp_attempt *attempt_create(c4_module *module, c4_tcp_link *link, int 
     return attempt;
 }
 
-/* Takes it out of the list; returns its socket, which is out of the epoll set. */
-static int attempt_release(c4_tcp_attempt *attempt)
+c4_tcp_stream c4_tcp_attempt_release(c4_tcp_attempt *attempt)
 {
     c4_module *module = attempt->module;
     c4_tcp_attempt **at = &module->attempts;
-    int fd = attempt->fd;
+    c4_tcp_stream stream = attempt->stream;
     while (*at != attempt)
         at = &(*at)->next;
     *at = attempt->next;
-    epoll_ctl(module->setup_fd, EPOLL_CTL_DEL, fd, NULL);
+    epoll_ctl(module->setup_fd, EPOLL_CTL_DEL, stream.fd, NULL);
     if (attempt->link == NULL) {
         module->nstrangers--;
         listen_again(module, true);
     }
     free(attempt);
-    return fd;
+    return stream;
 }
 
 void c4_tcp_attempt_drop(c4_tcp_attempt *attempt)
 {
-    close(attempt_release(attempt));
+    c4_tcp_stream stream = c4_tcp_attempt_release(attempt);
+    c4_tcp_stream_close(&stream);
 }
 
-/* A connection that came in is turned away. The first is logged as a warning: strangers must not fill the log. */
-static void refuse(c4_tcp_attempt *attempt, const char *why)
+/* The first is logged as a warning: strangers must not fill the log. */
+void c4_tcp_attempt_refuse(c4_tcp_attempt *attempt, const char *why)
 {
     c4_module *module = attempt->module;
     int level = module->refused++ == 0 ? C4_TLOG_WARN : C4_TLOG_DEBUG;
@@ -75,23 +76,22 @@ static void refuse(c4_tcp_attempt *attempt, const char *why)
     c4_tcp_attempt_drop(attempt);
 }
 
-static void attempt_failed(c4_tcp_attempt *attempt, int error, const char *why)
+void c4_tcp_attempt_failed(c4_tcp_attempt *attempt, int error, const char *why)
 {
     c4_tcp_link *link = attempt->link;
     if (link == NULL) {
-        refuse(attempt, why);
+        c4_tcp_attempt_refuse(attempt, why);
         return;
     }
     c4_tcp_attempt_drop(attempt);
     c4_tcp_link_attempt_failed(link, error);
 }
 
-/* The other side closed. For a peer whose connection has crossed ours that is in order, and a stranger who leaves does
- * no harm. */
-static void attempt_closed(c4_tcp_attempt *attempt, int error)
+/* For a peer whose connection has crossed ours that is in order, and a stranger who leaves does no harm. */
+void c4_tcp_attempt_closed(c4_tcp_attempt *attempt, int error)
 {
     if (attempt->link != NULL) {
-        attempt_failed(attempt, error, NULL);
+        c4_tcp_attempt_failed(attempt, error, NULL);
         return;
     }
     C4_TCP_LOG(attempt->module, C4_TLOG_DEBUG, "tcp: a connection was closed before it was set up");
@@ -111,106 +111,6 @@ void c4_tcp_attempt_connect(c4_tcp_link *link)
         c4_tcp_link_attempt_failed(link, ENOMEM);
 }
 
-/* ---- the greeting ---- */
-
-static bool send_hello(int fd, c4_tcp_hello_code code, uint32_t index, uint64_t generation, uint64_t received)
-{
-    const c4_tcp_hello hello = {(uint16_t)code, index, generation, received};
-    unsigned char wire[C4_TCP_HELLO_BYTES];
-    c4_tcp_hello_pack(&hello, wire);
-    return send(fd, wire, sizeof wire, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof wire;
-}
-
-/* What the server's side answers; exactly one of two crossing connections survives: the lower rank's. */
-static c4_tcp_hello_code judge(const c4_tcp_link *link, const c4_tcp_hello *hello)
-{
-    if (link->state == C4_TCP_FAILED || link->state == C4_TCP_ENDED || link->module->closing)
-        return C4_TCP_CLOSED;
-    bool crossing = link->attempt != NULL && link->attempt->stage > C4_TCP_CONNECTING;
-    if (crossing && link->module->host.rank < link->peer)
-        return C4_TCP_BUSY;
-    if (link->state == C4_TCP_UP && hello->generation < link->generation)
-        return C4_TCP_STALE;
-    return C4_TCP_WELCOME;
-}
-
-static void welcome(c4_tcp_link *link, int fd, const c4_tcp_hello *hello)
-{
-    uint64_t newest = hello->generation > link->generation ? hello->generation : link->generation;
-    if (link->attempt != NULL)
-        c4_tcp_attempt_drop(link->attempt);
-    link->attempt = NULL;
-    if (link->state == C4_TCP_UP)
-        c4_tcp_link_lost(link, ECONNRESET); /* the peer has noticed before us */
-    if (!send_hello(fd, C4_TCP_WELCOME, link->index, newest + 1, link->rx.received)) {
-        close(fd);
-        return;
-    }
-    c4_tcp_link_up(link, fd, newest + 1, hello->received);
-}
-
-static void serve_hello(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
-{
-    c4_module *module = attempt->module;
-    int peer = (int)attempt->handshake.peer_rank;
-    if (hello->code != C4_TCP_HELLO || hello->index >= module->nsockets || peer == module->host.rank ||
-        c4_tcp_links_create(module, peer) < 0) {
-        refuse(attempt, "bad greeting (has every rank the same C4_TCP_SOCKETS?)");
-        return;
-    }
-    c4_tcp_link *link = &module->peers[peer].links[hello->index];
-    c4_tcp_hello_code answer = judge(link, hello);
-    int fd = attempt_release(attempt);
-    if (answer == C4_TCP_WELCOME) {
-        welcome(link, fd, hello);
-        return;
-    }
-    send_hello(fd, answer, hello->index, link->generation, 0);
-    close(fd);
-}
-
-static void client_answer(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
-{
-    c4_tcp_link *link = attempt->link;
-    int fd = attempt_release(attempt);
-    link->attempt = NULL;
-    if (hello->code == C4_TCP_WELCOME) {
-        c4_tcp_link_up(link, fd, hello->generation, hello->received);
-        return;
-    }
-    close(fd);
-    if (hello->code == C4_TCP_CLOSED) {
-        c4_tcp_link_ended(link); /* an error only if something is still expected */
-        return;
-    }
-    if (hello->code == C4_TCP_STALE)
-        link->generation = hello->generation;
-    c4_tcp_link_attempt_failed(link, 0);
-}
-
-/* Reads the greeting and not a byte more: frames follow. */
-static void read_hello(c4_tcp_attempt *attempt)
-{
-    ssize_t got =
-        recv(attempt->fd, attempt->in + attempt->in_bytes, sizeof attempt->in - attempt->in_bytes, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return;
-    if (got <= 0) {
-        attempt_closed(attempt, got == 0 ? ECONNRESET : errno);
-        return;
-    }
-    attempt->in_bytes += (size_t)got;
-    if (attempt->in_bytes < sizeof attempt->in)
-        return;
-    c4_tcp_hello hello;
-    if (!c4_tcp_hello_unpack(attempt->in, &hello))
-        attempt_failed(attempt, EPROTO, "malformed greeting");
-    else if (attempt->link != NULL)
-        client_answer(attempt, &hello);
-    else
-        serve_hello(attempt, &hello);
-}
-
 /* ---- the handshake ---- */
 
 static c4_status handshake_start(c4_tcp_attempt *attempt)
@@ -227,6 +127,7 @@ static c4_status handshake_start(c4_tcp_attempt *attempt)
         .epoch = module->host.epoch,
         .role = C4_HANDSHAKE_DATA,
         .transport = "tcp",
+        .tls = module->tls != NULL,
     };
     attempt->stage = C4_TCP_HANDSHAKING;
     return c4_handshake_init(&attempt->handshake, &identity, link != NULL);
@@ -239,61 +140,84 @@ static bool handshake_send(c4_tcp_attempt *attempt)
     size_t pending = c4_handshake_output(&attempt->handshake, &bytes);
     if (pending == 0)
         return true;
-    ssize_t sent = send(attempt->fd, bytes, pending, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send(attempt->stream.fd, bytes, pending, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent != (ssize_t)pending)
         return false;
     c4_handshake_sent(&attempt->handshake, pending);
     return true;
 }
 
-static void handshake_refused(c4_tcp_attempt *attempt, c4_status status)
+static void authentication_failed(c4_tcp_attempt *attempt, c4_status status, const char *why)
 {
     c4_tcp_link *link = attempt->link;
-    handshake_send(attempt); /* the refusal */
     if (link == NULL) {
-        refuse(attempt, attempt->handshake.reason);
+        c4_tcp_attempt_refuse(attempt, why);
         return;
     }
     char text[C4_TCP_ADDRESS_TEXT];
     c4_fail(status, "tcp: rank %d at %s: %s", link->peer,
-            c4_tcp_address_text(&attempt->module->peers[link->peer].address, text), attempt->handshake.reason);
+            c4_tcp_address_text(&attempt->module->peers[link->peer].address, text), why);
     c4_tcp_attempt_drop(attempt);
     link->attempt = NULL;
     c4_tcp_link_fail(link, status);
 }
 
+static void secure_step(c4_tcp_attempt *attempt)
+{
+    char reason[128] = "";
+    c4_status status = c4_tcp_tls_handshake(attempt->stream.tls, reason, sizeof reason);
+    if (status == C4_OK)
+        c4_tcp_greeting_begin(attempt);
+    else if (status == C4_ERR_LINK)
+        c4_tcp_attempt_closed(attempt, ECONNRESET);
+    else if (status < 0)
+        authentication_failed(attempt, status, reason);
+}
+
 static void handshake_finished(c4_tcp_attempt *attempt)
 {
-    c4_tcp_link *link = attempt->link;
-    attempt->stage = C4_TCP_GREETING;
-    if (link != NULL && !send_hello(attempt->fd, C4_TCP_HELLO, link->index, link->generation, link->rx.received))
-        attempt_closed(attempt, ECONNRESET);
+    static const char label[16] = "c4 tls psk";
+    unsigned char secret[C4_TCP_TLS_SECRET_BYTES];
+    if (attempt->module->tls == NULL) {
+        c4_tcp_greeting_begin(attempt);
+        return;
+    }
+    attempt->stage = C4_TCP_SECURING;
+    c4_status status = c4_handshake_secret(&attempt->handshake, label, secret);
+    if (status >= 0)
+        status = c4_tcp_tls_start(attempt->module->tls, attempt->stream.fd, attempt->link != NULL, secret,
+                                  &attempt->stream.tls);
+    if (status >= 0)
+        secure_step(attempt);
+    else
+        c4_tcp_attempt_failed(attempt, ENOMEM, "no memory for TLS");
 }
 
 static void handshake_read(c4_tcp_attempt *attempt)
 {
     unsigned char bytes[C4_HANDSHAKE_MESSAGE_BYTES];
-    ssize_t got = recv(attempt->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    ssize_t got = recv(attempt->stream.fd, bytes, sizeof bytes, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (got <= 0) {
-        attempt_closed(attempt, got == 0 ? ECONNRESET : errno);
+        c4_tcp_attempt_closed(attempt, got == 0 ? ECONNRESET : errno);
         return;
     }
     size_t used = 0;
     c4_handshake_input(&attempt->handshake, bytes, (size_t)got, &used);
     c4_status status = c4_handshake_status(&attempt->handshake);
     if (status < 0) {
-        handshake_refused(attempt, status);
+        handshake_send(attempt); /* the refusal */
+        authentication_failed(attempt, status, attempt->handshake.reason);
         return;
     }
     /* A peer waits for the last message before it greets: there is nothing behind it. */
     if (used != (size_t)got) {
-        attempt_failed(attempt, EPROTO, "bytes behind the handshake");
+        c4_tcp_attempt_failed(attempt, EPROTO, "bytes behind the handshake");
         return;
     }
     if (!handshake_send(attempt))
-        attempt_closed(attempt, ECONNRESET);
+        c4_tcp_attempt_closed(attempt, ECONNRESET);
     else if (c4_handshake_status(&attempt->handshake) == C4_OK)
         handshake_finished(attempt);
 }
@@ -303,12 +227,12 @@ static void connected(c4_tcp_attempt *attempt)
     int error = 0;
     socklen_t length = sizeof error;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = attempt};
-    getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    getsockopt(attempt->stream.fd, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error != 0) {
-        attempt_failed(attempt, error, NULL);
+        c4_tcp_attempt_failed(attempt, error, NULL);
         return;
     }
-    epoll_ctl(attempt->module->setup_fd, EPOLL_CTL_MOD, attempt->fd, &event);
+    epoll_ctl(attempt->module->setup_fd, EPOLL_CTL_MOD, attempt->stream.fd, &event);
     c4_status status = handshake_start(attempt);
     if (status < 0) {
         c4_tcp_link *link = attempt->link;
@@ -318,7 +242,7 @@ static void connected(c4_tcp_attempt *attempt)
         return;
     }
     if (!handshake_send(attempt))
-        attempt_failed(attempt, ECONNRESET, NULL);
+        c4_tcp_attempt_failed(attempt, ECONNRESET, NULL);
 }
 
 /* ---- polling ---- */
@@ -332,8 +256,11 @@ static void attempt_step(c4_tcp_attempt *attempt)
     case C4_TCP_HANDSHAKING:
         handshake_read(attempt);
         break;
+    case C4_TCP_SECURING:
+        secure_step(attempt);
+        break;
     case C4_TCP_GREETING:
-        read_hello(attempt);
+        c4_tcp_greeting_read(attempt);
         break;
     }
 }
@@ -354,7 +281,7 @@ static void accept_all(c4_module *module)
             continue;
         c4_tcp_tune(fd, 0);
         if (handshake_start(attempt) < 0)
-            refuse(attempt, "no handshake possible");
+            c4_tcp_attempt_refuse(attempt, "no handshake possible");
     }
 }
 
@@ -372,7 +299,7 @@ static void expire(c4_module *module)
             attempt = attempt->next;
             continue;
         }
-        attempt_failed(attempt, ETIMEDOUT, "did not authenticate in time");
+        c4_tcp_attempt_failed(attempt, ETIMEDOUT, "did not authenticate in time");
         attempt = module->attempts; /* others may have gone with it */
     }
 }

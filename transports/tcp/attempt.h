@@ -5,13 +5,18 @@
 
 #include "transports/tcp/internal.h"
 
-typedef enum c4_tcp_stage { C4_TCP_CONNECTING, C4_TCP_HANDSHAKING, C4_TCP_GREETING } c4_tcp_stage;
+typedef enum c4_tcp_stage {
+    C4_TCP_CONNECTING,
+    C4_TCP_HANDSHAKING,
+    C4_TCP_SECURING, /* with C4_TLS=on */
+    C4_TCP_GREETING
+} c4_tcp_stage;
 
 struct c4_tcp_attempt {
     c4_tcp_attempt *next;
     c4_module *module;
     c4_tcp_link *link; /* client: whose it is; server: NULL */
-    int fd;
+    c4_tcp_stream stream;
     c4_tcp_stage stage;
     uint64_t began_ns;
     c4_handshake handshake;
@@ -23,6 +28,14 @@ struct c4_tcp_attempt {
 void c4_tcp_attempt_connect(c4_tcp_link *link);
 /* Closes without telling anybody. */
 void c4_tcp_attempt_drop(c4_tcp_attempt *attempt);
+/* Takes it out of the list; its connection, which is out of the epoll set, is the caller's. */
+c4_tcp_stream c4_tcp_attempt_release(c4_tcp_attempt *attempt);
+/* A connection that came in is turned away. */
+void c4_tcp_attempt_refuse(c4_tcp_attempt *attempt, const char *why);
+/* Ends it: a link of ours hears of it, a stranger is turned away. */
+void c4_tcp_attempt_failed(c4_tcp_attempt *attempt, int error, const char *why);
+/* The same when the other side has closed. */
+void c4_tcp_attempt_closed(c4_tcp_attempt *attempt, int error);
 /* Moves all attempts and accepts. True when anything happened. */
 bool c4_tcp_attempts_poll(c4_module *module);
 /* Earliest deadline; 0: none. */

@@ -16,6 +16,7 @@
 #include "transports/tcp/frame.h"
 #include "transports/tcp/pool.h"
 #include "transports/tcp/socket.h"
+#include "transports/tcp/stream.h"
 #include "transports/tcp/tcp.h"
 #include "wire/handshake.h"
 
@@ -110,7 +111,7 @@ struct c4_tcp_link {
     c4_module *module;
     int peer;
     uint32_t index;
-    int fd; /* -1 when not UP */
+    c4_tcp_stream stream; /* fd -1 when not UP */
     c4_tcp_link_state state;
     c4_status status;
     uint64_t generation; /* sockets so far */
@@ -162,6 +163,7 @@ struct c4_module {
     unsigned nsockets;
     size_t copy_bytes, buffer_bytes;
     uint64_t retry_ns;
+    c4_tcp_tls_context *tls; /* NULL: C4_TLS=off */
 
     int listen_fd;
     int setup_fd; /* epoll: listener and attempts */

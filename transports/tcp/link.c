@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "transports/tcp/attempt.h"
 #include "transports/tcp/channel.h"
@@ -27,7 +26,7 @@ c4_status c4_tcp_links_create(c4_module *module, int peer)
         links[i].module = module;
         links[i].peer = peer;
         links[i].index = i;
-        links[i].fd = -1;
+        links[i].stream.fd = -1;
     }
     module->peers[peer].links = links;
     return C4_OK;
@@ -35,9 +34,7 @@ c4_status c4_tcp_links_create(c4_module *module, int peer)
 
 static void close_socket(c4_tcp_link *link)
 {
-    if (link->fd >= 0)
-        close(link->fd); /* epoll forgets it by itself */
-    link->fd = -1;
+    c4_tcp_stream_close(&link->stream);
     link->registered = false;
     link->watched = 0;
 }
@@ -103,13 +100,13 @@ void c4_tcp_link_lost(c4_tcp_link *link, int error)
                    strerror_r(error, reason, sizeof reason));
 }
 
-void c4_tcp_link_up(c4_tcp_link *link, int fd, uint64_t generation, uint64_t received)
+void c4_tcp_link_up(c4_tcp_link *link, c4_tcp_stream stream, uint64_t generation, uint64_t received)
 {
     c4_module *module = link->module;
     close_socket(link);
-    link->fd = fd;
+    link->stream = stream;
     link->generation = generation;
-    c4_tcp_tune(fd, module->buffer_bytes);
+    c4_tcp_tune(stream.fd, module->buffer_bytes);
     if (c4_tcp_rx_init(link) < 0) {
         c4_tcp_link_fail(link, C4_ERR_MEMORY);
         return;

@@ -15,8 +15,8 @@ bool c4_tcp_link_busy(const c4_tcp_link *link);
 
 /* The socket is gone: it is made again if anything is pending. */
 void c4_tcp_link_lost(c4_tcp_link *link, int error);
-/* `fd`, authenticated and greeted, is the link's socket now; the peer has `received` bytes of our stream. */
-void c4_tcp_link_up(c4_tcp_link *link, int fd, uint64_t generation, uint64_t received);
+/* `stream`, authenticated and greeted, is the link's now; the peer has `received` bytes of our stream. */
+void c4_tcp_link_up(c4_tcp_link *link, c4_tcp_stream stream, uint64_t generation, uint64_t received);
 /* An attempt to connect came to nothing. error 0: no fault, try again soon. */
 void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error);
 /* For good: pending xfers get `status`, and progress reports it once. Whoever found the fact has logged it. */

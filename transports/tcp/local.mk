@@ -11,6 +11,15 @@ transports_tcp_libc4_transport_tcp_la_SOURCES = \
     transports/tcp/pool.c transports/tcp/pool.h \
     transports/tcp/progress.c transports/tcp/progress.h \
     transports/tcp/rx.c transports/tcp/rx.h \
+    transports/tcp/greeting.c transports/tcp/greeting.h \
     transports/tcp/socket.c transports/tcp/socket.h \
+    transports/tcp/stream.h \
     transports/tcp/tcp.h \
+    transports/tcp/tls.h \
     transports/tcp/tx.c transports/tcp/tx.h
+if C4_HAVE_OPENSSL
+transports_tcp_libc4_transport_tcp_la_SOURCES += \
+    transports/tcp/tls.c transports/tcp/tls_library.c transports/tcp/tls_library.h
+else
+transports_tcp_libc4_transport_tcp_la_SOURCES += transports/tcp/tls_none.c
+endif

@@ -35,6 +35,23 @@ static void fill_caps(c4_transport_caps *caps)
 
 /* ---- opening ---- */
 
+static c4_status check_tls(const c4_transport_host *host, bool *on)
+{
+    *on = host->option_int(host->context, "C4_TLS") != 0;
+    if (*on && host->key == NULL)
+        return c4_fail(C4_ERR_OPTION,
+                       "tcp: C4_TLS=on needs a job key and this job has none: start it with c4run, share a unique id, "
+                       "set C4_KEY_FILE (mode 0600) on all ranks, or set C4_TLS=off on all ranks");
+    return C4_OK;
+}
+
+static c4_status open_tls(c4_module *module)
+{
+    bool on;
+    C4_TRY(check_tls(&module->host, &on));
+    return on ? c4_tcp_tls_open(&module->tls) : C4_OK;
+}
+
 static c4_status choose_address(const c4_transport_host *host, c4_tcp_address *address)
 {
     c4_netif list[MAX_INTERFACES];
@@ -97,6 +114,7 @@ static void module_free(c4_module *module)
         if (fds[i] >= 0)
             close(fds[i]);
     c4_tcp_pool_fini(&module->pool);
+    c4_tcp_tls_close(module->tls);
     free(module->bounce);
     free(module->active);
     free(module->peers);
@@ -114,6 +132,7 @@ static c4_status module_fill(c4_module *module)
     module->rng.state = seed;
     module->setup_period_tsc = c4_tsc_hz() / 1000000u * SETUP_PERIOD_US;
     read_options(module);
+    C4_TRY(open_tls(module));
     C4_TRY(open_listener(module));
     return open_waiters(module);
 }
@@ -139,7 +158,10 @@ static c4_status tcp_open(const c4_transport_host *host, c4_module **out)
 static c4_status tcp_probe(const c4_transport_host *host, c4_transport_caps *caps, char *reason, size_t reason_bytes)
 {
     c4_tcp_address address;
+    bool tls;
     c4_status status = choose_address(host, &address);
+    if (status >= 0)
+        status = check_tls(host, &tls);
     if (status < 0) {
         snprintf(reason, reason_bytes, "%s", c4_fail_text());
         return status;
@@ -231,7 +253,7 @@ static void reset_sockets(c4_module *module)
         for (unsigned i = 0; links != NULL && i < module->nsockets; i++) {
             if (links[i].state != C4_TCP_UP)
                 continue;
-            setsockopt(links[i].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+            setsockopt(links[i].stream.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
             c4_tcp_link_lost(&links[i], ECONNRESET);
             if (c4_tcp_link_busy(&links[i]))
                 c4_tcp_link_activate(&links[i]);
@@ -247,7 +269,7 @@ static void send_garbage(c4_module *module)
         c4_tcp_link *links = module->peers[peer].links;
         for (unsigned i = 0; links != NULL && i < module->nsockets; i++)
             if (links[i].state == C4_TCP_UP)
-                (void)!send(links[i].fd, garbage, sizeof garbage, MSG_NOSIGNAL | MSG_DONTWAIT);
+                (void)!send(links[i].stream.fd, garbage, sizeof garbage, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
 }
 

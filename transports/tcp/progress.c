@@ -49,7 +49,7 @@ static bool watch(c4_module *module, c4_tcp_link *link)
     if (event.events == link->watched)
         return true;
     int operation = link->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(module->idle_fd, operation, link->fd, &event) != 0)
+    if (epoll_ctl(module->idle_fd, operation, link->stream.fd, &event) != 0)
         return false;
     link->registered = true;
     link->watched = event.events;
@@ -84,7 +84,7 @@ static bool links_progress(c4_module *module, bool *down)
     bool together = ask_together(module);
     for (size_t i = 0; i < module->nactive;) {
         c4_tcp_link *link = module->active[i];
-        bool readable = !together || link->readable;
+        bool readable = !together || link->readable || c4_tcp_stream_buffered(&link->stream);
         link->readable = false;
         if (link->state == C4_TCP_UP)
             moved |= link_progress(link, readable);
@@ -157,6 +157,8 @@ c4_status c4_tcp_arm(c4_module *module, int *fd)
                 return C4_OK; /* no memory to sleep with: keep polling */
             if (links[i].rx.held_since_ns != 0)
                 return C4_OK; /* soon put aside */
+            if (c4_tcp_stream_buffered(&links[i].stream) && c4_tcp_link_wants_read(&links[i]))
+                return C4_OK; /* epoll does not know of it */
             if (links[i].active && links[i].state == C4_TCP_DOWN)
                 wake_ns = earlier(wake_ns, links[i].retry_at_ns);
         }
@@ -180,7 +182,7 @@ static bool link_flushed(const c4_tcp_link *link)
         return true;
     if (c4_tcp_tx_pending(link))
         return false;
-    return link->state != C4_TCP_UP || ioctl(link->fd, SIOCOUTQ, &queued) != 0 || queued == 0;
+    return link->state != C4_TCP_UP || ioctl(link->stream.fd, SIOCOUTQ, &queued) != 0 || queued == 0;
 }
 
 static bool all_flushed(const c4_module *module)

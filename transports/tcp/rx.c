@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "transports/tcp/channel.h"
@@ -209,7 +208,7 @@ static ssize_t read_payload(c4_tcp_link *link, size_t *wanted)
         iov[n++] = (struct iovec){rx->stage, C4_TCP_TAIL_BYTES};
         *wanted += C4_TCP_TAIL_BYTES;
     }
-    ssize_t got = readv(link->fd, iov, n);
+    ssize_t got = c4_tcp_stream_readv(&link->stream, iov, n);
     if (got <= 0)
         return got;
     size_t payload = (size_t)got < part ? (size_t)got : part;
@@ -244,7 +243,7 @@ static ssize_t read_predicted(c4_tcp_link *link, c4_channel *channel, size_t *wa
         {rx->stage, C4_TCP_HEADER_BYTES}, {target, room}, {rx->stage + C4_TCP_HEADER_BYTES, C4_TCP_TAIL_BYTES}};
     int n = room == xfer->bytes ? 3 : 2;
     *wanted = C4_TCP_HEADER_BYTES + room + (n == 3 ? C4_TCP_TAIL_BYTES : 0);
-    ssize_t got = readv(link->fd, iov, n);
+    ssize_t got = c4_tcp_stream_readv(&link->stream, iov, n);
     if (got <= 0)
         return got;
     rx->received += (size_t)got;
@@ -282,7 +281,7 @@ static ssize_t read_stage(c4_tcp_link *link, size_t *wanted)
         rx->head = 0;
     }
     *wanted = C4_TCP_STAGE_BYTES - rx->tail;
-    ssize_t got = recv(link->fd, rx->stage + rx->tail, *wanted, MSG_DONTWAIT);
+    ssize_t got = c4_tcp_stream_read(&link->stream, rx->stage + rx->tail, *wanted);
     if (got > 0) {
         rx->received += (size_t)got;
         rx->tail += (size_t)got;

@@ -156,14 +156,12 @@ static ssize_t write_some(c4_tcp_link *link, size_t *wanted)
     *wanted = gather(link, iov, &n);
     if (link->module->truncate) {
         link->module->truncate = false;
-        ssize_t half = send(link->fd, iov[0].iov_base, iov[0].iov_len / 2, MSG_NOSIGNAL | MSG_DONTWAIT);
-        shutdown(link->fd, SHUT_RDWR);
+        iov[0].iov_len /= 2;
+        ssize_t half = c4_tcp_stream_writev(&link->stream, iov, 1);
+        shutdown(link->stream.fd, SHUT_RDWR);
         return half;
     }
-    if (n == 1)
-        return send(link->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)n};
-    return sendmsg(link->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return c4_tcp_stream_writev(&link->stream, iov, n);
 }
 
 bool c4_tcp_tx_flush(c4_tcp_link *link)

@@ -210,8 +210,8 @@ static void test_crossing_connections(void)
                 CU_ASSERT(c4_tcp_ops.progress(p.modules[rank], &peer) >= 0);
         C4TEST_INT(out[0]->link->generation, 1);
         C4TEST_INT(out[1]->link->generation, 1);
-        CU_ASSERT(local_port(out[0]->link->fd) != p.modules[0]->address.port);
-        C4TEST_INT(local_port(out[1]->link->fd), p.modules[1]->address.port);
+        CU_ASSERT(local_port(out[0]->link->stream.fd) != p.modules[0]->address.port);
+        C4TEST_INT(local_port(out[1]->link->stream.fd), p.modules[1]->address.port);
         pair_close(&p);
     }
 }

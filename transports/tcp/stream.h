@@ -1,0 +1,54 @@
+/* The bytes of a connection: the socket itself, or TLS on it. What sends and receives frames does not know which. */
+#ifndef C4_TRANSPORTS_TCP_STREAM_H
+#define C4_TRANSPORTS_TCP_STREAM_H
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "transports/tcp/tls.h"
+
+typedef struct c4_tcp_stream {
+    int fd;          /* -1: none */
+    c4_tcp_tls *tls; /* NULL: plain */
+} c4_tcp_stream;
+
+/* As recv, readv, send and sendmsg on a socket that does not block. A write that was short is followed by one of the
+ * bytes behind it. */
+static inline ssize_t c4_tcp_stream_readv(const c4_tcp_stream *stream, const struct iovec *iov, int n)
+{
+    return stream->tls == NULL ? readv(stream->fd, iov, n) : c4_tcp_tls_read(stream->tls, iov, n);
+}
+
+static inline ssize_t c4_tcp_stream_read(const c4_tcp_stream *stream, void *to, size_t bytes)
+{
+    const struct iovec iov = {to, bytes};
+    return stream->tls == NULL ? recv(stream->fd, to, bytes, MSG_DONTWAIT) : c4_tcp_tls_read(stream->tls, &iov, 1);
+}
+
+static inline ssize_t c4_tcp_stream_writev(const c4_tcp_stream *stream, struct iovec *iov, int n)
+{
+    if (stream->tls != NULL)
+        return c4_tcp_tls_write(stream->tls, iov, n);
+    if (n == 1)
+        return send(stream->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)n};
+    return sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* There may be more to read although the kernel has nothing. */
+static inline bool c4_tcp_stream_buffered(const c4_tcp_stream *stream)
+{
+    return stream->tls != NULL && c4_tcp_tls_buffered(stream->tls);
+}
+
+static inline void c4_tcp_stream_close(c4_tcp_stream *stream)
+{
+    if (stream->tls != NULL)
+        c4_tcp_tls_end(stream->tls);
+    if (stream->fd >= 0)
+        close(stream->fd); /* epoll forgets it by itself */
+    *stream = (c4_tcp_stream){.fd = -1};
+}
+
+#endif
