@@ -6,6 +6,7 @@
 
 #include "comm/internal.h"
 #include "comm/shrink.h"
+#include "control/control_options.h"
 
 static void on_fault(void *context, c4_status status, int member, const char *text)
 {
@@ -38,7 +39,10 @@ c4_status c4_job_start(c4_comm *comm)
     }
     for (int i = 0; i < comm->nranks; i++)
         comm->job_ranks[i] = i;
-    c4_status status = c4_control_start(comm->bootstrap, &job->control);
+    c4_control_spec spec;
+    c4_status status = c4_control_spec_read(comm->options, &spec);
+    if (status == C4_OK)
+        status = c4_control_start_with(comm->bootstrap, &spec, &job->control);
     if (status < 0) {
         free(job);
         return status;

@@ -4,6 +4,7 @@
 #include "base/base_options.h"
 #include "base/status.h"
 #include "comm/options.h"
+#include "control/control_options.h"
 #include "record/recorder.h"
 #include "rendezvous/rendezvous_options.h"
 #include "transports/builtin.h"
@@ -16,6 +17,7 @@ static size_t option_tables(const c4_option_table **tables)
     tables[count++] = &c4_base_option_table;
     tables[count++] = &c4_comm_option_table;
     tables[count++] = &c4_rendezvous_option_table;
+    tables[count++] = &c4_control_option_table;
     tables[count++] = &c4_record_option_table;
     for (size_t i = 0; c4_builtin_transport_options[i] && count < TABLE_LIMIT; i++)
         tables[count++] = c4_builtin_transport_options[i];
