@@ -25,6 +25,8 @@ typedef struct c4_bootstrap_spec {
     bool insecure;
     const c4_net_address *addresses; /* of the root, most useful first; copied */
     size_t naddresses;               /* 1 .. 3 */
+    bool guessed;                    /* derived, not told: at some of them another job or program may answer, or nobody,
+                                      * and then the others are tried */
     int listen_fd;                   /* root: a listening TCP socket, taken in any case; -1: the one kept for this job
                                       * by c4_unique_id_listen, else listen on addresses[0] */
     int timeout_ms;                  /* of open, and of each all-gather */

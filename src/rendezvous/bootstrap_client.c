@@ -19,7 +19,8 @@ enum { FIRST_PAUSE_MS = 5, LONGEST_PAUSE_MS = 250, CONNECT_MS = 5000 };
 /* What the last attempt met, for the error at the deadline. */
 typedef struct try_state {
     const c4_net_address *address;
-    int error; /* errno of the connection, 0: it was closed during the handshake */
+    int error;          /* errno of the connection, 0: it was closed during the handshake */
+    char stranger[256]; /* who answered at a guessed address and was not rank 0 of this job */
 } try_state;
 
 static int make_socket(const c4_bootstrap *bootstrap, const c4_net_address *address, struct sockaddr_storage *name,
@@ -80,12 +81,36 @@ static c4_status connect_once(c4_bootstrap *bootstrap, try_state *attempt, int *
     return C4_OK;
 }
 
-static c4_status shake(c4_bootstrap *bootstrap, const try_state *attempt, int fd)
+/* At a guessed address may be a program that never answers. */
+static c4_status await_peer(c4_bootstrap *bootstrap, int fd, short events, uint64_t give_up_ns)
+{
+    struct pollfd watch = {.fd = fd, .events = events};
+    while (poll(&watch, 1, c4_bootstrap_tick(bootstrap)) <= 0) {
+        C4_TRY(c4_bootstrap_check(bootstrap));
+        if (bootstrap->spec.guessed && c4_now_ns() > give_up_ns)
+            return C4_ERR_LINK;
+    }
+    return C4_OK;
+}
+
+static c4_status explain_refusal(c4_bootstrap *bootstrap, c4_status status, try_state *attempt,
+                                 const c4_handshake *handshake)
 {
     char text[C4_NET_ADDRESS_TEXT_BYTES];
+    c4_net_address_format(attempt->address, text);
+    if (bootstrap->spec.guessed && (handshake->other_job || status == C4_ERR_PROTOCOL)) {
+        snprintf(attempt->stranger, sizeof attempt->stranger, "; at %s was somebody else: %s", text, handshake->reason);
+        return C4_ERR_LINK;
+    }
+    return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rendezvous with rank 0 at %s: %.160s",
+                             bootstrap->spec.rank, text, handshake->reason);
+}
+
+static c4_status shake(c4_bootstrap *bootstrap, try_state *attempt, int fd)
+{
     c4_handshake handshake;
     c4_handshake_identity identity = c4_bootstrap_identity(bootstrap, 0);
-    c4_net_address_format(attempt->address, text);
+    uint64_t give_up_ns = c4_now_ns() + CONNECT_MS * 1000000ull;
     if (c4_bootstrap_is_local(bootstrap) && !c4_peer_is_same_user(fd))
         return c4_bootstrap_fail(bootstrap, C4_ERR_AUTH, 0,
                                  "rank %d: the rendezvous of port %u on this host is held by another user; give all "
@@ -96,12 +121,10 @@ static c4_status shake(c4_bootstrap *bootstrap, const try_state *attempt, int fd
     while ((status = c4_handshake_step(&handshake, fd)) == C4_IN_PROGRESS) {
         const unsigned char *bytes = NULL;
         short events = c4_handshake_output(&handshake, &bytes) ? POLLIN | POLLOUT : POLLIN;
-        C4_TRY(c4_bootstrap_wait(bootstrap, fd, events));
+        C4_TRY(await_peer(bootstrap, fd, events, give_up_ns));
     }
-    if (status == C4_ERR_AUTH || status == C4_ERR_PROTOCOL)
-        return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rendezvous with rank 0 at %s: %s",
-                                 bootstrap->spec.rank, text, handshake.reason);
-    return status;
+    return status == C4_ERR_AUTH || status == C4_ERR_PROTOCOL ? explain_refusal(bootstrap, status, attempt, &handshake)
+                                                              : status;
 }
 
 static c4_status send_join(c4_bootstrap *bootstrap, c4_link *link)
@@ -195,9 +218,9 @@ static c4_status explain(c4_bootstrap *bootstrap, c4_status status, const try_st
                             : "";
     return c4_bootstrap_fail(bootstrap, status, 0,
                              "rank %d: rank 0 at %s did not let this rank in within %d ms "
-                             "(C4_SETUP_TIMEOUT_MS): %s%s",
+                             "(C4_SETUP_TIMEOUT_MS): %s%s%s",
                              rank, address, bootstrap->spec.timeout_ms,
-                             attempt->error ? strerror(attempt->error) : "no answer", local);
+                             attempt->error ? strerror(attempt->error) : "no answer", attempt->stranger, local);
 }
 
 c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)

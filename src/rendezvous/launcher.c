@@ -7,30 +7,16 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "host/resolve.h"
+#include "rendezvous/launcher_internal.h"
+#include "rendezvous/pmix.h"
 #include "wire/control_message.h"
 
-/* The variables of each launcher; the first row whose rank variable is set is taken. */
-typedef struct launcher_row {
-    const char *name;
-    const char *rank, *nranks, *local_rank, *local_nranks;
-} launcher_row;
-
-static const launcher_row launchers[] = {
-    {"c4run", "C4_RANK", "C4_NRANKS", "C4_LOCAL_RANK", "C4_LOCAL_NRANKS"},
-};
-
-static const char how_to_start[] = "start the program with `c4run -n N PROGRAM`, or set C4_RANK, C4_NRANKS, "
-                                   "C4_RENDEZVOUS=HOST:PORT and C4_KEY_FILE on every rank";
-
-static const launcher_row *find_launcher(void)
-{
-    for (size_t i = 0; i < sizeof launchers / sizeof launchers[0]; i++)
-        if (c4_env_get(launchers[i].rank))
-            return &launchers[i];
-    return NULL;
-}
+static const char how_to_start[] = "start the program with `c4run -n N PROGRAM` (or torchrun, mpirun, mpiexec, srun, "
+                                   "flux run), or set C4_RANK, C4_NRANKS, C4_RENDEZVOUS=HOST:PORT and C4_KEY_FILE on "
+                                   "every rank";
 
 /* A whole number in [low, high]; *value stays when it is unset and not required. */
 static c4_status read_number(const char *name, int64_t low, int64_t high, bool required, int *value)
@@ -48,13 +34,37 @@ static c4_status read_number(const char *name, int64_t low, int64_t high, bool r
     return C4_OK;
 }
 
-static c4_status read_ranks(const launcher_row *row, c4_launch *launch)
+/* The same for the first of `names` that is set; the first of all is required if any is. */
+static c4_status read_first(const char *const *names, size_t limit, int64_t low, int64_t high, bool required,
+                            int *value)
 {
-    C4_TRY(read_number(row->nranks, 1, C4_CONTROL_MAX_RANKS, true, &launch->nranks));
-    C4_TRY(read_number(row->rank, 0, launch->nranks - 1, true, &launch->rank));
-    C4_TRY(read_number(row->local_nranks, 1, launch->nranks, false, &launch->local_nranks));
+    const char *text = NULL;
+    const char *name = c4_launcher_variable(names, limit, &text);
+    return name || names[0] ? read_number(name ? name : names[0], low, high, required, value) : C4_OK;
+}
+
+#define READ(names, low, high, required, value) \
+    read_first(names, sizeof(names) / sizeof(names)[0], low, high, required, value)
+
+static c4_status read_ranks(const c4_launcher *launcher, c4_launch *launch)
+{
+    int nhosts = 0;
+    if (launcher->nranks[0]) {
+        C4_TRY(READ(launcher->nranks, 1, C4_CONTROL_MAX_RANKS, true, &launch->nranks));
+    } else {
+        c4_pmix *pmix = NULL;
+        C4_TRY(c4_pmix_open(&pmix));
+        C4_TRY(c4_pmix_count_ranks(pmix, &launch->nranks, &launch->local_nranks));
+    }
+    C4_TRY(READ(launcher->rank, 0, launch->nranks - 1, true, &launch->rank));
+    C4_TRY(READ(launcher->local_nranks, 1, launch->nranks, false, &launch->local_nranks));
     int most = launch->local_nranks > 0 ? launch->local_nranks : launch->nranks;
-    return read_number(row->local_rank, 0, most - 1, false, &launch->local_rank);
+    C4_TRY(READ(launcher->local_rank, 0, most - 1, false, &launch->local_rank));
+    C4_TRY(READ(launcher->nhosts, 1, INT32_MAX, false, &nhosts));
+    if (launch->local_nranks > 0)
+        nhosts = launch->local_nranks == launch->nranks ? 1 : 2;
+    launch->nhosts = nhosts > 1 ? 2 : nhosts;
+    return C4_OK;
 }
 
 static c4_status resolve(const char *text, c4_launch *launch)
@@ -83,6 +93,7 @@ static c4_status resolve(const char *text, c4_launch *launch)
     return C4_OK;
 }
 
+/* C4_RENDEZVOUS, under whatever launcher. */
 static c4_status read_rendezvous(c4_launch *launch)
 {
     const char *text = c4_env_get("C4_RENDEZVOUS");
@@ -93,21 +104,6 @@ static c4_status read_rendezvous(c4_launch *launch)
         job = text ? text : "";
     launch->job_id = c4_hash_bytes(C4_HASH_INIT, job, strlen(job));
     return text ? resolve(text, launch) : C4_OK;
-}
-
-static c4_status read_key(const c4_options *options, c4_launch *launch)
-{
-    const char *text = c4_env_get("C4_KEY");
-    const char *path = c4_option_string(options, "C4_KEY_FILE");
-    if (text) {
-        if (!c4_key_parse(text, launch->key))
-            return c4_fail(C4_ERR_OPTION, "C4_KEY must be 64 hexadecimal digits");
-        launch->has_key = true;
-    } else if (*path) {
-        C4_TRY(c4_key_read_file(path, launch->key));
-        launch->has_key = true;
-    }
-    return C4_OK;
 }
 
 /* Only rank 0 listens. The descriptor must not live on in the program's own children. */
@@ -128,17 +124,55 @@ static c4_status read_listener(c4_launch *launch)
     return C4_OK;
 }
 
+static c4_status find_rendezvous(const c4_launcher *launcher, const c4_options *options, c4_launch *launch)
+{
+    if (!launcher->set || launch->nranks == 1 || c4_env_get("C4_RENDEZVOUS")) {
+        C4_TRY(read_rendezvous(launch));
+        return read_listener(launch);
+    }
+    if (!c4_launcher_job_id(launcher, &launch->job_id))
+        return c4_fail(C4_ERR_OPTION,
+                       "%s does not tell this job from others: give all ranks the same C4_JOB_ID, any text (%s)",
+                       launcher->name, launcher->set);
+    return c4_launch_locate(launcher, options, launch);
+}
+
+static c4_status read_key(const c4_options *options, c4_launch *launch)
+{
+    const char *text = c4_env_get("C4_KEY");
+    const char *path = c4_option_string(options, "C4_KEY_FILE");
+    if (text) {
+        if (!c4_key_parse(text, launch->key))
+            return c4_fail(C4_ERR_OPTION, "C4_KEY must be 64 hexadecimal digits");
+        launch->has_key = true;
+    } else if (*path) {
+        C4_TRY(c4_key_read_file(path, launch->key));
+        launch->has_key = true;
+    }
+    return C4_OK;
+}
+
+static void report(const c4_launch *launch)
+{
+    char address[C4_NET_ADDRESS_TEXT_BYTES] = "nowhere";
+    if (launch->naddresses)
+        c4_net_address_format(&launch->addresses[0], address);
+    c4_log(C4_LOG_INFO, "launched by %s: rank %d of %d, rendezvous at %s%s, %s", launch->launcher, launch->rank,
+           launch->nranks, address, launch->guessed && launch->naddresses > 1 ? " or the next two ports" : "",
+           launch->has_key ? "with a key" : "no key");
+}
+
 c4_status c4_launch_detect(const c4_options *options, c4_launch *launch)
 {
     c4_launch made = {.local_rank = -1, .local_nranks = -1, .listen_fd = -1};
-    const launcher_row *row = find_launcher();
-    if (!row)
+    const c4_launcher *launcher = c4_launcher_find();
+    if (!launcher)
         return c4_fail(C4_ERR_OPTION, "no launcher found (C4_RANK is not set): %s", how_to_start);
-    made.launcher = row->name;
-    C4_TRY(read_ranks(row, &made));
-    C4_TRY(read_rendezvous(&made));
+    made.launcher = launcher->name;
+    C4_TRY(read_ranks(launcher, &made));
     C4_TRY(read_key(options, &made));
-    C4_TRY(read_listener(&made));
+    C4_TRY(find_rendezvous(launcher, options, &made));
+    report(&made);
     *launch = made;
     return C4_OK;
 }

@@ -65,8 +65,8 @@ static c4_status describe_failure(int error, const c4_listen_spec *spec, const c
     char text[C4_NET_ADDRESS_TEXT_BYTES];
     c4_net_address_format(last, text);
     if (error == EADDRINUSE && spec->port_lo)
-        return c4_fail(C4_ERR_PORTS, "cannot listen on %s: all ports of C4_PORT_RANGE=%u-%u are in use", text,
-                       spec->port_lo, spec->port_hi);
+        return c4_fail(C4_ERR_PORTS, "cannot listen on %s: all ports of %s=%u-%u are in use", text,
+                       spec->range ? spec->range : "C4_PORT_RANGE", spec->port_lo, spec->port_hi);
     if (error == EADDRINUSE)
         return c4_fail(C4_ERR_PORTS, "cannot listen on %s: the port is in use", text);
     if (error == EADDRNOTAVAIL)

@@ -10,6 +10,7 @@
 typedef struct c4_listen_spec {
     c4_net_address bind;       /* interface; its port is used when port_lo is 0, and 0 then means any free port */
     uint16_t port_lo, port_hi; /* C4_PORT_RANGE; 0, 0: none */
+    const char *range;         /* what the range is, for the message; NULL: "C4_PORT_RANGE" */
 } c4_listen_spec;
 
 /* Binds and listens; non-blocking, close-on-exec. *bound has the port. C4_ERR_PORTS, C4_ERR_FILES, C4_ERR_INTERFACE

@@ -70,9 +70,14 @@ bool c4_process_same_kernel(const c4_process *self, const c4_process *other)
            other->start_ticks && memcmp(self->boot_id, other->boot_id, sizeof self->boot_id) == 0;
 }
 
-bool c4_process_is_alive(const c4_process *process)
+uint64_t c4_process_start_ticks(uint32_t pid)
 {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%u/stat", process->pid);
-    return start_ticks(path) == process->start_ticks;
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    return start_ticks(path);
+}
+
+bool c4_process_is_alive(const c4_process *process)
+{
+    return c4_process_start_ticks(process->pid) == process->start_ticks;
 }

@@ -12,6 +12,9 @@ void c4_process_self(c4_process *process);
 /* Can the process that `self` describes be watched by pid from `other`'s? */
 bool c4_process_same_kernel(const c4_process *self, const c4_process *other);
 
+/* When it was started, in clock ticks since boot; 0: not told. */
+uint64_t c4_process_start_ticks(uint32_t pid);
+
 /* Is the process with this pid still the one described? Only for same-kernel processes. */
 bool c4_process_is_alive(const c4_process *process);
 

@@ -66,11 +66,13 @@ m4_toupper([C4_$1])_LIBS=
 ])
 
 AC_DEFUN([C4_PARTS], [
-# libc4 opens hwloc and libcrypto when it needs them: only their headers are used here.
+# libc4 opens hwloc, libcrypto and libpmix when it needs them: only their headers are used here.
 C4_PART([hwloc], [topology: binding, NUMA, distances (opened at run time)], [apt-get install libhwloc-dev],
     [C4_CHECK_PKG([hwloc], [hwloc])])
 C4_PART([openssl], [HMAC and TLS by libcrypto (opened at run time)], [apt-get install libssl-dev],
     [C4_CHECK_PKG([openssl], [libcrypto])])
+C4_PART([pmix], [rendezvous by the launcher's PMIx server (opened at run time)], [apt-get install libpmix-dev],
+    [C4_CHECK_PKG([pmix], [pmix])])
 C4_PART([openblas], [matrix products of c4train], [apt-get install libopenblas-dev],
     [C4_CHECK_PKG([openblas], [openblas])])
 C4_PART([cjson], [JSON of the tools], [apt-get install libcjson-dev],
@@ -102,6 +104,7 @@ C4 $PACKAGE_VERSION
  parts
   hwloc         $c4_with_hwloc
   openssl       $c4_with_openssl
+  pmix          $c4_with_pmix
   cjson         $c4_with_cjson
   openblas      $c4_with_openblas
   tests (cunit) $c4_with_cunit
