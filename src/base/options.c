@@ -14,7 +14,7 @@
 /* C4_* variables that are not options: they say who this process is, where the files are, or belong to a tool. */
 static const char *const other_variables[] = {
     "C4_RANK",          "C4_NRANKS", "C4_LOCAL_RANK", "C4_LOCAL_NRANKS", "C4_NODE_RANK", "C4_NNODES",   "C4_RENDEZVOUS",
-    "C4_RENDEZVOUS_FD", "C4_KEY",    "C4_JOB_ID",     "C4_CONFIG_FILE",  "C4_LAUNCHER",  "C4_TOPOLOGY",
+    "C4_RENDEZVOUS_FD", "C4_KEY",    "C4_JOB_ID",     "C4_CONFIG_FILE",  "C4_LAUNCHER",  "C4_TOPOLOGY", "C4_RUN_SOCKET", "C4_UNIQUE_ID",
 };
 static const char test_prefix[] = "C4_TEST_";
 
@@ -108,7 +108,7 @@ const char *c4_options_nearest(const c4_options *options, const char *name)
     return best;
 }
 
-static bool is_other_variable(const char *name)
+bool c4_env_is_other(const char *name)
 {
     for (size_t i = 0; i < sizeof other_variables / sizeof other_variables[0]; i++)
         if (strcmp(other_variables[i], name) == 0)
@@ -126,7 +126,7 @@ static void warn_unknown_variables(const c4_options *options)
         memcpy(name, *variable, length);
         name[length] = '\0';
         bool by_alias = false;
-        if (is_other_variable(name) || c4_options_find(options, name, &by_alias))
+        if (c4_env_is_other(name) || c4_options_find(options, name, &by_alias))
             continue;
         const char *nearest = c4_options_nearest(options, name);
         c4_log(C4_LOG_WARN, "environment: unknown variable %s is ignored%s%s%s", name,

@@ -78,6 +78,8 @@ bool c4_parse_port_range(const char *text, uint16_t *lo, uint16_t *hi);
 /* Levenshtein's distance of names up to 63 characters; longer ones are SIZE_MAX away. For "did you mean". */
 size_t c4_edit_distance(const char *a, const char *b);
 
+/* A C4_* variable that is no option, and no mistake either: C4_RANK and the like. */
+bool c4_env_is_other(const char *name);
 /* The one getenv: for launcher variables (C4_RANK, ...) that are not options. NULL when unset. In set-uid programs:
  * NULL. */
 const char *c4_env_get(const char *name);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,23 +15,17 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "record/clean.h"
 #include "record/internal.h"
 
 #define MAX_ENTRIES 4096
-#define JOB_DIGITS  16
-
-typedef struct dead_job {
-    char name[JOB_DIGITS + 1];
-    uint64_t bytes;
-    int64_t newest; /* seconds since 1970 */
-} dead_job;
 
 typedef struct cleaner {
     int top_fd;
     bool local;       /* the files can only be of this host */
     char host[64];    /* as in a record's header */
     unsigned entries; /* still to be looked at */
-    dead_job *jobs;
+    c4_record_dead_job *jobs;
     size_t njobs, room;
 } cleaner;
 
@@ -54,7 +49,7 @@ uint64_t c4_record_start_ticks(long pid)
 
 static bool is_job_name(const char *name)
 {
-    return strlen(name) == JOB_DIGITS && strspn(name, "0123456789abcdef") == JOB_DIGITS;
+    return strlen(name) == C4_RECORD_JOB_DIGITS && strspn(name, "0123456789abcdef") == C4_RECORD_JOB_DIGITS;
 }
 
 static bool is_record_name(const char *name)
@@ -107,7 +102,7 @@ static bool is_dead(const cleaner *c, int fd, const struct stat *info)
 }
 
 /* One entry of a job's directory: dead, and then what it adds to the job. */
-static bool look_at_file(const cleaner *c, int job_fd, const char *name, dead_job *job)
+static bool look_at_file(const cleaner *c, int job_fd, const char *name, c4_record_dead_job *job)
 {
     struct stat info;
     int fd = is_record_name(name) ? openat(job_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
@@ -124,7 +119,7 @@ static bool look_at_file(const cleaner *c, int job_fd, const char *name, dead_jo
 }
 
 /* True when every record in the directory is dead; fills *job. */
-static bool look_at_job(cleaner *c, const char *name, dead_job *job)
+static bool look_at_job(cleaner *c, const char *name, c4_record_dead_job *job)
 {
     struct stat info;
     int fd = c4_record_open_job(c->top_fd, name, false, NULL);
@@ -132,7 +127,7 @@ static bool look_at_job(cleaner *c, const char *name, dead_job *job)
         return false;
     DIR *dir = fstat(fd, &info) == 0 ? list(fd) : NULL;
     bool dead = dir != NULL;
-    *job = (dead_job){.newest = dir ? info.st_mtime : 0};
+    *job = (c4_record_dead_job){.newest = dir ? info.st_mtime : 0};
     memcpy(job->name, name, sizeof job->name);
     const char *file;
     while (dead && (file = next_name(c, dir, &dead)))
@@ -147,14 +142,14 @@ static void collect(cleaner *c)
 {
     bool whole = true;
     const char *name;
-    dead_job job;
+    c4_record_dead_job job;
     DIR *dir = list(c->top_fd);
     while (dir && (name = next_name(c, dir, &whole))) {
         if (!is_job_name(name) || !look_at_job(c, name, &job))
             continue;
         if (c->njobs == c->room) {
             size_t room = c->room ? 2 * c->room : 64;
-            dead_job *jobs = realloc(c->jobs, room * sizeof *jobs);
+            c4_record_dead_job *jobs = realloc(c->jobs, room * sizeof *jobs);
             if (!jobs)
                 break;
             c->jobs = jobs;
@@ -167,10 +162,10 @@ static void collect(cleaner *c)
 }
 
 /* Again one by one: a process of the same job may have come meanwhile; then the directory is not empty and stays. */
-static void remove_job(cleaner *c, const char *name)
+static bool remove_job(cleaner *c, const char *name)
 {
     bool whole = true;
-    dead_job job = {.bytes = 0};
+    c4_record_dead_job job = {.bytes = 0};
     const char *file;
     int fd = c4_record_open_job(c->top_fd, name, false, NULL);
     DIR *dir = fd < 0 ? NULL : list(fd);
@@ -182,32 +177,46 @@ static void remove_job(cleaner *c, const char *name)
         closedir(dir);
     if (fd >= 0)
         close(fd);
-    if (unlinkat(c->top_fd, name, AT_REMOVEDIR) == 0)
+    bool removed = unlinkat(c->top_fd, name, AT_REMOVEDIR) == 0;
+    if (removed)
         c4_log(C4_LOG_DEBUG, "flight recorder: removed what job %s left, %llu bytes", name,
                (unsigned long long)job.bytes);
+    return removed;
 }
 
 static int compare_age(const void *a, const void *b)
 {
-    const dead_job *x = a, *y = b;
+    const c4_record_dead_job *x = a, *y = b;
     return x->newest < y->newest ? -1 : x->newest > y->newest;
+}
+
+/* False when nothing can be known: without /proc nothing is known of any process. */
+static bool cleaner_init(cleaner *c, int top_fd, unsigned entries)
+{
+    struct statfs system;
+    *c = (cleaner){.top_fd = top_fd, .entries = entries};
+    c->local = fstatfs(top_fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
+    gethostname(c->host, sizeof c->host - 1);
+    return c4_record_start_ticks(getpid()) != 0;
+}
+
+static void collect_by_age(cleaner *c)
+{
+    collect(c);
+    if (c->njobs > 0)
+        qsort(c->jobs, c->njobs, sizeof *c->jobs, compare_age);
 }
 
 void c4_record_clean(int top_fd, uint64_t keep_s, uint64_t keep_bytes)
 {
-    cleaner c = {.top_fd = top_fd, .entries = MAX_ENTRIES};
-    struct statfs system;
+    cleaner c;
     uint64_t total = 0;
     int lock = keep_s || keep_bytes ? openat(top_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (lock < 0)
         return;
-    /* Without /proc nothing is known of any process. One cleaner at a time: the others have nothing to add. */
-    if (c4_record_start_ticks(getpid()) != 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-        c.local = fstatfs(top_fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
-        gethostname(c.host, sizeof c.host - 1);
-        collect(&c);
-        if (c.njobs > 0)
-            qsort(c.jobs, c.njobs, sizeof *c.jobs, compare_age);
+    /* One cleaner at a time: the others have nothing to add. */
+    if (cleaner_init(&c, top_fd, MAX_ENTRIES) && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+        collect_by_age(&c);
         for (size_t i = 0; i < c.njobs; i++)
             total += c.jobs[i].bytes;
         int64_t oldest = keep_s ? (int64_t)time(NULL) - (int64_t)keep_s : INT64_MIN;
@@ -222,4 +231,21 @@ void c4_record_clean(int top_fd, uint64_t keep_s, uint64_t keep_bytes)
         free(c.jobs);
     }
     close(lock);
+}
+
+size_t c4_record_dead_jobs(int top_fd, c4_record_dead_job **jobs)
+{
+    cleaner c;
+    *jobs = NULL;
+    if (!cleaner_init(&c, top_fd, UINT_MAX))
+        return 0;
+    collect_by_age(&c);
+    *jobs = c.jobs;
+    return c.njobs;
+}
+
+bool c4_record_remove_dead(int top_fd, const char *name)
+{
+    cleaner c;
+    return is_job_name(name) && cleaner_init(&c, top_fd, MAX_ENTRIES) && remove_job(&c, name);
 }

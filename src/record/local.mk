@@ -2,7 +2,7 @@
 noinst_LTLIBRARIES += src/record/libc4_record.la
 src_record_libc4_record_la_LIBADD =
 src_record_libc4_record_la_SOURCES = \
-    src/record/clean.c \
+    src/record/clean.c src/record/clean.h \
     src/record/internal.h \
     src/record/options.c \
     src/record/place.c src/record/place.h \

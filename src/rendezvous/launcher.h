@@ -43,6 +43,7 @@
 #include <stdbool.h>
 
 #include "base/options.h"
+#include "host/key.h"
 #include "wire/unique_id.h"
 
 typedef struct c4_launch {
@@ -65,10 +66,5 @@ typedef struct c4_launch {
  * name look-up when the host is a name, and with PMIx until rank 0 has come, for C4_SETUP_TIMEOUT_MS at most. The caller
  * owns listen_fd. */
 c4_status c4_launch_detect(const c4_options *options, c4_launch *launch);
-
-/* 64 hexadecimal digits; false for anything else. */
-bool c4_key_parse(const char *text, unsigned char key[C4_KEY_BYTES]);
-/* Refuses a file that others can read: C4_ERR_OPTION with the mend. */
-c4_status c4_key_read_file(const char *path, unsigned char key[C4_KEY_BYTES]);
 
 #endif

@@ -4,7 +4,7 @@ src_rendezvous_libc4_rendezvous_la_SOURCES =
 src_rendezvous_libc4_rendezvous_la_SOURCES += src/rendezvous/admission.c src/rendezvous/admission_internal.h \
     src/rendezvous/bootstrap.c src/rendezvous/entrant.c \
     src/rendezvous/bootstrap.h src/rendezvous/bootstrap_client.c src/rendezvous/bootstrap_gather.c \
-    src/rendezvous/bootstrap_internal.h src/rendezvous/key.c src/rendezvous/launcher.c src/rendezvous/launcher.h \
+    src/rendezvous/bootstrap_internal.h src/rendezvous/launcher.c src/rendezvous/launcher.h \
     src/rendezvous/launcher_internal.h src/rendezvous/launcher_locate.c src/rendezvous/launcher_table.c \
     src/rendezvous/node_list.c src/rendezvous/node_list.h src/rendezvous/pmix.c src/rendezvous/pmix.h \
     src/rendezvous/link.c src/rendezvous/link.h src/rendezvous/listener.c src/rendezvous/listener.h \

@@ -151,7 +151,8 @@ static void fuzz_interfaces(const char *text)
     const c4_netif *chosen = NULL;
     bool excludes = *text == '^';
     for (size_t i = 0; i < COUNT && excludes; i++)
-        require(c4_netif_matches(&interfaces[i], text) != c4_netif_matches(&interfaces[i], text + 1) || text[1] == '^');
+        require(c4_netif_matches(&interfaces[i], text) != c4_netif_matches(&interfaces[i], text + 1) ||
+                strchr(text + 1, '^'));
     if (c4_netif_choose(interfaces, COUNT, &wish, &chosen) == C4_OK)
         require(!*text || c4_netif_matches(chosen, text));
 }

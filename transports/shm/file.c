@@ -1,5 +1,4 @@
 /* Files behind shared memory: memfd, or a named file in /dev/shm that is locked while its owner lives. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,42 +10,20 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "host/segment.h"
 #include "transports/shm/arena.h"
-
-#define SHM_DIRECTORY "/dev/shm"
-#define SHM_PREFIX    "c4-shm-"
-
-/* Removes named files whose owners died: the owner holds a lock on its file for life, so a lock that can be taken
- * means a dead owner, whatever pid namespace it lived in. */
-static void remove_stale(void)
-{
-    DIR *directory = opendir(SHM_DIRECTORY);
-    if (!directory)
-        return;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        if (strncmp(entry->d_name, SHM_PREFIX, sizeof SHM_PREFIX - 1) != 0)
-            continue;
-        int fd = openat(dirfd(directory), entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
-            continue;
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-            unlinkat(dirfd(directory), entry->d_name, 0);
-        close(fd);
-    }
-    closedir(directory);
-}
 
 static int named_create(char *name)
 {
-    remove_stale();
+    c4_segments_stale(C4_SEGMENT_DIRECTORY, true, NULL, NULL);
     for (int attempt = 0; attempt < 8; attempt++) {
         uint64_t random[2];
         if (c4_random_bytes(random, sizeof random) < 0)
             return -1;
-        snprintf(name, C4_SHM_NAME_BYTES, "%s%016llx%016llx", SHM_PREFIX, (unsigned long long)random[0],
+        snprintf(name, C4_SHM_NAME_BYTES, "%s%016llx%016llx", C4_SEGMENT_PREFIX, (unsigned long long)random[0],
                  (unsigned long long)random[1]);
         char path[C4_SHM_NAME_BYTES + 16];
-        snprintf(path, sizeof path, "%s/%s", SHM_DIRECTORY, name);
+        snprintf(path, sizeof path, "%s/%s", C4_SEGMENT_DIRECTORY, name);
         int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
             return -1;

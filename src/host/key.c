@@ -1,4 +1,5 @@
-/* The job's key as text and as a file. */
+#include "host/key.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -6,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/status.h"
-#include "rendezvous/launcher.h"
 
 static int hex_digit(char c)
 {
