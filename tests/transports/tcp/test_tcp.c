@@ -1,5 +1,6 @@
 /* What is particular to tcp: system calls, lost sockets, retained frames, pausing. */
 #include <arpa/inet.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,6 +367,32 @@ static void test_retained_copies_are_bounded(void)
     pair_close(&p);
 }
 
+/* One who waits for nothing over TCP (but for a peer on its host, say) lets in who has something for it all the same. */
+static void test_idle_side_accepts(void)
+{
+    static unsigned char memory[3000];
+    pair p;
+    pair_open(&p, 2, NULL);
+    c4_channel *out = pair_channel(&p, 0, 1, 0, 1);
+    c4_xfer send = {.pointer = memory, .bytes = sizeof memory};
+    CU_ASSERT(c4_tcp_ops.send(out, &send) >= 0);
+    while (out->link->state != C4_TCP_UP) /* the deadline of the case ends it */
+        pair_progress(&p);
+    pair_close(&p);
+    pair_open(&p, 2, NULL);
+    out = pair_channel(&p, 0, 1, 0, 1);
+    send = (c4_xfer){.pointer = memory, .bytes = sizeof memory};
+    CU_ASSERT(c4_tcp_ops.send(out, &send) >= 0);
+    for (int fd = -1, peer; out->link->state != C4_TCP_UP;) { /* the same, when it sleeps between two looks */
+        c4_tcp_ops.progress(p.modules[0], &peer);
+        if (c4_tcp_ops.arm(p.modules[1], &fd) == C4_IN_PROGRESS)
+            poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 1);
+        c4_tcp_ops.disarm(p.modules[1]);
+        c4_tcp_ops.progress(p.modules[1], &peer);
+    }
+    pair_close(&p);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
@@ -379,6 +406,7 @@ int main(int argc, char **argv)
         C4TEST(close_does_not_wait_for_the_dead),
         C4TEST(unread_channel_is_paused),
         C4TEST(retained_copies_are_bounded),
+        C4TEST(idle_side_accepts),
         C4TEST_END,
     };
     return c4test_main(argc, argv, cases);

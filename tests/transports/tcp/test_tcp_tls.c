@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -124,6 +125,33 @@ static void test_pieces_and_rekeying(void)
     free(data);
 }
 
+/* Bytes on the wire for ten records of one byte. */
+static int ten_records(uint32_t rekey_after)
+{
+    ends e;
+    int queued = 0;
+    ends_open(&e, secret, secret);
+    C4TEST_OK_FATAL(e.status[1]);
+    if (rekey_after != 0)
+        c4_tcp_tls_rekey_after(e.context, rekey_after);
+    for (unsigned char i = 0; i < 10; i++)
+        C4TEST_INT(c4_tcp_tls_write(e.tls[0], &(struct iovec){&i, 1}, 1), 1);
+    C4TEST_INT(ioctl(e.fds[1], FIONREAD, &queued), 0);
+    for (unsigned char i = 0; i < 10; i++) {
+        unsigned char got = 99;
+        C4TEST_INT(c4_tcp_tls_read(e.tls[1], &(struct iovec){&got, 1}, 1), 1);
+        C4TEST_INT(got, i);
+    }
+    ends_close(&e);
+    return queued;
+}
+
+static void test_new_keys(void)
+{
+    C4TEST_INT(ten_records(0), 10 * (1 + 22));
+    C4TEST_INT(ten_records(3), 10 * (1 + 22) + 3 * (5 + 22)); /* before the 4th, 7th and 10th */
+}
+
 static void test_other_secret(void)
 {
     ends e;
@@ -152,6 +180,52 @@ static void test_garbage_instead_of_tls(void)
             continue;
     }
     ends_close(&e);
+}
+
+/* ---- what epoll does not know of ---- */
+
+/* Many frames have come with one read of the kernel. The rank neither goes to sleep on them, nor does it wait for the
+ * kernel to call the link readable when it asks for many links together. */
+static void test_buffered_frames(void)
+{
+    enum { FRAMES = 40, BYTES = 4096 };
+    static unsigned char memory[FRAMES][BYTES], sink[FRAMES][BYTES];
+    c4_xfer sends[FRAMES], receives[FRAMES], idle[4];
+    c4_channel *out[2], *in[2];
+    pair p;
+    int fd = -1, peer;
+    pair_open(&p, 2, "C4_TLS=on C4_TCP_SOCKETS=8");
+    open_both(&p, out, in);
+    for (uint32_t i = 0; i < 4; i++) { /* other links that wait, so that they are asked together */
+        c4_channel *channel = pair_channel(&p, 1, 10 + i, 0, 1);
+        idle[i] = (c4_xfer){.pointer = sink, .bytes = 8};
+        CU_ASSERT(c4_tcp_ops.recv(channel, &idle[i]) == C4_IN_PROGRESS);
+        c4_channel *other = pair_channel(&p, 0, 10 + i, 0, 1);
+        c4_xfer send = {.pointer = memory, .bytes = 8};
+        CU_ASSERT(c4_tcp_ops.send(other, &send) >= 0);
+        pair_wait(&p, &idle[i]);
+        CU_ASSERT(c4_tcp_ops.recv(channel, &idle[i]) == C4_IN_PROGRESS);
+    }
+    exchange(&p, out, in, 8, memory[0]);
+    for (int i = 0; i < FRAMES; i++) {
+        sends[i] = (c4_xfer){.pointer = memory[i], .bytes = BYTES};
+        receives[i] = (c4_xfer){.pointer = sink[i], .bytes = BYTES};
+        memset(memory[i], i, BYTES);
+        CU_ASSERT(c4_tcp_ops.recv(in[1], &receives[i]) == C4_IN_PROGRESS);
+        CU_ASSERT(c4_tcp_ops.send(out[0], &sends[i]) >= 0);
+    }
+    CU_ASSERT(p.modules[1]->nactive >= 3);
+    c4_tcp_ops.progress(p.modules[1], &peer);
+    CU_ASSERT(c4_tcp_stream_buffered(&in[1]->link->stream));
+    C4TEST_INT(c4_tcp_ops.arm(p.modules[1], &fd), C4_OK);
+    c4_tcp_ops.disarm(p.modules[1]);
+    for (int i = 0; i < 1000 && receives[FRAMES - 1].state == C4_IN_PROGRESS; i++)
+        c4_tcp_ops.progress(p.modules[1], &peer);
+    C4TEST_INT(receives[FRAMES - 1].state, C4_OK);
+    CU_ASSERT_EQUAL(memcmp(memory, sink, sizeof memory), 0);
+    C4TEST_INT(c4_tcp_ops.arm(p.modules[1], &fd), C4_IN_PROGRESS);
+    c4_tcp_ops.disarm(p.modules[1]);
+    pair_close(&p);
 }
 
 /* ---- a proxy that keeps what passes ---- */
@@ -402,8 +476,10 @@ int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
         C4TEST(pieces_and_rekeying),
+        C4TEST(new_keys),
         C4TEST(other_secret),
         C4TEST(garbage_instead_of_tls),
+        C4TEST(buffered_frames),
         C4TEST(payload_on_the_wire),
         C4TEST(wrong_key),
         C4TEST(downgrade),
