@@ -69,9 +69,12 @@ static void forgive(c4_core *core, uint64_t slept_ns)
         c4_core_peer *peer = &core->peers[rank];
         if (peer->verdict != C4_VERDICT_NONE && !peer->ended)
             peer->verdict_ns += slept_ns;
+        if (peer->verdict == C4_VERDICT_SILENT)
+            postpone(core, &peer->suspected_ns, slept_ns);
         if (peer->silent_since_ns)
             postpone(core, &peer->silent_since_ns, slept_ns);
     }
+    c4_core_agree_forgive(core, slept_ns);
 }
 
 static void set_time(c4_core *core, uint64_t now_ns)
@@ -114,11 +117,11 @@ void c4_core_link_down(c4_core *core, int neighbour, bool has_pid, uint64_t now_
     else if (has_pid)
         c4_core_plan_verdict(core, neighbour, C4_VERDICT_SUSPECT, now_ns + C4_CORE_EXIT_GRACE_MS * C4_CORE_MS);
     else
-        c4_core_suspect(core, neighbour, C4_VERDICT_DEAD, now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);
+        c4_core_suspect(core, neighbour, true, C4_VERDICT_DEAD, now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);
 }
 
-/* Who has a link, or had one until its process ended, would have had the goodbye before: the verdict is due. Others give
- * the goodbye time to come round; with no neighbour left it cannot come, and the exit status must do. */
+/* Who has a link, or had one until just now, would have had the goodbye before: the verdict is due. Others give the
+ * goodbye time to come round; with no neighbour left it cannot come, and the exit status must do. */
 void c4_core_process_ended(c4_core *core, int rank, c4_core_end end, uint64_t now_ns)
 {
     c4_core_peer *peer = &core->peers[rank];
@@ -127,7 +130,7 @@ void c4_core_process_ended(c4_core *core, int rank, c4_core_end end, uint64_t no
     if (c4_core_is_gone(core, rank))
         return;
     int grace_ms = C4_CORE_GOODBYE_GRACE_MS;
-    if (peer->linked || peer->broken) {
+    if ((peer->linked && !peer->broken) || peer->verdict == C4_VERDICT_SUSPECT) {
         c4_core_declare_ended(core, rank);
         return;
     }
@@ -234,5 +237,5 @@ c4_control_state c4_core_rank_state(const c4_core *core, int rank)
         return C4_CONTROL_DEAD;
     if (peer->left)
         return C4_CONTROL_LEFT;
-    return (peer->rumor & 3) == C4_RUMOR_SILENT ? C4_CONTROL_SILENT : C4_CONTROL_ALIVE;
+    return peer->silent_since_ns ? C4_CONTROL_SILENT : C4_CONTROL_ALIVE;
 }

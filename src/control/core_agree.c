@@ -13,7 +13,9 @@
  * later coordinator hears of it from each member it listens to, and highest ballots carry it on. It needs a detector of
  * deaths that does not err: "dead" is final here, and a rank that is called dead learns it and decides nothing.
  *
- * Messages: 4 per member and round. Members repeat theirs until they know the decision; coordinators only answer.
+ * Messages: 4 per member and round. Members repeat theirs until they know the decision, and so do coordinators theirs to
+ * those they wait for: every live rank answers them, also one that has not called. So whoever is not heard at all for
+ * silent_ns is given up, even when this rank has no neighbour left that could say that it is silent.
  * Compare: Hursey et al., "A log-scaling fault tolerant agreement algorithm for a fault tolerant MPI" (2011). */
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,7 @@ typedef enum agree_mark { MARK_NONE, MARK_CONTRIBUTED, MARK_ACCEPTED } agree_mar
 typedef struct agree_member {
     bool gone;          /* left, or was excluded */
     unsigned char mark; /* while leading */
+    uint64_t heard_ns;  /* last message, or when this member began to wait for one */
     uint32_t tag;
     uint64_t value, minimum;
 } agree_member;
@@ -288,8 +291,10 @@ static void follow(c4_core *core, c4_core_agree *agree, int ballot)
     agree->gap_ns = RETRY_FIRST_MS * C4_CORE_MS;
     agree->retry_ns = core->now_ns + agree->gap_ns;
     agree->unheard = 0;
-    for (int i = 0; i < agree->nmembers; i++)
+    for (int i = 0; i < agree->nmembers; i++) {
         agree->each[i].mark = MARK_NONE;
+        agree->each[i].heard_ns = core->now_ns;
+    }
     if (ballot != agree->me) {
         send_state(core, agree, false);
         return;
@@ -464,17 +469,24 @@ static void answer_early(c4_core *core, uint32_t comm, int rank, uint64_t round)
     c4_core_post(core, &header, core->out, rank, false);
 }
 
+/* From one that waits and should know that this rank lives. */
+static bool wants_sign(const c4_overlay_agree *message)
+{
+    return message->step == C4_AGREE_STATE || message->step == C4_AGREE_COLLECT;
+}
+
 static void on_step(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
 {
     bool asks =
         message->step == C4_AGREE_STATE || message->step == C4_AGREE_ACCEPT || message->step == C4_AGREE_COLLECT;
+    agree->each[member].heard_ns = core->now_ns;
     if (message->round == agree->round && is_running(agree))
         on_running(core, agree, member, message);
     else if (message->round == agree->round && agree->phase == PHASE_DECIDED && asks)
         send_proposal(core, agree, member, C4_AGREE_DECIDE);
     else if (message->round + 1 == agree->round && agree->has_last && asks)
         send_last(core, agree, member);
-    else if (message->round > agree->round && message->step == C4_AGREE_STATE)
+    else if (message->round > agree->round && wants_sign(message))
         answer_early(core, agree->comm, agree->members[member], message->round);
 }
 
@@ -494,7 +506,7 @@ c4_status c4_core_on_agree(c4_core *core, int from, const c4_control_header *hea
             on_step(core, agree, member, &message);
         return C4_OK;
     }
-    if (message.step == C4_AGREE_STATE && !c4_core_has_left(core, header->value, core->spec.rank))
+    if (wants_sign(&message) && !c4_core_has_left(core, header->value, core->spec.rank))
         answer_early(core, header->value, (int)header->rank, message.round);
     return C4_OK;
 }
@@ -510,17 +522,63 @@ void c4_core_agree_without(c4_core *core, uint32_t comm, int rank)
     }
 }
 
+/* ---- in vain ---- */
+
+/* Is `member` still waited for? A silent one that the neighbours speak of is given up by core_silence.c. */
+static bool waits_for(const c4_core *core, const c4_core_agree *agree, int member)
+{
+    agree_mark enough = agree->phase == PHASE_PROPOSING ? MARK_ACCEPTED : MARK_CONTRIBUTED;
+    if (member == agree->me || is_out(core, agree, member))
+        return false;
+    return agree->ballot == agree->me ? agree->each[member].mark < enough : member == agree->ballot;
+}
+
+static void ask_again(c4_core *core, c4_core_agree *agree)
+{
+    if (agree->ballot != agree->me) {
+        send_mine(core, agree, ++agree->unheard > 2);
+        return;
+    }
+    for (int i = 0; i < agree->nmembers; i++) {
+        bool lost = core->now_ns > agree->each[i].heard_ns + core->spec.heartbeat_ns; /* else the way there is known */
+        if (waits_for(core, agree, i) && agree->phase == PHASE_COLLECTING)
+            send_plain(core, agree, i, C4_AGREE_COLLECT, lost);
+        else if (waits_for(core, agree, i))
+            send_proposal(core, agree, i, C4_AGREE_PROPOSE);
+    }
+}
+
+static void give_up_unheard(c4_core *core, c4_core_agree *agree)
+{
+    for (int i = 0; i < agree->nmembers && is_running(agree); i++) {
+        uint64_t heard_ns = agree->each[i].heard_ns;
+        c4_core_peer *peer = &core->peers[agree->members[i]];
+        if (!waits_for(core, agree, i) || core->now_ns < heard_ns + core->spec.silent_ns + core->spec.heartbeat_ns)
+            continue;
+        peer->silent_since_ns = peer->silent_since_ns ? peer->silent_since_ns : heard_ns;
+        c4_core_give_up(core, agree->members[i]);
+    }
+}
+
+void c4_core_agree_forgive(c4_core *core, uint64_t slept_ns)
+{
+    for (c4_core_agree *agree = core->agrees; agree; agree = agree->next)
+        for (int i = 0; i < agree->nmembers; i++)
+            agree->each[i].heard_ns += slept_ns;
+}
+
 uint64_t c4_core_agree_tick(c4_core *core)
 {
     uint64_t next_ns = C4_CORE_NEVER_NS;
     for (c4_core_agree *agree = core->agrees; agree; agree = agree->next) {
-        if (!is_running(agree) || agree->ballot == agree->me || agree->ballot == NO_BALLOT)
+        if (!is_running(agree) || agree->ballot == NO_BALLOT)
             continue;
         if (core->now_ns >= agree->retry_ns) {
-            send_mine(core, agree, ++agree->unheard > 2);
+            ask_again(core, agree);
             agree->gap_ns =
                 agree->gap_ns * 2 < RETRY_MAX_MS * C4_CORE_MS ? agree->gap_ns * 2 : RETRY_MAX_MS * C4_CORE_MS;
             agree->retry_ns = core->now_ns + agree->gap_ns;
+            give_up_unheard(core, agree);
         }
         next_ns = agree->retry_ns < next_ns ? agree->retry_ns : next_ns;
     }

@@ -11,6 +11,7 @@ enum {
     C4_CORE_QUESTIONS = 64,
     C4_CORE_LEAVES = 16,            /* communicators whose leavers are remembered, the job among them */
     C4_CORE_EXIT_GRACE_MS = 50,     /* from the end of a link to that of the process, for its exit status */
+    C4_CORE_OBJECT_MS = 150,           /* from news that a link closed to saying that one's own is open */
     C4_CORE_LINK_GRACE_MS = 500,    /* from the end of a link to the verdict, for a sign of life by other ways */
     C4_CORE_GOODBYE_GRACE_MS = 150, /* from the end of a process that was killed to its goodbye */
     C4_CORE_EXITED_GRACE_MS = 5000, /* the same when it exited: with 256 ranks leaving on 2 cores, news take seconds */
@@ -33,9 +34,12 @@ typedef struct c4_core_peer {
     bool dead, left, ended; /* dead and left are final and exclude one another */
     c4_core_verdict verdict;
     uint32_t rumor;                  /* episode << 2 | phase; 0: none */
+    bool rumor_closed;  /* of `rumor` */
     uint64_t heard_ns, sent_ns;      /* on the link */
     uint64_t probe_ns, probe_gap_ns; /* when to suspect again a rank whose link is broken */
     uint64_t verdict_ns;
+    uint64_t object_ns;    /* when to say that this rank's link to it is open; 0: no need */
+    uint64_t suspected_ns; /* since when there is no sign of it, for this rank's own verdict SILENT */
     uint64_t silent_since_ns; /* while SILENT */
     uint32_t flood_top;       /* highest number of its floods, */
     uint64_t flood_seen;      /* bit i: flood_top - i was seen */
@@ -100,8 +104,8 @@ bool c4_core_has_overlay(const c4_core *core);
 /* ---- core_silence.c ---- */
 void c4_core_heard(c4_core *core, int neighbour);
 void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor *rumor);
-/* Spreads SUSPECTED and gives the rank until then to be heard of. */
-void c4_core_suspect(c4_core *core, int rank, c4_core_verdict verdict, uint64_t verdict_ns);
+/* Spreads SUSPECTED and gives the rank until then to be heard of; `closed`: because its link closed. */
+void c4_core_suspect(c4_core *core, int rank, bool closed, c4_core_verdict verdict, uint64_t verdict_ns);
 /* Heartbeats, suspicions and verdicts that are due. Returns the next time. */
 uint64_t c4_core_watch_tick(c4_core *core);
 
@@ -131,6 +135,8 @@ uint64_t c4_core_questions_tick(c4_core *core);
 c4_status c4_core_on_agree(c4_core *core, int from, const c4_control_header *header, const unsigned char *payload);
 /* A rank died or left the communicator (0: the job). */
 void c4_core_agree_without(c4_core *core, uint32_t comm, int rank);
+/* This rank slept: the others' silence began later. */
+void c4_core_agree_forgive(c4_core *core, uint64_t slept_ns);
 uint64_t c4_core_agree_tick(c4_core *core);
 
 #endif

@@ -13,7 +13,7 @@ static void spread_rumor(c4_core *core, int rank, int except)
     unsigned char payload[C4_OVERLAY_RUMOR_BYTES];
     const c4_core_peer *peer = &core->peers[rank];
     c4_control_header header = {C4_CONTROL_RUMOR, C4_OVERLAY_RUMOR_BYTES, (uint32_t)rank, 0};
-    c4_overlay_rumor rumor = {peer->rumor >> 2, (c4_overlay_phase)phase_of(peer), 0};
+    c4_overlay_rumor rumor = {peer->rumor >> 2, (c4_overlay_phase)phase_of(peer), peer->rumor_closed, 0};
     if (peer->silent_since_ns && core->now_ns > peer->silent_since_ns)
         rumor.age_ms = (uint32_t)((core->now_ns - peer->silent_since_ns) / C4_CORE_MS);
     c4_overlay_rumor_pack(&rumor, payload);
@@ -26,6 +26,8 @@ static void name_silent(c4_core *core, int rank, uint64_t since_ns)
 {
     char who[128];
     char how[128];
+    if (core->peers[rank].silent_since_ns) /* known */
+        return;
     core->peers[rank].silent_since_ns = since_ns;
     core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
     core->spec.ops->describe(core->spec.shell, rank, true, how, sizeof how);
@@ -36,25 +38,22 @@ static void name_silent(c4_core *core, int rank, uint64_t since_ns)
     c4_core_questions_hasten(core, rank);
 }
 
-/* Somebody has heard of it. When this rank does not, though it has a link, the link is at fault. */
-static void clear_suspicion(c4_core *core, int rank, bool heard_here)
+/* It lives, or at least is not known to have ended: what this rank waits for to call it dead or silent is void. When
+ * nothing comes over this rank's own link, that is at fault. */
+static void clear_verdict(c4_core *core, int rank, bool heard_here)
 {
     char who[128];
     c4_core_peer *peer = &core->peers[rank];
-    core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
-    if (peer->silent_since_ns)
-        c4_core_say(core, false, "%s is back after %.1f s of silence", who,
-                    (double)(core->now_ns - peer->silent_since_ns) / 1e9);
-    peer->silent_since_ns = 0;
     bool waited_here = peer->verdict == C4_VERDICT_SILENT || (peer->verdict == C4_VERDICT_DEAD && !peer->ended);
     if (!waited_here)
         return;
     peer->verdict = C4_VERDICT_NONE;
     if (heard_here)
         return;
+    core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
     if (peer->probe_gap_ns == 0)
         c4_core_say(core, false,
-                    "the control link to %s %s, but others hear it: the network between the two is at fault", who,
+                    "the control link to %s %s, but others reach it: the network between the two is at fault", who,
                     peer->linked ? "is quiet" : "has closed");
     peer->broken = true;
     peer->probe_gap_ns = peer->probe_gap_ns ? 2 * peer->probe_gap_ns : core->spec.heartbeat_ns / 4;
@@ -64,12 +63,34 @@ static void clear_suspicion(c4_core *core, int rank, bool heard_here)
     core->watch_due_ns = core->now_ns;
 }
 
-static void advance_rumor(c4_core *core, int rank, uint32_t episode, c4_overlay_phase phase, uint64_t since_ns)
+static void clear_silence(c4_core *core, int rank)
+{
+    char who[128];
+    c4_core_peer *peer = &core->peers[rank];
+    if (!peer->silent_since_ns)
+        return;
+    core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
+    c4_core_say(core, false, "%s is back after %.1f s of silence", who,
+                (double)(core->now_ns - peer->silent_since_ns) / 1e9);
+    peer->silent_since_ns = 0;
+}
+
+static void set_rumor(c4_core *core, int rank, uint32_t episode, c4_overlay_phase phase, bool closed)
 {
     c4_core_peer *peer = &core->peers[rank];
     peer->rumor = episode << 2 | phase;
-    if (phase == C4_RUMOR_SILENT)
-        name_silent(core, rank, since_ns);
+    peer->rumor_closed = closed;
+    peer->object_ns = 0;
+    if (phase != C4_RUMOR_SUSPECTED || !closed || !peer->linked)
+        return;
+    peer->object_ns = core->now_ns + C4_CORE_OBJECT_MS * C4_CORE_MS;
+    if (peer->object_ns < core->watch_due_ns)
+        core->watch_due_ns = peer->object_ns;
+}
+
+static bool is_in_doubt(const c4_core_peer *peer)
+{
+    return phase_of(peer) == C4_RUMOR_SUSPECTED || phase_of(peer) == C4_RUMOR_SILENT || peer->silent_since_ns;
 }
 
 void c4_core_heard(c4_core *core, int neighbour)
@@ -82,10 +103,11 @@ void c4_core_heard(c4_core *core, int neighbour)
         peer->broken = false;
         peer->probe_gap_ns = 0;
     }
-    if (phase_of(peer) != C4_RUMOR_SUSPECTED && phase_of(peer) != C4_RUMOR_SILENT)
+    if (!is_in_doubt(peer))
         return;
-    advance_rumor(core, neighbour, peer->rumor >> 2, C4_RUMOR_OVER, 0);
-    clear_suspicion(core, neighbour, true);
+    set_rumor(core, neighbour, (peer->rumor >> 2) + (phase_of(peer) == C4_RUMOR_OVER), C4_RUMOR_OVER, false);
+    clear_silence(core, neighbour);
+    clear_verdict(core, neighbour, true);
     spread_rumor(core, neighbour, -1);
 }
 
@@ -93,27 +115,34 @@ void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor 
 {
     c4_core_peer *peer = &core->peers[rank];
     uint32_t value = rumor->episode << 2 | rumor->phase;
+    uint64_t age_ns = (uint64_t)rumor->age_ms * C4_CORE_MS;
     if (c4_core_is_gone(core, rank) || value <= peer->rumor)
         return;
-    if (rank == core->spec.rank && rumor->phase != C4_RUMOR_OVER) {
-        advance_rumor(core, rank, rumor->episode, C4_RUMOR_OVER, 0);
+    if (rank == core->spec.rank && (rumor->phase != C4_RUMOR_OVER || rumor->closed)) {
+        set_rumor(core, rank, rumor->episode + (rumor->phase == C4_RUMOR_OVER), C4_RUMOR_OVER, false);
         spread_rumor(core, rank, -1);
         return;
     }
-    uint64_t age_ns = (uint64_t)rumor->age_ms * C4_CORE_MS;
-    advance_rumor(core, rank, rumor->episode, rumor->phase, age_ns < core->now_ns ? core->now_ns - age_ns : 1);
+    set_rumor(core, rank, rumor->episode, rumor->phase, rumor->closed);
+    if (rumor->phase == C4_RUMOR_SILENT)
+        name_silent(core, rank, age_ns < core->now_ns ? core->now_ns - age_ns : 1);
     spread_rumor(core, rank, from);
-    if (rumor->phase == C4_RUMOR_OVER)
-        clear_suspicion(core, rank, false);
+    if (rumor->phase != C4_RUMOR_OVER)
+        return;
+    if (!rumor->closed)
+        clear_silence(core, rank);
+    if (!rumor->closed || peer->verdict == C4_VERDICT_DEAD)
+        clear_verdict(core, rank, false);
 }
 
-void c4_core_suspect(c4_core *core, int rank, c4_core_verdict verdict, uint64_t verdict_ns)
+void c4_core_suspect(c4_core *core, int rank, bool closed, c4_core_verdict verdict, uint64_t verdict_ns)
 {
     c4_core_peer *peer = &core->peers[rank];
+    bool told = phase_of(peer) == C4_RUMOR_SUSPECTED || phase_of(peer) == C4_RUMOR_SILENT;
     c4_core_plan_verdict(core, rank, verdict, verdict_ns);
-    if (phase_of(peer) == C4_RUMOR_SUSPECTED || phase_of(peer) == C4_RUMOR_SILENT)
+    if (told && (!closed || (phase_of(peer) == C4_RUMOR_SUSPECTED && peer->rumor_closed)))
         return;
-    advance_rumor(core, rank, (peer->rumor >> 2) + 1, C4_RUMOR_SUSPECTED, 0);
+    set_rumor(core, rank, (peer->rumor >> 2) + 1, C4_RUMOR_SUSPECTED, closed);
     spread_rumor(core, rank, -1);
 }
 
@@ -145,17 +174,21 @@ static void watch_link(c4_core *core, int neighbour, uint64_t *next_ns)
         return;
     if (peer->linked)
         beat(core, neighbour, next_ns);
-    if (peer->verdict != C4_VERDICT_NONE || phase_of(peer) == C4_RUMOR_SILENT)
+    if (peer->verdict != C4_VERDICT_NONE || peer->silent_since_ns)
         return; /* asked already; what comes is timed elsewhere */
     uint64_t suspect_ns = peer->broken ? peer->probe_ns : peer->heard_ns + heartbeat_ns / 5 * 4;
     if (core->now_ns < suspect_ns) {
         earlier(next_ns, suspect_ns);
         return;
     }
+    /* Over a broken link nothing could be heard: its silence begins with this question. */
     uint64_t verdict_ns = peer->heard_ns + heartbeat_ns;
-    if (verdict_ns < core->now_ns + heartbeat_ns / 5)
+    peer->suspected_ns = peer->broken ? core->now_ns : peer->heard_ns;
+    if (peer->broken)
+        verdict_ns = core->now_ns + heartbeat_ns / 5 * 4;
+    else if (verdict_ns < core->now_ns + heartbeat_ns / 5)
         verdict_ns = core->now_ns + heartbeat_ns / 5;
-    c4_core_suspect(core, neighbour, C4_VERDICT_SILENT, verdict_ns);
+    c4_core_suspect(core, neighbour, false, C4_VERDICT_SILENT, verdict_ns);
 }
 
 static void give_verdict(c4_core *core, int rank)
@@ -165,14 +198,29 @@ static void give_verdict(c4_core *core, int rank)
     peer->verdict = C4_VERDICT_NONE;
     if (c4_core_is_gone(core, rank))
         return;
-    if (verdict == C4_VERDICT_SUSPECT) {
-        c4_core_suspect(core, rank, C4_VERDICT_DEAD, core->now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);
+    if (verdict == C4_VERDICT_SUSPECT) { /* its process lives on */
+        peer->suspected_ns = core->now_ns;
+        c4_core_suspect(core, rank, true, C4_VERDICT_SILENT, core->now_ns + core->spec.heartbeat_ns / 5 * 4);
     } else if (verdict == C4_VERDICT_DEAD) {
         c4_core_declare_ended(core, rank);
     } else if (verdict == C4_VERDICT_SILENT && phase_of(peer) == C4_RUMOR_SUSPECTED) {
-        advance_rumor(core, rank, peer->rumor >> 2, C4_RUMOR_SILENT, peer->heard_ns);
+        set_rumor(core, rank, peer->rumor >> 2, C4_RUMOR_SILENT, false);
+        name_silent(core, rank, peer->suspected_ns);
         spread_rumor(core, rank, -1);
     }
+}
+
+/* Somebody's link to it closed, this rank's is open: its process has not ended. */
+static void object(c4_core *core, int rank)
+{
+    c4_core_peer *peer = &core->peers[rank];
+    peer->object_ns = 0;
+    if (!peer->linked || c4_core_is_gone(core, rank))
+        return;
+    set_rumor(core, rank, peer->rumor >> 2, C4_RUMOR_OVER, true);
+    spread_rumor(core, rank, -1);
+    if (peer->verdict == C4_VERDICT_DEAD)
+        clear_verdict(core, rank, false);
 }
 
 /* Neighbours give up first; the others, should no neighbour be left to say it, a little later. */
@@ -183,6 +231,10 @@ static void watch_rank(c4_core *core, int rank, uint64_t *next_ns)
         give_verdict(core, rank);
     if (peer->verdict != C4_VERDICT_NONE)
         earlier(next_ns, peer->verdict_ns);
+    if (peer->object_ns && core->now_ns >= peer->object_ns)
+        object(core, rank);
+    if (peer->object_ns)
+        earlier(next_ns, peer->object_ns);
     if (!peer->silent_since_ns)
         return;
     uint64_t give_up_ns = peer->silent_since_ns + core->spec.silent_ns;
