@@ -174,3 +174,49 @@ c4_status c4_join_offer(c4_comm *comm, int nranks, c4_unique_id *id)
         drop_id(id);
     return status;
 }
+
+/* ---- a rank that joins ---- */
+
+static bool read_id(const char *text, c4_unique_id *id)
+{
+    if (strspn(text, "0123456789abcdef") != 2 * C4_UNIQUE_ID_BYTES || strlen(text) != 2 * C4_UNIQUE_ID_BYTES)
+        return false;
+    for (size_t i = 0; i < C4_UNIQUE_ID_BYTES; i++) {
+        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
+        id->bytes[i] = (unsigned char)strtoul(digits, NULL, 16);
+    }
+    return true;
+}
+
+static bool read_place(c4_launch *launch)
+{
+    const char *rank = c4_env_get("C4_RANK"), *nranks = c4_env_get("C4_NRANKS");
+    int64_t r = -1, n = 0;
+    if (!rank || !nranks || !c4_parse_int(rank, &r) || !c4_parse_int(nranks, &n) || n < 2 ||
+        n > (int64_t)C4_CONTROL_MAX_RANKS || r < 1 || r >= n)
+        return false;
+    launch->rank = (int)r;
+    launch->nranks = (int)n;
+    return true;
+}
+
+c4_status c4_join_launch(c4_launch *launch, bool *joins)
+{
+    const char *text = c4_env_get("C4_UNIQUE_ID");
+    c4_launch made = {.launcher = "c4run", .local_rank = -1, .local_nranks = -1, .has_key = true, .listen_fd = -1};
+    c4_unique_id_fields fields;
+    c4_unique_id id;
+    *joins = text != NULL;
+    if (!text)
+        return C4_OK;
+    if (!read_id(text, &id) || !read_place(&made))
+        return c4_fail(C4_ERR_OPTION, "C4_UNIQUE_ID, C4_RANK or C4_NRANKS is not as `c4run --join` sets it; unset "
+                                      "C4_UNIQUE_ID for a job of its own");
+    C4_TRY(c4_unique_id_unpack(&id, &fields));
+    made.job_id = fields.job_id;
+    made.naddresses = fields.naddresses;
+    memcpy(made.key, fields.key, sizeof made.key);
+    memcpy(made.addresses, fields.addresses, sizeof made.addresses);
+    *launch = made;
+    return C4_OK;
+}

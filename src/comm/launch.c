@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "comm/join.h"
 #include "comm/options.h"
 
 enum { TICK_MS = 20 };
@@ -38,6 +39,10 @@ static void look_up_free(look_up *look)
 static c4_status detect(const char *text, c4_launch *launch)
 {
     c4_options *options;
+    bool joins;
+    C4_TRY(c4_join_launch(launch, &joins));
+    if (joins)
+        return C4_OK;
     C4_TRY(c4_comm_options_load(text, &options));
     c4_status status = c4_launch_detect(options, launch);
     c4_options_destroy(options);

@@ -12,3 +12,7 @@ dist_check_SCRIPTS += tests/comm/test_many_ranks.sh
 
 check_PROGRAMS += tests/comm/test_grow
 tests_comm_test_grow_SOURCES = tests/comm/test_grow.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_join
+tests_comm_test_join_SOURCES = tests/comm/test_join.c $(c4run_job)
+EXTRA_PROGRAMS += tests/comm/joining_ranks
+check_DATA += tests/comm/joining_ranks$(EXEEXT)

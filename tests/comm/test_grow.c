@@ -80,8 +80,8 @@ static c4_comm *grow_old(const growing *g, c4_comm *comm, int rank, int new_rank
         C4TEST_OK_FATAL(c4_comm_grow_id(comm, &id));
         send_id(g->late_ids[1], &id, new_ranks);
     }
-    c4_status status = c4_comm_grow(comm, rank == 0 ? &id : NULL, g->total, -1, &config,
-                                    g->with_request ? &request : NULL, &bigger);
+    c4_status status =
+        c4_comm_grow(comm, rank == 0 ? &id : NULL, g->total, -1, &config, g->with_request ? &request : NULL, &bigger);
     if (request) {
         C4TEST_OK(status);
         status = c4_wait(&request);

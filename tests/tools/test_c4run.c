@@ -378,9 +378,9 @@ static void test_help_and_page(void)
     char *manual = c4_text_read(page, NULL);
     C4TEST_INT(c4run_run("--help"), 0);
     char *help = c4run_content("out");
-    static const char *const options[] = {"ranks",     "tag",    "timeout", "keep-going", "grace",
-                                          "bind",      "wrap",   "quiet",   "hosts",      "nnodes",
-                                          "node-rank", "master", "ssh",     "help",       "version"};
+    static const char *const options[] = {"ranks", "tag",   "timeout", "keep-going", "grace",     "bind",
+                                          "wrap",  "quiet", "hosts",   "nnodes",     "node-rank", "master",
+                                          "ssh",   "join",  "help",    "version"};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         char text[32];
         snprintf(text, sizeof text, "--%s", options[i]);

@@ -13,7 +13,20 @@
 #include "tools/c4run/output.h"
 #include "wire/unique_id.h"
 
-#define C4RUN_KEY_TEXT_BYTES (2 * C4_KEY_BYTES + 1)
+#define C4RUN_KEY_TEXT_BYTES    (2 * C4_KEY_BYTES + 1)
+#define C4RUN_ID_TEXT_BYTES     (2 * C4_UNIQUE_ID_BYTES + 1)
+#define C4RUN_SOCKET_NAME_BYTES 48
+#define C4RUN_CALLER_LINE_BYTES 512
+#define C4RUN_CALLERS           16
+
+/* A connection to the socket of --join: see join.h. */
+typedef struct c4run_caller {
+    int fd;    /* -1: none */
+    int count; /* > 0: a group of so many ranks that wait to join */
+    uint64_t since_ns;
+    size_t used;
+    char line[C4RUN_CALLER_LINE_BYTES];
+} c4run_caller;
 
 typedef struct c4run_child {
     int rank;         /* of the job; with --hosts: number of the host */
@@ -30,11 +43,16 @@ typedef struct c4run_child {
 typedef struct c4run_job {
     const c4run_options *options;
     char host[256];
-    char key[C4RUN_KEY_TEXT_BYTES]; /* "": the job has none, or the ranks find it themselves */
-    char id[64];                    /* "": C4_RENDEZVOUS tells jobs apart */
-    char rendezvous[320];           /* HOST:PORT; "": not needed */
-    int listen_fd;                  /* rank 0's; -1: none */
-    int first_rank;                 /* on this host */
+    char key[C4RUN_KEY_TEXT_BYTES];            /* "": the job has none, or the ranks find it themselves */
+    char id[64];                               /* "": C4_RENDEZVOUS tells jobs apart */
+    char rendezvous[320];                      /* HOST:PORT; "": not needed */
+    int listen_fd;                             /* rank 0's; -1: none */
+    int first_rank;                            /* on this host */
+    int total_ranks;                           /* of the job */
+    int join_fd;                               /* listens for those who join and for rank 0's questions; -1: none */
+    char socket_name[C4RUN_SOCKET_NAME_BYTES]; /* "": none */
+    c4run_caller callers[C4RUN_CALLERS];
+    char unique_id[C4RUN_ID_TEXT_BYTES]; /* --join: of the growth; "": none */
     int nchildren;
     c4run_child *children;
     char *host_names; /* that children[].host point into */

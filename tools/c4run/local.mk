@@ -5,6 +5,7 @@ tools_c4run_c4run_SOURCES = \
     tools/c4run/guard.c tools/c4run/guard.h \
     tools/c4run/hosts.c tools/c4run/hosts.h \
     tools/c4run/job.h \
+    tools/c4run/join.c tools/c4run/join.h \
     tools/c4run/main.c \
     tools/c4run/options.c tools/c4run/options.h \
     tools/c4run/orders.c \

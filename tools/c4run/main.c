@@ -15,6 +15,7 @@
 #include "tools/c4run/guard.h"
 #include "tools/c4run/hosts.h"
 #include "tools/c4run/job.h"
+#include "tools/c4run/join.h"
 #include "tools/c4run/rendezvous.h"
 #include "tools/c4run/report.h"
 #include "tools/c4run/spawn.h"
@@ -85,8 +86,13 @@ static int prepare(c4run_job *job, c4_topology *topology)
     status = options->hosts ? c4run_hosts_parse(job) : make_ranks(job);
     if (!status && !options->hosts)
         status = c4run_binding_choose(job, topology);
-    if (!status)
+    job->total_ranks = options->nranks;
+    if (!status && options->join_pid)
+        status = c4run_join_wait(job);
+    else if (!status)
         status = options->remote ? c4run_orders_start(job) : c4run_rendezvous_open(job);
+    if (!status)
+        c4run_join_open(job);
     if (!status) {
         errno = c4run_guard_start(job->nchildren, &job->guard_fd, &job->guard_pid);
         status = errno ? fail_errno(job, "cannot start the guard process") : 0;
@@ -103,6 +109,7 @@ static int run(c4run_job *job)
         c4run_end(job);
     }
     int status = c4run_supervise(job);
+    c4run_join_close(job);
     c4run_guard_stop(job->guard_fd, job->guard_pid);
     return status;
 }
@@ -116,6 +123,7 @@ int main(int argc, char **argv)
         return status;
     c4run_job job = {.options = &options,
                      .listen_fd = -1,
+                     .join_fd = -1,
                      .guard_fd = -1,
                      .out = {.fd = STDOUT_FILENO},
                      .err = {.fd = STDERR_FILENO}};

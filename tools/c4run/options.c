@@ -27,27 +27,20 @@ typedef enum option_id {
     OPTION_HOSTS,
     OPTION_SSH,
     OPTION_REMOTE,
+    OPTION_JOIN,
     OPTION_VERSION
 } option_id;
 
 static const struct option long_options[] = {
-    {"ranks", required_argument, NULL, OPTION_RANKS},
-    {"tag", no_argument, NULL, OPTION_TAG},
-    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-    {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
-    {"quiet", no_argument, NULL, OPTION_QUIET},
-    {"grace", required_argument, NULL, OPTION_GRACE},
-    {"wrap", required_argument, NULL, OPTION_WRAP},
-    {"bind", required_argument, NULL, OPTION_BIND},
-    {"nnodes", required_argument, NULL, OPTION_NNODES},
-    {"node-rank", required_argument, NULL, OPTION_NODE_RANK},
-    {"master", required_argument, NULL, OPTION_MASTER},
-    {"hosts", required_argument, NULL, OPTION_HOSTS},
-    {"ssh", required_argument, NULL, OPTION_SSH},
-    {"remote", no_argument, NULL, OPTION_REMOTE},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+    {"ranks", required_argument, NULL, OPTION_RANKS},     {"tag", no_argument, NULL, OPTION_TAG},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT}, {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
+    {"quiet", no_argument, NULL, OPTION_QUIET},           {"grace", required_argument, NULL, OPTION_GRACE},
+    {"wrap", required_argument, NULL, OPTION_WRAP},       {"bind", required_argument, NULL, OPTION_BIND},
+    {"nnodes", required_argument, NULL, OPTION_NNODES},   {"node-rank", required_argument, NULL, OPTION_NODE_RANK},
+    {"master", required_argument, NULL, OPTION_MASTER},   {"hosts", required_argument, NULL, OPTION_HOSTS},
+    {"ssh", required_argument, NULL, OPTION_SSH},         {"join", required_argument, NULL, OPTION_JOIN},
+    {"remote", no_argument, NULL, OPTION_REMOTE},         {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},       {NULL, 0, NULL, 0},
 };
 
 static const char help_text[] =
@@ -73,6 +66,11 @@ static const char help_text[] =
     "      --node-rank I     this host's number, 0..K-1, and\n"
     "      --master HOST:PORT  where rank 0 listens, on host 0; C4_KEY_FILE names the job's key on every host.\n"
     "                        With --hosts: the address of host H1 as the others see it [as ssh reached it]\n"
+    "\n"
+    "More ranks for a running job:\n"
+    "      --join PID        start N ranks more for the job of the c4run with this process number, on its host; they "
+    "start\n"
+    "                        when the program there takes them in (c4_comm_pending, c4_comm_grow)\n"
     "\n"
     "  -h, --help            this text\n"
     "      --version         version of C4\n"
@@ -209,6 +207,8 @@ static int apply(int id, c4run_options *options)
     case OPTION_SSH:
         options->ssh = optarg;
         return -1;
+    case OPTION_JOIN:
+        return read_count("--join", optarg, 1, INT32_MAX, &options->join_pid);
     default:
         return apply_flag(id, options);
     }
@@ -223,6 +223,8 @@ static int check(const c4run_options *options)
         return usage("which program? c4run -n 4 PROGRAM, for example", NULL);
     if (options->hosts && (nodes || options->node_rank >= 0))
         return usage("--hosts starts all nodes by itself: leave out --nnodes and --node-rank", NULL);
+    if (options->join_pid && (nodes || options->hosts || options->master))
+        return usage("--join takes its place from the running job: leave out --hosts, --nnodes and --master", NULL);
     if (nodes && options->node_rank < 0)
         return usage("--nnodes needs --node-rank, this host's number", NULL);
     if (!nodes && options->node_rank >= 0)

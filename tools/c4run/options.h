@@ -18,6 +18,7 @@ typedef struct c4run_options {
     const char *hosts;  /* NULL: this host only */
     const char *ssh;
     int nnodes, node_rank;
+    int join_pid;   /* of the c4run whose job these ranks join; 0: a job of their own */
     char **program; /* with its arguments, NULL-terminated */
 } c4run_options;
 

@@ -85,7 +85,7 @@ static void set_environment(const c4run_job *job, const c4run_child *child)
     const c4run_options *options = job->options;
     bool listens = child->rank == 0 && job->listen_fd >= 0;
     set_number("C4_RANK", child->rank);
-    set_number("C4_NRANKS", options->nranks);
+    set_number("C4_NRANKS", job->total_ranks);
     set_number("C4_LOCAL_RANK", child->rank - job->first_rank);
     set_number("C4_LOCAL_NRANKS", job->nchildren);
     set_number("C4_NODE_RANK", options->node_rank);
@@ -93,6 +93,8 @@ static void set_environment(const c4run_job *job, const c4run_child *child)
     setenv("C4_LAUNCHER", "c4run", 1);
     set_or_unset("C4_RENDEZVOUS", job->rendezvous);
     set_or_unset("C4_TOPOLOGY", job->topology);
+    set_or_unset("C4_RUN_SOCKET", job->socket_name);
+    set_or_unset("C4_UNIQUE_ID", job->unique_id);
     if (job->key[0])
         setenv("C4_KEY", job->key, 1);
     if (job->id[0])

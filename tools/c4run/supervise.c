@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "tools/c4run/guard.h"
 #include "tools/c4run/hosts.h"
+#include "tools/c4run/join.h"
 #include "tools/c4run/report.h"
 #include "tools/c4run/waiting.h"
 
@@ -232,7 +233,7 @@ static int next_tick(const c4run_job *job)
     return ms > 1000000 ? 1000000 : (int)ms;
 }
 
-enum { SLOT_SIGNAL, SLOT_ORDERS, SLOT_OUT, SLOT_ERR, NSLOTS };
+enum { SLOT_SIGNAL, SLOT_ORDERS, SLOT_OUT, SLOT_ERR, SLOT_JOIN, NSLOTS = SLOT_JOIN + C4RUN_JOIN_SLOTS };
 
 static void fill(const c4run_job *job, struct pollfd *fds)
 {
@@ -242,6 +243,7 @@ static void fill(const c4run_job *job, struct pollfd *fds)
         (struct pollfd){.fd = job->options->remote && !job->ending ? STDIN_FILENO : -1, .events = POLLIN};
     fds[SLOT_OUT] = (struct pollfd){.fd = c4run_output_pending(&job->out) ? job->out.fd : -1, .events = POLLOUT};
     fds[SLOT_ERR] = (struct pollfd){.fd = c4run_output_pending(&job->err) ? job->err.fd : -1, .events = POLLOUT};
+    c4run_join_fill(job, fds + SLOT_JOIN);
     for (int i = 0; i < job->nchildren; i++) {
         fds[NSLOTS + 2 * i] = (struct pollfd){.fd = wait ? -1 : job->children[i].out.fd, .events = POLLIN};
         fds[NSLOTS + 2 * i + 1] = (struct pollfd){.fd = wait ? -1 : job->children[i].err.fd, .events = POLLIN};
@@ -258,6 +260,7 @@ static void serve(c4run_job *job, const struct pollfd *fds)
     }
     c4run_output_write(&job->out);
     c4run_output_write(&job->err);
+    c4run_join_serve(job, fds + SLOT_JOIN);
     if (fds[SLOT_ORDERS].revents)
         c4run_orders_read(job);
 }
