@@ -13,8 +13,8 @@
  * Silence: a rank that does not hear a neighbour for 4/5 of heartbeat_ns spreads SUSPECTED; whoever hears that
  * neighbour, and the suspect itself, says OVER: then only a link is broken, which is logged and routed round. Else it is
  * called SILENT after heartbeat_ns and dead (C4_ERR_PEER_SILENT) after silent_ns; death is final. A link that closes
- * without a goodbye raises the same suspicion, with 500 ms to its verdict, dead; where the process is known to have
- * ended there is nothing to ask. A rank that was itself asleep for long does not count that time against others.
+ * without a goodbye raises a suspicion with 500 ms to its verdict, dead, in which whoever has an open link to that rank
+ * objects: a process that ends closes all. Where pids can be watched, the end of the process decides instead. A rank that was itself asleep for long does not count that time against others.
  *
  * Memory: about 100 bytes per rank, 64 questions, 16 communicators' leavers. */
 #ifndef C4_CONTROL_CORE_H

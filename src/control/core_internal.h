@@ -11,7 +11,7 @@ enum {
     C4_CORE_QUESTIONS = 64,
     C4_CORE_LEAVES = 16,            /* communicators whose leavers are remembered, the job among them */
     C4_CORE_EXIT_GRACE_MS = 50,     /* from the end of a link to that of the process, for its exit status */
-    C4_CORE_OBJECT_MS = 150,           /* from news that a link closed to saying that one's own is open */
+    C4_CORE_OBJECT_MS = 150,        /* from news that a link closed to saying that one's own is open */
     C4_CORE_LINK_GRACE_MS = 500,    /* from the end of a link to the verdict, for a sign of life by other ways */
     C4_CORE_GOODBYE_GRACE_MS = 150, /* from the end of a process that was killed to its goodbye */
     C4_CORE_EXITED_GRACE_MS = 5000, /* the same when it exited: with 256 ranks leaving on 2 cores, news take seconds */
@@ -34,12 +34,12 @@ typedef struct c4_core_peer {
     bool dead, left, ended; /* dead and left are final and exclude one another */
     c4_core_verdict verdict;
     uint32_t rumor;                  /* episode << 2 | phase; 0: none */
-    bool rumor_closed;  /* of `rumor` */
+    bool rumor_closed;               /* of `rumor` */
     uint64_t heard_ns, sent_ns;      /* on the link */
     uint64_t probe_ns, probe_gap_ns; /* when to suspect again a rank whose link is broken */
     uint64_t verdict_ns;
-    uint64_t object_ns;    /* when to say that this rank's link to it is open; 0: no need */
-    uint64_t suspected_ns; /* since when there is no sign of it, for this rank's own verdict SILENT */
+    uint64_t object_ns;       /* when to say that this rank's link to it is open; 0: no need */
+    uint64_t suspected_ns;    /* since when there is no sign of it, for this rank's own verdict SILENT */
     uint64_t silent_since_ns; /* while SILENT */
     uint32_t flood_top;       /* highest number of its floods, */
     uint64_t flood_seen;      /* bit i: flood_top - i was seen */

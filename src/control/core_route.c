@@ -59,7 +59,7 @@ static int next_hop(const c4_core *core, int target, int from)
         if (!is_way(core, rank) || rank == from)
             continue;
         int cost = rank == target ? -1 : circular_distance(core, rank, target);
-        if (peer->broken || (peer->rumor & 3) == C4_RUMOR_SILENT) /* better than none, in case that it is not so */
+        if (peer->broken || peer->silent_since_ns) /* better than none, in case that it is not so */
             cost += core->spec.nranks;
         if (best < 0 || cost < best_cost) {
             best = rank;

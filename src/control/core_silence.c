@@ -81,11 +81,11 @@ static void set_rumor(c4_core *core, int rank, uint32_t episode, c4_overlay_phas
     peer->rumor = episode << 2 | phase;
     peer->rumor_closed = closed;
     peer->object_ns = 0;
-    if (phase != C4_RUMOR_SUSPECTED || !closed || !peer->linked)
+    if (phase != C4_RUMOR_SUSPECTED || !closed || !peer->linked || peer->broken)
         return;
     peer->object_ns = core->now_ns + C4_CORE_OBJECT_MS * C4_CORE_MS;
-    if (peer->object_ns < core->watch_due_ns)
-        core->watch_due_ns = peer->object_ns;
+    peer->sent_ns = 0; /* a heartbeat at once: where the process has ended, it breaks the link */
+    core->watch_due_ns = core->now_ns;
 }
 
 static bool is_in_doubt(const c4_core_peer *peer)

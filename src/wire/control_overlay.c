@@ -53,7 +53,7 @@ c4_status c4_overlay_leavers_unpack(const unsigned char *in, size_t bytes, uint3
 void c4_overlay_rumor_pack(const c4_overlay_rumor *rumor, unsigned char out[C4_OVERLAY_RUMOR_BYTES])
 {
     c4_put_u32(out, rumor->episode);
-    c4_put_u32(out + 4, rumor->phase);
+    c4_put_u32(out + 4, rumor->phase | (uint32_t)rumor->closed << 8);
     c4_put_u32(out + 8, rumor->age_ms);
 }
 
@@ -62,10 +62,11 @@ c4_status c4_overlay_rumor_unpack(const unsigned char *in, size_t bytes, c4_over
     if (bytes != C4_OVERLAY_RUMOR_BYTES)
         return C4_ERR_PROTOCOL;
     uint32_t episode = c4_get_u32(in);
-    uint32_t phase = c4_get_u32(in + 4);
+    uint32_t phase = c4_get_u32(in + 4) & ~0x100u;
+    bool closed = in[5] & 1;
     if (episode >= EPISODE_MAX || phase < C4_RUMOR_SUSPECTED || phase > C4_RUMOR_OVER)
         return C4_ERR_PROTOCOL;
-    *rumor = (c4_overlay_rumor){episode, (c4_overlay_phase)phase, c4_get_u32(in + 8)};
+    *rumor = (c4_overlay_rumor){episode, (c4_overlay_phase)phase, closed, c4_get_u32(in + 8)};
     return C4_OK;
 }
 

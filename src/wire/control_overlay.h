@@ -40,6 +40,7 @@ typedef enum c4_overlay_phase {
 typedef struct c4_overlay_rumor {
     uint32_t episode; /* < 2^28 */
     c4_overlay_phase phase;
+    bool closed;     /* SUSPECTED: a link to it closed; OVER: not heard, but another link to it is open */
     uint32_t age_ms; /* since it was heard last */
 } c4_overlay_rumor;
 

@@ -1,0 +1,347 @@
+/* The control plane's protocol over a simulated network: 2 to 64 ranks, a star or a circulant graph, random delays, and
+ * a schedule of faults, all made from one seed. A failing seed is printed; C4_TEST_CORE_SEED=N replays it alone, with
+ * what every rank says. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/c4test.h"
+#include "tests/control/simnet.h"
+
+typedef enum sim_fate { FATE_NONE, FATE_KILLED, FATE_LEFT, FATE_SHORT_STOP, FATE_STOP, FATE_LONG_STOP } sim_fate;
+
+typedef struct scenario {
+    simnet net;
+    uint64_t seed;
+    sim_fate fates[SIM_MAX_RANKS];
+    uint64_t fate_ns[SIM_MAX_RANKS];
+    bool broken[SIM_MAX_RANKS][SIM_MAX_RANKS];
+    bool quiet[SIM_MAX_RANKS]; /* has a link that loses everything, so that it looks open and alive for some seconds */
+    bool no_centre;            /* a star whose rank 0 fails or sleeps: news travel by pid only */
+    int nfaults, nbroken, nreports;
+    bool reporter[SIM_MAX_RANKS];
+    int failures;
+} scenario;
+
+static scenario world;
+
+#define HOLDS(condition, ...)                            \
+    do {                                                 \
+        if (!(condition))                                \
+            complain(#condition, __LINE__, __VA_ARGS__); \
+    } while (0)
+
+static void __attribute__((format(printf, 3, 4))) complain(const char *what, int line, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (world.failures++ < 5)
+        fprintf(stderr, "seed %llu, %s of %d ranks, %d on a host: line %d: %s: %s\n", (unsigned long long)world.seed,
+                world.net.graph == SIM_STAR ? "star" : "circulant graph", world.net.nranks, world.net.ranks_per_host,
+                line, what, text);
+}
+
+static uint64_t below(uint64_t limit)
+{
+    return c4_rng_below(&world.net.rng, limit);
+}
+
+/* ---- schedules ---- */
+
+/* Do the ranks that nothing happens to reach one another? */
+static bool is_connected(void)
+{
+    bool seen[SIM_MAX_RANKS] = {false};
+    int queue[SIM_MAX_RANKS];
+    int head = 0;
+    int tail = 0;
+    int healthy = 0;
+    for (int rank = 0; rank < world.net.nranks; rank++) {
+        healthy += world.fates[rank] == FATE_NONE;
+        if (world.fates[rank] == FATE_NONE && tail == 0) {
+            seen[rank] = true;
+            queue[tail++] = rank;
+        }
+    }
+    while (head < tail) {
+        int rank = queue[head++];
+        for (int other = 0; other < world.net.nranks; other++) {
+            if (seen[other] || world.fates[other] != FATE_NONE || world.broken[rank][other] ||
+                !simnet_has_edge(&world.net, rank, other))
+                continue;
+            seen[other] = true;
+            queue[tail++] = other;
+        }
+    }
+    return tail == healthy && healthy >= 2;
+}
+
+static void plan_fate(sim_fate fate)
+{
+    static const struct {
+        sim_what what;
+        int least_ms, more_ms;
+    } kinds[] = {[FATE_KILLED] = {SIM_KILL, 0, 1},
+                 [FATE_LEFT] = {SIM_LEAVE, 0, 1},
+                 [FATE_SHORT_STOP] = {SIM_STOP, 100, 2000},
+                 [FATE_STOP] = {SIM_STOP, 8000, 12000},
+                 [FATE_LONG_STOP] = {SIM_STOP, 40000, 10000}};
+    int rank = (int)below((uint64_t)world.net.nranks);
+    bool centre = world.net.graph == SIM_STAR && rank == 0;
+    if (world.fates[rank] != FATE_NONE || (centre && below(4)))
+        return;
+    world.fates[rank] = fate;
+    if (centre ? fate == FATE_LEFT : !world.no_centre && !is_connected()) {
+        world.fates[rank] = FATE_NONE;
+        return;
+    }
+    world.no_centre = world.no_centre || centre;
+    world.nfaults++;
+    world.fate_ns[rank] = 2 * SIM_S + below(20 * SIM_S);
+    int duration_ms = kinds[fate].least_ms + (int)below((uint64_t)kinds[fate].more_ms);
+    simnet_plan(&world.net, world.fate_ns[rank], kinds[fate].what, rank, duration_ms);
+}
+
+static void plan_broken_link(void)
+{
+    int rank = (int)below((uint64_t)world.net.nranks);
+    int other = (int)below((uint64_t)world.net.nranks);
+    if (world.net.graph == SIM_STAR || !simnet_has_edge(&world.net, rank, other) || world.broken[rank][other])
+        return;
+    world.broken[rank][other] = world.broken[other][rank] = true;
+    if (!is_connected()) {
+        world.broken[rank][other] = world.broken[other][rank] = false;
+        return;
+    }
+    world.nbroken++;
+    bool quiet = below(2);
+    world.quiet[rank] = world.quiet[rank] || quiet;
+    world.quiet[other] = world.quiet[other] || quiet;
+    simnet_plan(&world.net, 2 * SIM_S + below(20 * SIM_S), quiet ? SIM_QUIET : SIM_CUT, rank, other);
+}
+
+static void plan_talk(void)
+{
+    for (int rank = 0; rank < world.net.nranks; rank++) {
+        int other = (int)below((uint64_t)world.net.nranks);
+        if (!world.no_centre) /* else those that are not neighbours of anybody would give one another up */
+            simnet_plan(&world.net, 3 * SIM_S + below(20 * SIM_S), SIM_AGREE, rank, 0);
+        if (other != rank)
+            simnet_plan(&world.net, 3 * SIM_S + below(20 * SIM_S), SIM_ASK, rank, other);
+    }
+    for (int i = 0; i < 3; i++) {
+        int rank = (int)below((uint64_t)world.net.nranks);
+        if (world.reporter[rank])
+            continue;
+        world.reporter[rank] = true;
+        world.nreports++;
+        simnet_plan(&world.net, 3 * SIM_S + below(10 * SIM_S), SIM_REPORT, rank, 0);
+    }
+}
+
+static void make_scenario(uint64_t seed, bool verbose)
+{
+    c4_rng rng = {seed};
+    memset(&world, 0, sizeof world);
+    world.seed = seed;
+    int nranks = c4_rng_below(&rng, 3) ? 2 + (int)c4_rng_below(&rng, 15) : 2 + (int)c4_rng_below(&rng, 63);
+    sim_graph graph = c4_rng_below(&rng, 3) ? SIM_CIRCULANT : SIM_STAR;
+    int hosts[] = {1, 4, nranks};
+    int ranks_per_host = graph == SIM_STAR ? nranks : hosts[c4_rng_below(&rng, 3)];
+    simnet_open(&world.net, graph, nranks, ranks_per_host, seed);
+    world.net.verbose = verbose;
+    if (below(5)) {
+        for (uint64_t kills = below((uint64_t)nranks / 3 + 2); kills; kills--)
+            plan_fate(FATE_KILLED);
+        for (uint64_t i = below(3); i; i--)
+            plan_fate((sim_fate)(FATE_SHORT_STOP + below(3)));
+        for (uint64_t i = below(3); i; i--)
+            if (!world.no_centre)
+                plan_fate(FATE_LEFT);
+        for (uint64_t i = below(3); i; i--)
+            plan_broken_link();
+    }
+    plan_talk();
+}
+
+/* ---- checks ---- */
+
+/* Was there to see everything. */
+static bool is_witness(int rank)
+{
+    return world.fates[rank] == FATE_NONE;
+}
+
+static double since_fate_s(int rank, uint64_t when_ns)
+{
+    return ((double)when_ns - (double)world.fate_ns[rank]) / 1e9;
+}
+
+static void check_news(int witness, int rank)
+{
+    const sim_news *news = &world.net.ranks[witness].news[rank];
+    double death_s = since_fate_s(rank, news->death_ns);
+    double named_s = since_fate_s(rank, news->named_ns);
+    bool dies = world.fates[rank] == FATE_KILLED || world.fates[rank] == FATE_LONG_STOP;
+    bool late =
+        world.quiet[rank]; /* two faults in one: somebody may take its link for open, or know nothing since long */
+    double early_s = late ? 5 : 0;
+    HOLDS(news->deaths == dies, "rank %d heard %d times of rank %d's death (fate %d, status %d)", witness, news->deaths,
+          rank, (int)world.fates[rank], (int)news->status);
+    switch (world.fates[rank]) {
+    case FATE_KILLED:
+        HOLDS(death_s >= 0 && death_s < (late ? 36.0 : 1.0), "rank %d heard of rank %d's death after %.3f s", witness,
+              rank, death_s);
+        HOLDS(late || news->status == C4_ERR_PEER_DEAD, "status %d", (int)news->status);
+        break;
+    case FATE_LONG_STOP:
+        HOLDS(named_s > 3 - early_s && named_s < 6.5, "rank %d named rank %d after %.3f s", witness, rank, named_s);
+        HOLDS(death_s > 28 - early_s && death_s < 33, "rank %d gave up rank %d after %.3f s", witness, rank, death_s);
+        HOLDS(news->status == C4_ERR_PEER_SILENT, "status %d", (int)news->status);
+        HOLDS(news->named == 1 && news->backs == 0, "named %d, back %d", news->named, news->backs);
+        break;
+    case FATE_STOP:
+        HOLDS(named_s > 3 - early_s && named_s < 6.5, "rank %d named rank %d after %.3f s", witness, rank, named_s);
+        HOLDS(news->named == 1 && news->backs == 1, "rank %d: rank %d named %d, back %d", witness, rank, news->named,
+              news->backs);
+        break;
+    case FATE_LEFT:
+        HOLDS(news->leaves == 1, "rank %d heard %d times that rank %d left", witness, news->leaves, rank);
+        break;
+    default:
+        HOLDS(news->named == 0, "rank %d called rank %d silent", witness, rank);
+    }
+}
+
+static void check_agreement(void)
+{
+    const sim_rank *first = NULL;
+    for (int rank = 0; rank < world.net.nranks; rank++) {
+        const sim_rank *self = &world.net.ranks[rank];
+        bool should = is_witness(rank) || world.fates[rank] == FATE_STOP || world.fates[rank] == FATE_SHORT_STOP;
+        HOLDS(self->agreements == 1 || (!should && self->agreements == 0), "rank %d decided %d times", rank,
+              self->agreements);
+        if (!self->agreements)
+            continue;
+        first = first ? first : self;
+        HOLDS(self->decision.value == first->decision.value && self->decision.minimum == first->decision.minimum &&
+                  self->decision.lowest == first->decision.lowest && self->decision.blob_bytes == 1 &&
+                  self->decision.blob[0] == first->decision.blob[0] &&
+                  memcmp(self->decision_dead, first->decision_dead, sizeof first->decision_dead) == 0,
+              "ranks %d and %d decided differently", first->rank, rank);
+    }
+    uint64_t value = UINT64_MAX;
+    int highest = 0;
+    int lowest = -1;
+    for (int rank = 0; first && rank < world.net.nranks; rank++) {
+        bool dead = first->decision_dead[rank / 8] >> (rank % 8) & 1;
+        bool may_be =
+            world.fates[rank] == FATE_KILLED || world.fates[rank] == FATE_LEFT || world.fates[rank] == FATE_LONG_STOP;
+        HOLDS(!dead || may_be, "rank %d is among the dead", rank);
+        if (dead)
+            continue;
+        value &= ~(1ull << rank);
+        lowest = lowest < 0 ? rank : lowest;
+        highest = rank;
+    }
+    if (!first)
+        return;
+    HOLDS(first->decision.value == value, "value %llx", (unsigned long long)first->decision.value);
+    HOLDS(first->decision.minimum == 1000 - (uint64_t)highest, "minimum %llu",
+          (unsigned long long)first->decision.minimum);
+    HOLDS(first->decision.lowest == lowest && first->decision.blob[0] == lowest, "lowest %d, not %d",
+          first->decision.lowest, lowest);
+}
+
+static void check_answer(int rank)
+{
+    const sim_rank *self = &world.net.ranks[rank];
+    if (self->asked < 0)
+        return;
+    double took_s = (double)(self->answered_ns - self->asked_ns) / 1e9;
+    sim_fate fate = world.fates[self->asked];
+    HOLDS(self->answers == 1, "rank %d had %d answers of rank %d", rank, self->answers, self->asked);
+    HOLDS(took_s < 11, "answered after %.3f s", took_s);
+    if (self->answer == C4_ANSWER_SAME)
+        HOLDS(self->reply[0] == self->asked && self->reply[1] == 42, "a wrong card");
+    else if (fate == FATE_KILLED)
+        HOLDS(self->answer == C4_ANSWER_DEAD, "answer %d of a dead rank", (int)self->answer);
+    else if (fate == FATE_LEFT)
+        HOLDS(self->answer == C4_ANSWER_LEFT, "answer %d of a rank that left", (int)self->answer);
+    else
+        HOLDS(fate == FATE_STOP || fate == FATE_LONG_STOP, "rank %d: answer %d of rank %d", rank, (int)self->answer,
+              self->asked);
+    if (fate == FATE_NONE)
+        HOLDS(took_s < 3, "rank %d answered rank %d after %.3f s", self->asked, rank, took_s);
+}
+
+static void check_reports(int rank)
+{
+    const sim_rank *self = &world.net.ranks[rank];
+    int expected = world.nreports - world.reporter[rank];
+    HOLDS(self->reports <= expected, "rank %d heard %d reports of %d", rank, self->reports, expected);
+    if (world.nfaults == 0) /* else a reporter or all that it told may have died */
+        HOLDS(self->reports == expected, "rank %d heard %d reports of %d", rank, self->reports, expected);
+}
+
+/* Everything that happens is worth a few floods; a broken link asks again for as long as it is broken. */
+static void check_storm(void)
+{
+    uint64_t edges = 0;
+    uint64_t nranks = (uint64_t)world.net.nranks;
+    for (int rank = 0; rank < world.net.nranks; rank++)
+        for (int other = 0; other < world.net.nranks; other++)
+            edges += simnet_has_edge(&world.net, rank, other);
+    uint64_t floods = 4 + 12 * (uint64_t)world.nfaults + 120 * (uint64_t)world.nbroken + (uint64_t)world.nreports;
+    uint64_t bound = floods * edges + 200 * nranks;
+    HOLDS(world.net.sent - world.net.heartbeats <= bound, "%llu messages, not %llu",
+          (unsigned long long)(world.net.sent - world.net.heartbeats), (unsigned long long)bound);
+    uint64_t beats = edges * (120 / 5 * 3) * 2;
+    HOLDS(world.net.heartbeats <= beats, "%llu heartbeats, not %llu", (unsigned long long)world.net.heartbeats,
+          (unsigned long long)beats);
+}
+
+static int run_seed(uint64_t seed, bool verbose)
+{
+    make_scenario(seed, verbose);
+    simnet_run(&world.net, 121 * SIM_S);
+    for (int rank = 0; rank < world.net.nranks; rank++) {
+        for (int other = 0; is_witness(rank) && other < world.net.nranks; other++)
+            if (other != rank)
+                check_news(rank, other);
+        if (is_witness(rank) && !world.no_centre) {
+            check_answer(rank);
+            check_reports(rank);
+        }
+    }
+    if (!world.no_centre)
+        check_agreement();
+    check_storm();
+    simnet_close(&world.net);
+    return world.failures;
+}
+
+static void test_seeds(void)
+{
+    const char *one = getenv("C4_TEST_CORE_SEED");
+    if (one) {
+        C4TEST_INT(run_seed(strtoull(one, NULL, 10), true), 0);
+        return;
+    }
+    int failed = 0;
+    int count = c4test_samples(2000);
+    for (int seed = 1; seed <= count && failed < 5; seed++)
+        failed += run_seed((uint64_t)seed, false) > 0;
+    printf("%d seeds, %d failed\n", count, failed);
+    C4TEST_INT(failed, 0);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST_DEADLINE(seeds, 240), C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
