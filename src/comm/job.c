@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "comm/internal.h"
+#include "comm/mismatch.h"
 #include "comm/shrink.h"
 #include "control/control_options.h"
 
@@ -26,6 +27,7 @@ static c4_status attach(c4_comm *comm)
     C4_TRY(c4_control_attach(comm->job->control, (uint32_t)comm->job_id, comm->job_ranks, comm->nranks, on_fault, comm,
                              &comm->attachment));
     c4_control_watch_leavers(comm->attachment, on_left);
+    c4_comm_answer_peers(comm);
     return C4_OK;
 }
 

@@ -28,3 +28,4 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/submit.c
 src_comm_libc4_comm_la_SOURCES += src/comm/info.c src/comm/info.h src/comm/info_choice.c src/comm/info_options.c \
     src/comm/info_transports.c
+src_comm_libc4_comm_la_SOURCES += src/comm/mismatch.c src/comm/mismatch.h

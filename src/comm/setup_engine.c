@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/mismatch.h"
 #include "comm/setup.h"
 #include "host/topology.h"
 
@@ -103,6 +104,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
     C4_TRY(c4_setup_agree_cost(setup, &comm->cost));
     c4_engine_spec spec = {.rank = comm->rank,
                            .nranks = comm->nranks,
+                           .name = comm->name,
                            .comm_id = (uint32_t)(comm->job_id ^ comm->job_id >> 32),
                            .epoch = comm->epoch,
                            .layout = &comm->roster.layout,
@@ -120,7 +122,10 @@ c4_status c4_setup_start_engine(c4_setup *setup)
                            .chunk_bytes = (size_t)c4_option_int(options, "C4_CHUNK_BYTES"),
                            .deterministic = c4_option_int(options, "C4_DETERMINISTIC") != 0,
                            .map = c4_option_int(options, "C4_MAP") != 0,
-                           .timeout_ms = (int)c4_option_int(options, "C4_TIMEOUT_MS")};
+                           .timeout_ms = (int)c4_option_int(options, "C4_TIMEOUT_MS"),
+                           .ask = c4_comm_ask_peer,
+                           .describe = c4_comm_describe_peer,
+                           .ask_context = comm};
     C4_TRY(c4_setup_forced_algorithm(options, &spec.forced_algorithm, &spec.forced_kinds));
     for (int i = 1; i < setup->nrails && !comm->doorbell; i++)
         if (setup->rails[i].caps.flags & C4_CAP_DOORBELL)

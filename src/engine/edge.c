@@ -74,6 +74,20 @@ static c4_status edge_open(c4_engine *engine, const c4_edge_spec *want, c4_edge 
     return C4_OK;
 }
 
+/* Where others find how many messages this rank has called, see c4_engine_called. */
+static c4_status publish_p2p(c4_engine *engine, c4_edge *edge)
+{
+    _Atomic(c4_edge *) *all = atomic_load(&engine->p2p);
+    if (!all) {
+        all = calloc(2 * (size_t)engine->spec.nranks, sizeof *all);
+        if (!all)
+            return c4_fail(C4_ERR_MEMORY, "channels to %d ranks", engine->spec.nranks);
+        atomic_store(&engine->p2p, all);
+    }
+    atomic_store(&all[2 * edge->peer + edge->writer], edge);
+    return C4_OK;
+}
+
 c4_status c4_edge_get(c4_engine *engine, const c4_edge_spec *spec, c4_edge **edge)
 {
     uint64_t hash = edge_hash(spec->writer, spec->readers, spec->nreaders, spec->tag, spec->write_end);
@@ -97,7 +111,7 @@ c4_status c4_edge_get(c4_engine *engine, const c4_edge_spec *spec, c4_edge **edg
     (*edge)->hash = hash;
     (*edge)->hash_next = *bucket;
     *bucket = *edge;
-    return C4_OK;
+    return spec->tag == C4_TAG_P2P ? publish_p2p(engine, *edge) : C4_OK;
 }
 
 /* The channels themselves go with their modules, which let frames that are under way arrive. */

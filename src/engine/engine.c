@@ -1,15 +1,14 @@
 /* An engine: its rails, its active operations, its end. */
 #include "engine/engine.h"
 
-#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "engine/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/stuck_internal.h"
 
 #define CAUSE_LIMIT_MS 300 /* deaths are known within 200 ms on an idle host */
 
@@ -32,13 +31,18 @@ c4_status c4_engine_create(const c4_engine_spec *spec, c4_engine **out)
 {
     c4_engine *engine = calloc(1, sizeof *engine);
     uint8_t *rail_of = calloc((size_t)spec->nranks, 1);
-    if (!engine || !rail_of || spec->nrails > C4_ENGINE_MAX_RAILS) {
+    c4_stuck *stuck = c4_stuck_create();
+    if (!engine || !rail_of || !stuck || spec->nrails > C4_ENGINE_MAX_RAILS) {
         free(engine);
         free(rail_of);
+        c4_stuck_destroy(stuck);
         return c4_fail(C4_ERR_MEMORY, "engine for %d ranks", spec->nranks);
     }
     engine->spec = *spec;
     engine->rail_of = rail_of;
+    engine->stuck = stuck;
+    engine->look_ticks = c4_tsc_hz() / C4_LOOKS_PER_S;
+    engine->looked_ticks = c4_tsc();
     engine->fault_peer = -1;
     memcpy(rail_of, spec->rail_of, (size_t)spec->nranks);
     for (int i = 0; i < spec->nrails; i++) {
@@ -74,7 +78,7 @@ static void fail_all(c4_engine *engine, c4_status status)
         c4_operation_fail(engine, engine->first, status);
 }
 
-bool c4_engine_progress(c4_engine *engine)
+bool c4_engine_move(c4_engine *engine)
 {
     c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
     if (__builtin_expect(fault != 0, 0)) {
@@ -97,6 +101,23 @@ bool c4_engine_progress(c4_engine *engine)
     return moved;
 }
 
+bool c4_engine_progress(c4_engine *engine)
+{
+    bool moved = c4_engine_move(engine);
+    if (!moved && engine->first && c4_stuck_due(engine))
+        c4_stuck_look(engine, NULL);
+    return moved;
+}
+
+uint32_t c4_engine_last_complete(const c4_engine *engine)
+{
+    uint32_t open = engine->first_failed ? engine->first_failed : engine->sequence + 1;
+    for (const c4_operation *op = engine->first; op; op = op->next)
+        if (op->call.kind != C4_KIND_SEND && op->call.kind != C4_KIND_RECV && (int32_t)(op->sequence - open) < 0)
+            open = op->sequence;
+    return open - 1;
+}
+
 void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text)
 {
     pthread_mutex_lock(&engine->fault_lock);
@@ -106,10 +127,7 @@ void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *
         atomic_store_explicit(&engine->fault, status, memory_order_release);
     }
     pthread_mutex_unlock(&engine->fault_lock);
-    if (engine->spec.doorbell) {
-        __atomic_add_fetch(engine->spec.doorbell, 1, __ATOMIC_RELEASE);
-        syscall(SYS_futex, engine->spec.doorbell, FUTEX_WAKE, 1, NULL, NULL, 0);
-    }
+    c4_engine_ring(engine);
 }
 
 /* When a rank dies, its neighbours leave, and a connection that ends is often the first that this rank hears of it: what
@@ -136,7 +154,7 @@ c4_status c4_engine_status(const c4_engine *engine, const char **text)
 {
     c4_status fault = atomic_load_explicit(&engine->fault, memory_order_acquire);
     if (text)
-        *text = fault ? engine->fault_text : "";
+        *text = !fault ? "" : atomic_load(&engine->has_call_text) ? engine->call_text : engine->fault_text;
     return fault;
 }
 
@@ -178,6 +196,8 @@ void c4_engine_destroy(c4_engine *engine)
         free(xfer);
     }
     pthread_mutex_destroy(&engine->fault_lock);
+    c4_stuck_destroy(engine->stuck);
+    free((void *)atomic_load(&engine->p2p));
     free(engine->votes);
     free((void *)atomic_load(&engine->left));
     free(engine->rail_of);

@@ -12,12 +12,14 @@
 #include <stdatomic.h>
 
 #include "base/status.h"
+#include "control/control.h"
 #include "engine/call.h"
 #include "numeric/numeric.h"
 #include "record/recorder.h"
 #include "schedule/algorithms.h"
 
 #define C4_ENGINE_MAX_RAILS 4
+#define C4_ENGINE_WHO_BYTES 128
 
 typedef struct c4_edge c4_edge;
 typedef struct c4_program c4_program;
@@ -39,6 +41,7 @@ typedef struct c4_wait_policy {
 
 typedef struct c4_engine_spec {
     int rank, nranks;
+    const char *name; /* of the communicator, for messages; outlives the engine; NULL: "" */
     uint32_t comm_id;
     uint16_t epoch;
     const c4_layout *layout;    /* outlives the engine */
@@ -61,6 +64,12 @@ typedef struct c4_engine_spec {
     bool deterministic;
     bool map;       /* consider mapped buffers */
     int timeout_ms; /* per operation; 0: none */
+    int late_ms;    /* a rank that has not entered a call is named in the log after this; 0: 5000 */
+    /* Asks `member` about a call, as c4_control_ask does; c4_engine_hear gets the answer. NULL: nobody can be asked. */
+    c4_status (*ask)(void *context, int member, uint64_t token, const unsigned char card[C4_CONTROL_CARD_BYTES]);
+    /* "rank 2 (host h)"; NULL: "rank 2". Any thread. */
+    void (*describe)(void *context, int member, char text[C4_ENGINE_WHO_BYTES]);
+    void *ask_context;
 } c4_engine_spec;
 
 typedef struct c4_engine c4_engine;
@@ -79,7 +88,7 @@ c4_status c4_engine_prepare(c4_engine *engine, const c4_call *call, c4_operation
 void c4_engine_drop(c4_engine *engine, c4_operation *op);
 /* Starts the op; it may be complete on return (c4_operation_done). Never blocks. */
 void c4_engine_start(c4_engine *engine, c4_operation *op);
-/* Moves all active operations. true when anything moved. */
+/* Moves all active operations, and looks now and then at those that get no further. true when anything moved. */
 bool c4_engine_progress(c4_engine *engine);
 /* Blocks until the op is complete or failed. */
 void c4_engine_wait(c4_engine *engine, c4_operation *op);
@@ -98,6 +107,15 @@ void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *
  * end with C4_ERR_MISMATCH; what it has sent before is still received. */
 void c4_engine_peer_left(c4_engine *engine, int peer);
 c4_status c4_engine_status(const c4_engine *engine, const char **text);
+
+/* From the control thread: what this rank knows of its part of a call of another, see stuck.h; `reply` is filled in. */
+c4_control_answer c4_engine_answer(c4_engine *engine, const unsigned char card[C4_CONTROL_CARD_BYTES],
+                                   unsigned char reply[C4_CONTROL_CARD_BYTES]);
+/* From the control thread: the answer to what spec.ask asked. */
+void c4_engine_hear(c4_engine *engine, int member, uint64_t token, c4_control_answer answer,
+                    const unsigned char reply[C4_CONTROL_CARD_BYTES]);
+/* The last collective such that it and all before it have ended well here; 0: none. Counts from 1. */
+uint32_t c4_engine_last_complete(const c4_engine *engine);
 
 /* Which algorithm a call would use; static name. */
 c4_status c4_engine_algorithm(c4_engine *engine, const c4_call *call, const char **name);

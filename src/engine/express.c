@@ -31,8 +31,9 @@ typedef union frame_words {
     uint64_t words[4];
 } frame_words;
 
-_Static_assert(sizeof(c4_frame) == 32 && offsetof(c4_frame, sequence) == 8 && offsetof(c4_frame, bytes) == 20,
-               "the sequence is the low half of word 1, the length the high half of word 2");
+_Static_assert(sizeof(c4_frame) == 32 && offsetof(c4_frame, sequence) == 8 && offsetof(c4_frame, signature) == 12 &&
+                   offsetof(c4_frame, bytes) == 20,
+               "sequence and signature are the halves of word 1, the length is the high half of word 2");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "low halves come first");
 
 typedef struct c4_move {
@@ -47,7 +48,7 @@ typedef struct c4_move {
     const c4_transport_ops *ops;
     c4_channel *channel;
     c4_edge *edge;
-    frame_words frame; /* sequence 0 */
+    frame_words frame; /* sequence and signature 0: they are the operation's */
 } c4_move;
 
 struct c4_express {
@@ -100,7 +101,6 @@ static void move_edge(const c4_engine *engine, const c4_program *program, c4_mov
     m->channel = m->edge->channel;
     m->frame.frame = (c4_frame){.comm = engine->spec.comm_id,
                                 .epoch = engine->spec.epoch,
-                                .signature = program->signature,
                                 .lane = (uint16_t)m->lane,
                                 .step = (uint16_t)(m->step - program->schedule->steps),
                                 .bytes = m->bytes,
@@ -282,7 +282,7 @@ static inline frame_words frame_of(const c4_operation *op, const c4_move *m)
 {
     frame_words f;
     f.words[0] = m->frame.words[0];
-    f.words[1] = m->frame.words[1] | op->sequence;
+    f.words[1] = op->stamp;
     f.words[2] = m->frame.words[2];
     f.words[3] = m->frame.words[3];
     return f;
@@ -434,7 +434,7 @@ static __attribute__((noinline)) c4_status hand_over(c4_engine *engine, c4_progr
     x->op = NULL;
     program->running++;
     for (uint32_t i = 0; i < program->nedges; i++)
-        program->edges[i]->next_ticket++;
+        c4_edge_ticket_taken(program->edges[i]);
     for (uint32_t lane = 0; lane < s->nlanes; lane++) {
         uint32_t completed = 0;
         for (uint32_t i = 0; i < at; i++)
@@ -459,7 +459,10 @@ static c4_status express_run(c4_engine *engine, c4_program *program, const void 
     c4_operation *op = x->op;
     op->call.send = op->buffers[C4_BUFFER_SEND] = (char *)send;
     op->call.recv = op->buffers[C4_BUFFER_RECV] = recv;
-    op->sequence = x->numbered ? x->numbered->next_ticket : ++engine->sequence;
+    if (x->numbered)
+        op->stamp = (uint64_t)program->signature << 32 | x->numbered->next_ticket;
+    else
+        op->stamp = (uint64_t)c4_history_next(engine, program->signature) << 32 | c4_sequence_next(engine);
     bool traced = false;
     for (uint32_t i = 0; i < x->nmoves; i++) {
         const c4_move *m = &x->moves[i];
@@ -481,7 +484,7 @@ static c4_status express_run(c4_engine *engine, c4_program *program, const void 
     if (unlikely(!traced))
         c4_trace_begin(engine, op);
     if (x->numbered) {
-        x->numbered->next_ticket++;
+        c4_edge_ticket_taken(x->numbered);
         x->numbered->served++;
     }
     op->status = C4_OK;
@@ -495,7 +498,6 @@ static __attribute__((noinline)) c4_status express_prepare(c4_engine *engine, co
     c4_operation *op;
     C4_TRY(c4_operation_create(engine, call, program, &op));
     memset(op->lanes, 0, program->schedule->nlanes * sizeof *op->lanes);
-    op->signature = program->signature;
     op->state = OPERATION_RUNNING;
     op->blocked = NULL;
     program->express->op = op;

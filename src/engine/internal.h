@@ -2,6 +2,7 @@
 #ifndef C4_ENGINE_INTERNAL_H
 #define C4_ENGINE_INTERNAL_H
 
+#include "engine/card.h"
 #include "engine/engine.h"
 
 /* One end of a channel. Operations use an edge one after the other, in call order: a ticket is taken when the
@@ -31,6 +32,7 @@ struct c4_edge {
 #define C4_EDGE_BUCKETS 256
 
 typedef struct c4_express c4_express; /* see express.h */
+typedef struct c4_stuck c4_stuck;     /* see stuck.h */
 
 typedef struct c4_edge_table {
     c4_edge *buckets[C4_EDGE_BUCKETS];
@@ -155,8 +157,12 @@ struct c4_operation {
     c4_reduction reduction; /* the same for transports that reduce while receiving */
     char *buffers[3];       /* by c4_buffer_id */
     char **remote;          /* [2 * nranks] peers' SEND and RECV when the vote said yes */
-    uint32_t sequence;
-    uint32_t signature;
+    union {
+        struct {
+            uint32_t sequence, signature; /* as in frames */
+        };
+        uint64_t stamp; /* both: written as one where speed counts */
+    };
     uint32_t lanes_left;
     uint32_t voted;       /* ballots sent */
     uint32_t votes_heard; /* ballots seen to say yes */
@@ -172,6 +178,9 @@ struct c4_operation {
     size_t scratch_capacity;
     uint64_t stuck_ns;           /* since when it waits for a peer that has left; 0: it does not */
     uint64_t start_ns;           /* for deadlines; 0: not yet asked */
+    uint64_t steps_seen;         /* by c4_stuck_look */
+    uint64_t still_ns;           /* since when it has not moved, as far as was looked; 0: not looked at */
+    bool late_named;             /* that a peer has not entered it has been logged */
     c4_record_operation *record; /* flight record; NULL: off */
     uint32_t record_generation;
     uint64_t fitted;               /* serial of the program whose arrays and scratch this op has */
@@ -193,7 +202,14 @@ struct c4_engine {
     c4_operation *idle;              /* recycled, linked by next */
     _Atomic(c4_operation *) dropped; /* prepared, never to be started; linked by next */
     c4_xfer *idle_xfers;
-    uint32_t sequence; /* of collectives */
+    /* Of collectives: the number of the last one and a hash of all so far, which rides on their frames: ranks that have
+     * once called different things never agree again. Written by the engine's thread, `sequence` is read by others. */
+    uint32_t sequence;
+    uint32_t history;
+    uint32_t first_failed; /* sequence of the first collective that failed; 0: none */
+    c4_stuck *stuck;
+    uint64_t looked_ticks, look_ticks; /* last look; pause between looks */
+    _Atomic(_Atomic(c4_edge *) *) p2p; /* [2 * nranks] by peer: reading end, writing end; NULL: none yet */
     bool has_posted_rails;
     int watched[C4_ENGINE_MAX_RAILS];      /* descriptor given to watch_fd; -1: none */
     struct c4_vote_memory *votes;          /* back-off of the mapping vote, see vote.c */
@@ -201,6 +217,8 @@ struct c4_engine {
     _Atomic int fault;
     pthread_mutex_t fault_lock;
     char fault_text[C4_ERROR_TEXT_BYTES];
+    char call_text[C4_ERROR_TEXT_BYTES]; /* the same with the first operation that it ended */
+    atomic_bool has_call_text;
     int fault_peer;
 };
 
@@ -218,6 +236,30 @@ static inline bool c4_step_range(const c4_step *step, uint32_t iteration, uint64
     *bytes = left < step->chunk ? left : step->chunk;
     return true;
 }
+
+/* The next collective's number. */
+static inline uint32_t c4_sequence_next(c4_engine *engine)
+{
+    uint32_t next = engine->sequence + 1;
+    __atomic_store_n(&engine->sequence, next, __ATOMIC_RELAXED);
+    return next;
+}
+
+/* Odd, and so is half of it less one: neither a difference nor an order is ever forgotten. */
+static inline uint32_t c4_history_next(c4_engine *engine, uint32_t signature)
+{
+    return engine->history = engine->history * 0x85ebca6bu + signature;
+}
+
+static inline void c4_edge_ticket_taken(c4_edge *edge)
+{
+    __atomic_store_n(&edge->next_ticket, edge->next_ticket + 1, __ATOMIC_RELAXED);
+}
+
+/* What the op waits for; NULL: it is queued behind others, or does not wait. */
+c4_edge *c4_operation_waits_on(const c4_operation *op);
+/* c4_engine_progress without looking for operations that are stuck. */
+bool c4_engine_move(c4_engine *engine);
 
 /* ---- flight record, see trace.c ---- */
 void c4_trace_begin(c4_engine *engine, c4_operation *op);

@@ -1,11 +1,13 @@
 /* The life of an operation: prepared (program and memory), queued behind earlier users of its channels, voting,
  * running, flushing, done; then recycled. In the steady state nothing is allocated. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "engine/internal.h"
+#include "base/log.h"
+#include "engine/stuck.h"
 
 static c4_status grow(void *array, uint32_t *capacity, size_t needed, size_t element)
 {
@@ -107,6 +109,8 @@ static c4_status operation_init(c4_engine *engine, c4_operation *op, const c4_ca
     op->state = OPERATION_PREPARED;
     op->start_ns = 0;
     op->stuck_ns = 0;
+    op->still_ns = 0;
+    op->late_named = false;
     return C4_OK;
 }
 
@@ -203,9 +207,18 @@ static void edges_release(c4_operation *op)
         op->program->edges[i]->served++;
 }
 
+static void note_failed(c4_engine *engine, const c4_operation *op)
+{
+    bool p2p = op->call.kind == C4_KIND_SEND || op->call.kind == C4_KIND_RECV;
+    if (!p2p && (!engine->first_failed || (int32_t)(op->sequence - engine->first_failed) < 0))
+        engine->first_failed = op->sequence;
+}
+
 static void operation_end(c4_engine *engine, c4_operation *op, c4_status status)
 {
     op->status = status;
+    if (status < 0)
+        note_failed(engine, op);
     if (op->record)
         c4_trace_end(engine, op);
     op->state = OPERATION_DONE;
@@ -303,11 +316,14 @@ void c4_operation_resume(c4_engine *engine, c4_operation *op)
 void c4_engine_start(c4_engine *engine, c4_operation *op)
 {
     bool p2p = op->call.kind == C4_KIND_SEND || op->call.kind == C4_KIND_RECV;
-    for (uint32_t i = 0; i < op->program->nedges; i++)
-        op->tickets[i] = op->program->edges[i]->next_ticket++;
+    for (uint32_t i = 0; i < op->program->nedges; i++) {
+        c4_edge *edge = op->program->edges[i];
+        op->tickets[i] = edge->next_ticket;
+        c4_edge_ticket_taken(edge);
+    }
     /* Point-to-point calls are numbered per channel: other ranks do not see them. */
-    op->sequence = p2p && op->program->nedges ? op->tickets[0] : p2p ? 0 : ++engine->sequence;
-    op->signature = op->program->signature;
+    op->sequence = p2p && op->program->nedges ? op->tickets[0] : p2p ? 0 : c4_sequence_next(engine);
+    op->signature = p2p ? op->program->signature : c4_history_next(engine, op->program->signature);
     op->state = OPERATION_QUEUED;
     op->blocked = NULL;
     c4_trace_begin(engine, op);
@@ -360,6 +376,29 @@ static void xfers_cancel(c4_engine *engine, c4_operation *op)
     }
 }
 
+/* What this thread's last error says, and which operation met it. The death of a peer has been told without: this is the place
+ * that adds it, for the first operation that ends of it. */
+static void fail_text(c4_engine *engine, const c4_operation *op, c4_status status, char text[C4_ERROR_TEXT_BYTES])
+{
+    char name[C4_CARD_TEXT_BYTES], context[C4_ERROR_TEXT_BYTES / 2];
+    c4_call_card card = c4_card_make(&op->call, op->sequence);
+    c4_status fault = atomic_load(&engine->fault);
+    bool told = fault == C4_ERR_PEER_DEAD || fault == C4_ERR_PEER_SILENT;
+    const char *cause = fault ? engine->fault_text : c4_fail_text();
+    snprintf(text, C4_ERROR_TEXT_BYTES, "%s", cause);
+    c4_card_short_text(&card, name);
+    if (status == C4_ERR_DESTROYED || (fault && !told) || (told && atomic_load(&engine->has_call_text)) ||
+        strstr(cause, name))
+        return;
+    c4_operation_context(engine, op, context, sizeof context);
+    snprintf(text, C4_ERROR_TEXT_BYTES, "%s: %.*s", context, C4_ERROR_TEXT_BYTES - 3 - (int)strlen(context), cause);
+    c4_log(C4_LOG_ERROR, "%s", text);
+    if (!fault)
+        return;
+    memcpy(engine->call_text, text, sizeof engine->call_text);
+    atomic_store(&engine->has_call_text, true);
+}
+
 /* A channel that lost a frame cannot serve later calls: the communicator ends with its first failed operation. */
 void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status)
 {
@@ -368,8 +407,10 @@ void c4_operation_fail(c4_engine *engine, c4_operation *op, c4_status status)
         edge = op->pending->owner;
     else if (!edge && op->program->nedges == 1) /* failed before it could wait */
         edge = op->program->edges[0];
+    char text[C4_ERROR_TEXT_BYTES];
+    fail_text(engine, op, status, text);
     xfers_cancel(engine, op);
-    c4_engine_fault_found(engine, status, edge ? edge->peer : -1, c4_fail_text());
+    c4_engine_fault_found(engine, status, edge ? edge->peer : -1, text);
     operation_end(engine, op, c4_engine_status(engine, NULL));
 }
 

@@ -2,7 +2,7 @@
  * rest takes the general one. Waiting for a frame or for room costs a return, never a block. */
 #include <string.h>
 
-#include "engine/internal.h"
+#include "engine/stuck.h"
 
 typedef struct step_context {
     c4_engine *engine;
@@ -29,25 +29,31 @@ static c4_frame frame_make(const step_context *x)
                       .offset = x->offset};
 }
 
-static c4_status frame_refuse(const step_context *x, const c4_edge *edge, const c4_frame *frame)
+/* Of this call, but not as this rank divides it: only calls with counts per rank can come to this. */
+static c4_status frame_unfit(const step_context *x, const c4_edge *edge, const c4_frame *frame)
+{
+    char context[C4_ERROR_TEXT_BYTES / 2];
+    c4_operation_context(x->engine, x->op, context, sizeof context);
+    return c4_fail(C4_ERR_MISMATCH,
+                   "%s: rank %d sends %u bytes at %llu where this rank expects %llu at %llu: compare the counts "
+                   "that the two ranks pass for one another",
+                   context, edge->peer, frame->bytes, (unsigned long long)frame->offset, (unsigned long long)x->bytes,
+                   (unsigned long long)x->offset);
+}
+
+static __attribute__((noinline)) c4_status frame_refuse(const step_context *x, const c4_edge *edge,
+                                                        const c4_frame *frame)
 {
     const c4_operation *op = x->op;
-    const char *kind = c4_kind_name(op->call.kind);
-    if (frame->sequence == op->sequence && frame->signature != op->signature)
-        return c4_fail(C4_ERR_MISMATCH,
-                       "rank %d called something else than this rank's %s #%u (count %zu, %s, root %d)", edge->peer,
-                       kind, op->sequence, op->call.count, c4_dtype_name(op->call.dtype), op->call.root);
-    if (frame->sequence == op->sequence)
-        return c4_fail(
-            C4_ERR_MISMATCH,
-            "%s #%u: rank %d sends %u bytes at %llu where this rank expects %llu at %llu: compare the counts "
-            "that the two ranks pass for one another",
-            kind, op->sequence, edge->peer, frame->bytes, (unsigned long long)frame->offset,
-            (unsigned long long)x->bytes, (unsigned long long)x->offset);
-    return c4_fail(C4_ERR_PROTOCOL,
-                   "%s #%u: frame from rank %d does not fit: #%u, %u bytes at %llu; expected %llu bytes at %llu", kind,
-                   op->sequence, edge->peer, frame->sequence, frame->bytes, (unsigned long long)frame->offset,
-                   (unsigned long long)x->bytes, (unsigned long long)x->offset);
+    bool p2p = op->call.kind == C4_KIND_SEND || op->call.kind == C4_KIND_RECV;
+    if (frame->sequence == op->sequence && frame->signature == op->signature)
+        return frame_unfit(x, edge, frame);
+    if (p2p && frame->sequence != op->sequence) /* both ends count the messages of a channel */
+        return c4_fail(C4_ERR_PROTOCOL,
+                       "%s #%u: frame from rank %d does not fit: #%u, %u bytes at %llu; expected %llu bytes at %llu",
+                       c4_kind_name(op->call.kind), op->sequence, edge->peer, frame->sequence, frame->bytes,
+                       (unsigned long long)frame->offset, (unsigned long long)x->bytes, (unsigned long long)x->offset);
+    return c4_stuck_mismatch(x->engine, op, edge, frame);
 }
 
 static inline c4_status frame_check(const step_context *x, const c4_edge *edge, const c4_frame *frame)

@@ -5,7 +5,7 @@
  * Any no: everybody runs the fallback. A rank that votes no knows the outcome and starts at once; so ordinary
  * buffers pay one header line per peer, and after a no the next calls of the same shape skip the vote (1, 2, 4 ..
  * 256 of them: the count is the same on all ranks because it depends on nothing that only one rank knows). */
-#include "engine/internal.h"
+#include "engine/stuck.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -200,8 +200,7 @@ c4_status c4_vote_progress(c4_engine *engine, c4_operation *op)
             return status;
         }
         if (window.frame.sequence != op->sequence || window.frame.signature != op->signature)
-            return c4_fail(C4_ERR_MISMATCH, "rank %d called something else than this rank's %s #%u", edge->peer,
-                           c4_kind_name(op->call.kind), op->sequence);
+            return c4_stuck_mismatch(engine, op, edge, &window.frame);
         if (window.frame.bytes != sizeof(vote_ballot)) {
             for (uint32_t i = 0; i <= op->votes_heard; i++)
                 vote_edge(op, i, false)->ops->consume(vote_edge(op, i, false)->channel);

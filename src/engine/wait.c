@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "engine/internal.h"
+#include "engine/stuck.h"
 
 #define SLEEP_LIMIT_MS 50 /* nothing should be missed; if it is, it costs this long once */
 
@@ -73,8 +73,9 @@ void c4_operation_check_deadline(c4_engine *engine, c4_operation *op)
         op->start_ns = now;
     if (now - op->start_ns < (uint64_t)limit * 1000000u)
         return;
-    c4_status status = c4_fail(C4_ERR_TIMEOUT, "%s #%u did not complete within C4_TIMEOUT_MS=%d",
-                               c4_kind_name(op->call.kind), op->sequence, limit);
+    char context[C4_ERROR_TEXT_BYTES / 2];
+    c4_operation_context(engine, op, context, sizeof context);
+    c4_status status = c4_fail(C4_ERR_TIMEOUT, "%s: did not complete within C4_TIMEOUT_MS=%d", context, limit);
     c4_operation_fail(engine, op, status);
 }
 
@@ -99,7 +100,7 @@ void c4_engine_wait(c4_engine *engine, c4_operation *op)
     uint64_t idle_since = 0;
     while (!c4_operation_done(op)) {
         peek_blocked(engine, op);
-        if (c4_engine_progress(engine)) {
+        if (c4_engine_move(engine)) {
             idle = 0;
             continue;
         }
@@ -111,9 +112,12 @@ void c4_engine_wait(c4_engine *engine, c4_operation *op)
         uint64_t now = c4_now_ns();
         if (idle == policy->spin_polls)
             idle_since = now;
+        if (c4_stuck_due(engine))
+            c4_stuck_look(engine, op);
         if (now - idle_since < policy->yield_ns)
             sched_yield();
-        else
+        else if (!c4_operation_done(op))
             sleep_once(engine);
     }
+    c4_stuck_leave_wait(engine);
 }

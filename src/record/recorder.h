@@ -33,7 +33,7 @@ void c4_recorder_release(c4_recorder *recorder, bool clean);
 
 /* One communicator's view: its ring and the cursors into it. Written by one thread at a time. */
 typedef struct c4_record_writer {
-    c4_recorder *recorder; /* NULL: recording is off, the other calls do nothing */
+    c4_recorder *recorder; /* NULL: nothing goes to a file; operations are kept in a small ring of this process's own */
     c4_record_comm *comm;
     c4_record_ring *ring;
     c4_record_operation *operations;
@@ -41,11 +41,13 @@ typedef struct c4_record_writer {
     uint32_t operation_mask, move_mask;
     uint32_t operation_shift; /* log2(operation_mask + 1) */
     uint16_t comm_index;
-    bool shared; /* several communicators write this ring */
+    bool shared;            /* several communicators write this ring */
+    uint64_t created_ticks; /* operations called before are of an earlier communicator with this index */
+    void *own;              /* memory of the ring when there is no file */
 } c4_record_writer;
 
-/* Ends with the communicator: its entries of all tables are free for others then. When the tables are full of living
- * communicators the writer is off. */
+/* Ends with the communicator: its entries of all tables are free for others then. With recorder NULL, or when the tables are
+ * full of living communicators, the last operations are kept in memory alone: peers ask for them. */
 void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epoch, int rank, int nranks, int nhosts,
                            const char *name, c4_record_writer *writer);
 void c4_record_writer_close(c4_record_writer *writer, c4_status status);
@@ -67,10 +69,17 @@ static inline uint64_t c4_record_claim(uint64_t *cursor, bool shared)
     return number;
 }
 
-/* A new record, marked as being written; the caller fills all fields but the generation, then publishes it. NULL when off. */
+/* The newest whole record of this communicator's operations that `accept` takes. Any thread, while the writer is open; what
+ * the ring has written over is not found. */
+typedef bool (*c4_record_accept_fn)(const c4_record_operation *operation, const void *context);
+bool c4_record_operation_find(const c4_record_writer *writer, c4_record_accept_fn accept, const void *context,
+                              c4_record_operation *found);
+
+/* A new record, marked as being written; the caller fills all fields but the generation, then publishes it. NULL without
+ * memory for any. */
 static inline c4_record_operation *c4_record_operation_begin(c4_record_writer *writer, uint32_t *generation)
 {
-    if (!writer->recorder)
+    if (!writer->operations)
         return NULL;
     uint64_t number = c4_record_claim(&writer->ring->operations, writer->shared);
     c4_record_operation *r = &writer->operations[number & writer->operation_mask];

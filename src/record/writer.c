@@ -1,7 +1,10 @@
 /* Entries of the tables, and what is written after an operation. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "record/internal.h"
+
+#define OWN_OPERATIONS 64u
 
 static void *area_at(const c4_recorder *recorder, const c4_record_area *area, uint32_t index)
 {
@@ -36,13 +39,35 @@ static uint32_t entry_begin(uint32_t *generation)
     return begun + 1 ? begun + 1 : 2; /* 0 is "never written" */
 }
 
+/* Without a file: what peers may ask for. */
+typedef struct own_ring {
+    c4_record_ring ring;
+    c4_record_operation operations[OWN_OPERATIONS];
+} own_ring;
+
+static void own_open(c4_record_writer *writer)
+{
+    own_ring *own = calloc(1, sizeof *own);
+    if (!own)
+        return; /* then this rank does not remember its calls */
+    writer->own = own;
+    writer->ring = &own->ring;
+    writer->operations = own->operations;
+    writer->operation_mask = OWN_OPERATIONS - 1;
+    writer->operation_shift = (uint32_t)__builtin_ctz(OWN_OPERATIONS);
+    writer->created_ticks = c4_tsc();
+}
+
 void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epoch, int rank, int nranks, int nhosts,
                            const char *name, c4_record_writer *writer)
 {
     uint32_t index;
     memset(writer, 0, sizeof *writer);
-    if (!recorder || !claim(recorder, recorder->comm_owner, &recorder->next_comm, &recorder->header->comms, -1, &index))
+    if (!recorder ||
+        !claim(recorder, recorder->comm_owner, &recorder->next_comm, &recorder->header->comms, -1, &index)) {
+        own_open(writer);
         return;
+    }
     const c4_record_header *header = recorder->header;
     uint32_t nrings = header->rings.count, ring = index < nrings ? index : nrings - 1;
     uint32_t operations = header->operations.count / nrings, moves = header->moves.count / nrings;
@@ -63,7 +88,7 @@ void c4_record_writer_open(c4_recorder *recorder, uint32_t comm_id, uint16_t epo
                            .nranks = nranks,
                            .epoch = epoch,
                            .ring = (uint16_t)ring,
-                           .created_ticks = c4_tsc(),
+                           .created_ticks = writer->created_ticks = c4_tsc(),
                            .nhosts = nhosts};
     strncpy(made.name, name, sizeof made.name - 1);
     *writer->comm = made;
@@ -80,6 +105,9 @@ static void release(uint16_t *owners, uint32_t count, uint16_t comm)
 void c4_record_writer_close(c4_record_writer *writer, c4_status status)
 {
     c4_recorder *recorder = writer->recorder;
+    free(writer->own);
+    writer->own = NULL;
+    writer->operations = NULL;
     if (!recorder)
         return;
     __atomic_store_n(&writer->comm->status, status, __ATOMIC_RELAXED);
@@ -159,4 +187,30 @@ void c4_record_move_add(c4_record_writer *writer, const c4_record_move *move)
     whole.comm = writer->comm_index;
     *entry = whole;
     c4_record_publish(&entry->generation, generation);
+}
+
+/* A copy of record `number` if it is whole and has not been written over. */
+static bool operation_read(const c4_record_writer *writer, uint64_t number, c4_record_operation *copy)
+{
+    const c4_record_operation *r = &writer->operations[number & writer->operation_mask];
+    uint32_t expected = 2 * (uint32_t)(number >> writer->operation_shift) + 2;
+    if (__atomic_load_n(&r->generation, __ATOMIC_ACQUIRE) != expected)
+        return false;
+    memcpy(copy, r, sizeof *copy);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&r->generation, __ATOMIC_RELAXED) == expected;
+}
+
+bool c4_record_operation_find(const c4_record_writer *writer, c4_record_accept_fn accept, const void *context,
+                              c4_record_operation *found)
+{
+    if (!writer->operations)
+        return false;
+    uint64_t end = __atomic_load_n(&writer->ring->operations, __ATOMIC_ACQUIRE);
+    uint64_t count = end < writer->operation_mask + 1u ? end : writer->operation_mask + 1u;
+    for (uint64_t i = 1; i <= count; i++)
+        if (operation_read(writer, end - i, found) && found->comm == writer->comm_index &&
+            found->call_ticks >= writer->created_ticks && accept(found, context))
+            return true;
+    return false;
 }

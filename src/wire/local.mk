@@ -7,4 +7,5 @@ src_wire_libc4_wire_la_SOURCES += src/wire/control_message.c src/wire/control_me
     src/wire/net_address.h src/wire/unique_id.c src/wire/unique_id.h
 src_wire_libc4_wire_la_SOURCES += src/wire/rank_card.c src/wire/rank_card.h
 src_wire_libc4_wire_la_SOURCES += src/wire/cost_card.c src/wire/cost_card.h
+src_wire_libc4_wire_la_SOURCES += src/wire/call_card.c src/wire/call_card.h
 src_wire_libc4_wire_la_SOURCES += src/wire/control_overlay.c src/wire/control_overlay.h

@@ -13,3 +13,6 @@ tests_engine_test_vote_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/engine/test_express
 tests_engine_test_express_SOURCES = tests/engine/test_express.c $(c4_engine_world)
 tests_engine_test_express_LDADD = tests/conformance/libconformance.la $(LDADD)
+check_PROGRAMS += tests/engine/test_stuck
+tests_engine_test_stuck_SOURCES = tests/engine/test_stuck.c $(c4_engine_world)
+tests_engine_test_stuck_LDADD = tests/conformance/libconformance.la $(LDADD)

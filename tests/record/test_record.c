@@ -244,6 +244,25 @@ static void test_torn(void)
     c4_recorder_release(recorder, true);
 }
 
+/* Calls 1 .. last, as the engine writes them. */
+static void fill_calls(c4_record_writer *writer, uint32_t last)
+{
+    for (uint32_t i = 1; i <= last; i++) {
+        uint32_t generation;
+        c4_record_operation *r = c4_record_operation_begin(writer, &generation);
+        CU_ASSERT_FATAL(r != NULL);
+        r->comm = writer->comm_index;
+        r->sequence = i;
+        r->call_ticks = c4_tsc();
+        c4_record_publish(&r->generation, generation);
+    }
+}
+
+static bool accept_sequence(const c4_record_operation *operation, const void *context)
+{
+    return operation->sequence == *(const uint32_t *)context;
+}
+
 /* ---- tables full, places that cannot be written ---- */
 
 static void test_tables_full(void)
@@ -265,10 +284,52 @@ static void test_tables_full(void)
     c4_record_edge_count(&writer, index, 1, 1, 1, 1); /* nowhere: no crash */
     for (int i = 0; i < 200; i++)
         c4_record_writer_open(recorder, 2, 0, 0, 1, 1, "y", &late);
-    uint32_t generation;
-    CU_ASSERT(c4_record_operation_begin(&late, &generation) == NULL);
+    CU_ASSERT_PTR_NULL(late.recorder);
+    fill_calls(&late, 1);
+    c4_record_operation found;
+    CU_ASSERT(c4_record_operation_find(&late, accept_sequence, &(uint32_t){1}, &found)); /* in memory alone */
     c4_record_writer_close(&late, C4_OK);
     c4_recorder_release(recorder, true);
+}
+
+/* What peers ask for: the newest of this communicator that fits, whole, and not of one that had its place before. */
+static void test_find(void)
+{
+    c4_recorder_spec spec = small_spec();
+    for (int file = 0; file < 2; file++) {
+        c4_recorder *recorder = file ? c4_recorder_acquire(&spec) : NULL;
+        c4_record_writer writers[6], again;
+        c4_record_operation found;
+        for (uint32_t i = 0; i < 6; i++) { /* the last ones share a ring when there is a file */
+            c4_record_writer_open(recorder, i, 0, 0, 1, 1, "x", &writers[i]);
+            CU_ASSERT_FALSE(c4_record_operation_find(&writers[i], accept_sequence, &(uint32_t){1}, &found));
+        }
+        for (uint32_t i = 0; i < 6; i++)
+            fill_calls(&writers[i], 3 + i);
+        for (uint32_t i = 0; i < 6; i++) {
+            CU_ASSERT(c4_record_operation_find(&writers[i], accept_sequence, &(uint32_t){3 + i}, &found));
+            C4TEST_INT(found.sequence, 3 + i);
+            CU_ASSERT_FALSE(c4_record_operation_find(&writers[i], accept_sequence, &(uint32_t){4 + i}, &found));
+        }
+        uint32_t generation, last = writers[5].operation_mask + 10;
+        fill_calls(&writers[0], last);
+        CU_ASSERT(c4_record_operation_find(&writers[0], accept_sequence, &last, &found));
+        CU_ASSERT_FALSE(
+            c4_record_operation_find(&writers[0], accept_sequence, &(uint32_t){5}, &found)); /* overwritten */
+        c4_record_operation *torn = c4_record_operation_begin(&writers[1], &generation);
+        CU_ASSERT_FATAL(torn != NULL);
+        torn->comm = writers[1].comm_index;
+        torn->sequence = 99;
+        torn->call_ticks = c4_tsc();
+        CU_ASSERT_FALSE(c4_record_operation_find(&writers[1], accept_sequence, &(uint32_t){99}, &found));
+        c4_record_publish(&torn->generation, generation);
+        CU_ASSERT(c4_record_operation_find(&writers[1], accept_sequence, &(uint32_t){99}, &found));
+        c4_record_writer_close(&writers[5], C4_OK);
+        for (int i = 0; i < 64; i++) /* until the place is taken again */
+            c4_record_writer_open(recorder, 7, 0, 0, 1, 1, "y", &again);
+        CU_ASSERT_FALSE(c4_record_operation_find(&again, accept_sequence, &(uint32_t){8}, &found));
+        c4_recorder_release(recorder, true);
+    }
 }
 
 /* A process that creates and destroys communicators for ever: the last is recorded like the first, and the one that lives
@@ -488,9 +549,9 @@ static void test_clean_end(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST(round_trip),   C4TEST(ring_wrap), C4TEST(torn),       C4TEST(tables_full),
-        C4TEST(not_writable), C4TEST(damaged),   C4TEST(after_kill), C4TEST(entries_of_ended_communicators),
-        C4TEST(clean_end),    C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(round_trip),  C4TEST(ring_wrap),  C4TEST(torn),
+                                        C4TEST(tables_full), C4TEST(find),       C4TEST(not_writable),
+                                        C4TEST(damaged),     C4TEST(after_kill), C4TEST(entries_of_ended_communicators),
+                                        C4TEST(clean_end),   C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
