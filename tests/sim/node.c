@@ -171,6 +171,13 @@ static void go_on(sim_node *node)
 
 static void on_wake(void *context, int id, int other, const void *payload, size_t bytes);
 
+/* A waiting call looks up now and then also when nothing arrives. */
+static void on_look(void *context, int id, int other, const void *payload, size_t bytes)
+{
+    ((sim *)context)->nodes[id].looking = false;
+    on_wake(context, id, other, payload, bytes);
+}
+
 static void on_pause_over(void *context, int id, int other, const void *payload, size_t bytes)
 {
     ((sim *)context)->nodes[id].pausing = false;
@@ -267,6 +274,10 @@ static void on_wake(void *context, int id, int other, const void *payload, size_
         fail(node, status);
     else if (node->finished == node->job->plan.ncalls)
         done(node);
+    else if (node->started > node->finished && !node->looking) {
+        node->looking = true;
+        sim_net_at(&node->job->net, sim_clock_ns + 250 * SIM_MS, on_look, node->job, id, -1);
+    }
 }
 
 void sim_node_wake(sim *job, int node)

@@ -36,13 +36,28 @@ static bool all_over(const sim *job)
 
 static const char *const state_names[] = {"running", "agreeing", "done", "left out", "dead"};
 
+static void tell_hang(sim *job, const sim_node *node)
+{
+    char others[SIM_MAX_NODES * 32];
+    size_t used = 0;
+    for (int i = 0; i < node->nmembers; i++) {
+        const sim_node *other = &job->nodes[node->members[i]];
+        used +=
+            (size_t)snprintf(others + used, sizeof others - used, " %d:%s/%d/e%u", other->id, state_names[other->state],
+                             (int)c4_core_rank_state(node->core, other->id), other->epoch);
+    }
+    const c4_call *call = &node->calls[node->finished % SIM_OVERLAP].call;
+    sim_wrong(job, node->id, "hangs: %s, epoch %u, %u calls started, %u finished, next %s root %d, members%s",
+              state_names[node->state], node->epoch, node->started, node->finished, c4_kind_name(call->kind),
+              call->root, others);
+}
+
 static void check_end(sim *job)
 {
     for (int i = 0; i < job->plan.nnodes; i++) {
         const sim_node *node = &job->nodes[i];
         if (node->state < SIM_DONE)
-            sim_wrong(job, i, "hangs: %s, epoch %u of %d ranks, %u calls started, %u finished",
-                      state_names[node->state], node->epoch, node->nmembers, node->started, node->finished);
+            tell_hang(job, node);
         if (node->state == SIM_LEFT_OUT && !job->may_die[i])
             sim_wrong(job, i, "was left out, and was well");
         if (!job->lethal && node->shrinks)

@@ -93,7 +93,7 @@ typedef struct sim_node {
     unsigned nkept;
     /* script */
     unsigned started, finished;
-    bool pausing;
+    bool pausing, looking;
     c4_operation *ops[SIM_OVERLAP];
     script_call calls[SIM_OVERLAP];
     unsigned fail_nth; /* allocation to fail in the next engine call */
