@@ -1,4 +1,5 @@
-/* The door of rank 0: lets every rank of the job in and keeps strangers from standing in it.
+/* The door of rank 0: lets every rank of the job in and keeps strangers from standing in it. The other ranks let their
+ * neighbours in through one, too (bootstrap_links.c).
  *
  * At most C4_DOOR_PLACES connections are between accept and welcome, each for at most ENTRANT_MS. When all places are
  * taken and somebody knocks, the one that has shown the least for the longest goes, after EVICT_SILENT_MS (no hello
@@ -20,8 +21,6 @@
 #include "rendezvous/rank_list.h"
 
 enum { ENTRANT_MS = 10000, EVICT_SILENT_MS = 200, EVICT_MS = 2000 };
-/* Whose a watch is: a door, FIRST_ENTRANT + place or FIRST_RANK + rank. */
-enum { FIRST_ENTRANT = C4_NDOORS, FIRST_RANK = FIRST_ENTRANT + C4_DOOR_PLACES };
 
 /* A place for one who knocks: a free one, or that of whoever has shown least for longest, when that was long enough;
  * NULL: none. */
@@ -57,6 +56,10 @@ static c4_status on_exhausted(c4_door *door, int error)
         return C4_OK;
     if (bootstrap->fault.status < 0)
         return C4_ERR_FILES;
+    if (door->linked)
+        return c4_bootstrap_fail(bootstrap, c4_status_from_errno(error), bootstrap->spec.rank,
+                                 "rank %d cannot take the connections of its neighbours: %s", bootstrap->spec.rank,
+                                 strerror(error));
     return c4_bootstrap_fail(bootstrap, c4_status_from_errno(error), 0,
                              "rank 0 cannot let in more ranks (%d of %d are missing): %s; it needs one file descriptor "
                              "per rank and %d to spare",
@@ -76,12 +79,12 @@ static c4_status let_knock(c4_door *door, int which)
             return C4_OK; /* nobody any more */
         if (entrant->phase != C4_ENTRANT_FREE)
             c4_entrant_refuse(door, entrant, "too slow while others wait");
-        c4_entrant_start(door, entrant, fd, which == 1, (struct sockaddr *)&name);
+        c4_entrant_start(door, entrant, fd, door->local[which], (struct sockaddr *)&name);
     }
     return C4_OK; /* the rest waits in the backlog */
 }
 
-static void expire_entrants(c4_door *door)
+void c4_door_expire(c4_door *door)
 {
     uint64_t now_ns = c4_now_ns();
     for (int i = 0; i < C4_DOOR_PLACES; i++) {
@@ -92,7 +95,7 @@ static void expire_entrants(c4_door *door)
 }
 
 /* Only what is open is watched: poll refuses more entries than the process may have descriptors. */
-static void watch(c4_door *door, int fd, short events, int who)
+void c4_door_watch(c4_door *door, int fd, short events, int who)
 {
     if (fd < 0)
         return;
@@ -100,43 +103,49 @@ static void watch(c4_door *door, int fd, short events, int who)
     door->whose[door->nwatches++] = who;
 }
 
-static void watch_all(c4_door *door)
+void c4_door_watch_all(c4_door *door)
 {
-    c4_bootstrap *bootstrap = door->bootstrap;
     door->nwatches = 0;
     for (int i = 0; i < C4_DOOR_PLACES; i++) {
         c4_entrant *entrant = &door->entrants[i];
         const unsigned char *bytes = NULL;
-        bool writes = entrant->phase == C4_ENTRANT_WELCOMING ||
+        bool writes = entrant->phase == C4_ENTRANT_ANSWERING ||
                       (entrant->phase == C4_ENTRANT_SHAKING && c4_handshake_output(&entrant->handshake, &bytes));
         if (entrant->phase != C4_ENTRANT_FREE)
-            watch(door, entrant->link.fd, writes ? POLLIN | POLLOUT : POLLIN, FIRST_ENTRANT + i);
+            c4_door_watch(door, entrant->link.fd, writes ? POLLIN | POLLOUT : POLLIN, C4_FIRST_ENTRANT + i);
     }
-    for (int rank = 1; bootstrap->fault.status == C4_OK && rank < bootstrap->spec.nranks; rank++)
-        watch(door, bootstrap->links[rank].fd, POLLRDHUP, FIRST_RANK + rank);
     for (int i = 0; i < C4_NDOORS && !door->exhausted && pick_place(door); i++)
-        watch(door, door->doors[i], POLLIN, i);
+        c4_door_watch(door, door->doors[i], POLLIN, i);
+}
+
+c4_status c4_door_serve(c4_door *door, nfds_t i)
+{
+    int who = door->whose[i];
+    if (who < C4_FIRST_ENTRANT)
+        return let_knock(door, who);
+    c4_entrant *entrant = &door->entrants[who - C4_FIRST_ENTRANT];
+    if (entrant->phase != C4_ENTRANT_FREE)
+        c4_entrant_step(door, entrant);
+    return C4_OK;
 }
 
 /* Waits for the next event and handles all that are there. */
 static c4_status door_step(c4_door *door)
 {
     c4_bootstrap *bootstrap = door->bootstrap;
-    watch_all(door);
+    c4_door_watch_all(door);
+    for (int rank = 1; bootstrap->fault.status == C4_OK && rank < bootstrap->spec.nranks; rank++)
+        c4_door_watch(door, bootstrap->links[rank].fd, POLLRDHUP, C4_FIRST_OTHER + rank);
     int ready = poll(door->watches, door->nwatches, c4_bootstrap_tick(bootstrap));
     if (ready < 0 && errno != EINTR)
         return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, -1, "rendezvous: poll: %s", strerror(errno));
-    expire_entrants(door);
+    c4_door_expire(door);
     for (nfds_t i = 0; ready > 0 && i < door->nwatches; i++) {
-        int who = door->whose[i];
         if (!door->watches[i].revents)
             continue;
-        if (who < FIRST_ENTRANT)
-            C4_TRY(let_knock(door, who));
-        else if (who >= FIRST_RANK)
-            return c4_bootstrap_rank_left(bootstrap, who - FIRST_RANK);
-        else if (door->entrants[who - FIRST_ENTRANT].phase != C4_ENTRANT_FREE)
-            c4_entrant_step(door, &door->entrants[who - FIRST_ENTRANT]);
+        if (door->whose[i] >= C4_FIRST_OTHER)
+            return c4_bootstrap_peer_left(bootstrap, door->whose[i] - C4_FIRST_OTHER);
+        C4_TRY(c4_door_serve(door, i));
     }
     return C4_OK;
 }
@@ -147,7 +156,6 @@ static c4_status open_doors(c4_door *door)
 {
     c4_bootstrap *bootstrap = door->bootstrap;
     c4_bootstrap_spec *spec = &bootstrap->spec;
-    door->doors[0] = door->doors[1] = -1;
     if (spec->listen_fd < 0)
         spec->listen_fd = c4_listener_take(spec->job_id);
     if (spec->listen_fd < 0) {
@@ -162,7 +170,30 @@ static c4_status open_doors(c4_door *door)
                                  spec->listen_fd, strerror(errno));
     if (!c4_bootstrap_is_local(bootstrap))
         return C4_OK;
+    door->local[1] = true;
     return c4_listener_open_local(spec->job_id, bootstrap->addresses[0].port, &door->doors[1]);
+}
+
+c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, size_t nothers)
+{
+    *door = (c4_door){.bootstrap = bootstrap, .doors = {-1, -1, -1}};
+    door->entrants = calloc(C4_DOOR_PLACES, sizeof *door->entrants);
+    door->watches = calloc(C4_FIRST_OTHER + nothers, sizeof *door->watches);
+    door->whose = calloc(C4_FIRST_OTHER + nothers, sizeof *door->whose);
+    if (door->entrants && door->watches && door->whose)
+        return C4_OK;
+    return c4_bootstrap_fail(bootstrap, C4_ERR_MEMORY, bootstrap->spec.rank, "rank %d: rendezvous of %d ranks",
+                             bootstrap->spec.rank, bootstrap->spec.nranks);
+}
+
+void c4_door_fini(c4_door *door)
+{
+    for (int i = 0; door->entrants && i < C4_DOOR_PLACES; i++)
+        if (door->entrants[i].phase != C4_ENTRANT_FREE)
+            c4_entrant_leave(door, &door->entrants[i]);
+    free(door->entrants);
+    free(door->watches);
+    free(door->whose);
 }
 
 static bool is_missing(const void *context, int rank)
@@ -216,16 +247,29 @@ static void tell_everybody(c4_door *door)
         continue;
 }
 
+/* Everybody is in. The socket on which they came is the one on which this rank listens from now on. */
+static void keep_door(c4_door *door)
+{
+    c4_bootstrap *bootstrap = door->bootstrap;
+    c4_endpoint *own = &bootstrap->endpoint;
+    int which = c4_bootstrap_is_local(bootstrap) ? 1 : 0;
+    bootstrap->listen_fds[bootstrap->nlisten_fds++] = door->doors[which];
+    door->doors[which] = -1;
+    if (which == 0)
+        bootstrap->spec.listen_fd = -1;
+    own->tag = which ? bootstrap->addresses[0].port : 0;
+    own->naddresses = which ? 0 : (uint8_t)bootstrap->spec.naddresses;
+    memcpy(own->addresses, bootstrap->addresses, sizeof own->addresses);
+    bootstrap->endpoints[0] = *own;
+    bootstrap->processes[0] = bootstrap->self;
+}
+
 c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
 {
-    int nranks = bootstrap->spec.nranks;
-    c4_door door = {.bootstrap = bootstrap, .doors = {-1, -1}, .missing = nranks - 1};
+    c4_door door;
     c4_status status = C4_OK;
-    door.entrants = calloc(C4_DOOR_PLACES, sizeof *door.entrants);
-    door.watches = calloc(FIRST_RANK + (size_t)nranks, sizeof *door.watches);
-    door.whose = calloc(FIRST_RANK + (size_t)nranks, sizeof *door.whose);
-    if (!door.entrants || !door.watches || !door.whose)
-        C4_TRY_GOTO(c4_fail(C4_ERR_MEMORY, "rendezvous of %d ranks", nranks), out);
+    C4_TRY_GOTO(c4_door_init(&door, bootstrap, (size_t)bootstrap->spec.nranks), out);
+    door.missing = bootstrap->spec.nranks - 1;
     C4_TRY_GOTO(open_doors(&door), out);
     while (status == C4_OK && door.missing > 0) {
         status = c4_bootstrap_check(bootstrap);
@@ -236,14 +280,11 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
         status = explain_end(bootstrap, status, door.refused);
     if (status < 0)
         tell_everybody(&door);
+    else
+        keep_door(&door);
 out:
-    for (int i = 0; door.entrants && i < C4_DOOR_PLACES; i++)
-        if (door.entrants[i].phase != C4_ENTRANT_FREE)
-            c4_entrant_leave(&door, &door.entrants[i]);
     if (door.doors[1] >= 0)
         close(door.doors[1]);
-    free(door.entrants);
-    free(door.watches);
-    free(door.whose);
+    c4_door_fini(&door);
     return status;
 }

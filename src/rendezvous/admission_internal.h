@@ -1,4 +1,5 @@
-/* Shared by admission.c (the door) and entrant.c (one who comes through it) only. */
+/* Shared by admission.c (the door of rank 0), entrant.c (one who comes through a door) and bootstrap_links.c (the door
+ * of the others, for their neighbours) only. */
 #ifndef C4_RENDEZVOUS_ADMISSION_INTERNAL_H
 #define C4_RENDEZVOUS_ADMISSION_INTERNAL_H
 
@@ -6,15 +7,21 @@
 
 #include "rendezvous/bootstrap_internal.h"
 
-enum { C4_DOOR_PLACES = 64, C4_NDOORS = 2 };
+enum { C4_DOOR_PLACES = 64, C4_NDOORS = 3 };
+/* Whose a watch is: a door, C4_FIRST_ENTRANT + place or C4_FIRST_OTHER + what the owner of the door watches. */
+enum { C4_FIRST_ENTRANT = C4_NDOORS, C4_FIRST_OTHER = C4_FIRST_ENTRANT + C4_DOOR_PLACES };
 
-/* Until JOINING it is anybody; from then on it has proved that it belongs to the job. */
+/* Until SHAKING is over it is anybody; from then on it has proved that it belongs to the job. At rank 0 it joins and is
+ * told the answer; elsewhere one of both ends says that this connection is the link. */
 typedef enum c4_entrant_phase {
     C4_ENTRANT_FREE,
     C4_ENTRANT_SHAKING,
     C4_ENTRANT_JOINING,
-    C4_ENTRANT_WELCOMING
+    C4_ENTRANT_LINKING,
+    C4_ENTRANT_ANSWERING
 } c4_entrant_phase;
+
+typedef struct c4_door c4_door;
 
 typedef struct c4_entrant {
     c4_entrant_phase phase;
@@ -23,23 +30,40 @@ typedef struct c4_entrant {
     c4_link link;
     c4_handshake handshake;
     unsigned char in[C4_CONTROL_JOIN_MAX_BYTES];
-    unsigned char out[C4_CONTROL_MESSAGE_MAX_BYTES]; /* welcome or fault */
+    unsigned char out[C4_CONTROL_MESSAGE_MAX_BYTES]; /* welcome, fault or nothing */
     c4_control_header out_header;
     c4_process process;
+    c4_endpoint endpoint;
     char from[C4_NET_ADDRESS_TEXT_BYTES];
 } c4_entrant;
 
-typedef struct c4_door {
+struct c4_door {
     c4_bootstrap *bootstrap;
-    int doors[C4_NDOORS]; /* TCP, AF_UNIX */
-    int missing;          /* ranks not yet in */
+    int doors[C4_NDOORS]; /* -1: none */
+    bool local[C4_NDOORS];
+    int missing; /* ranks not yet in */
     unsigned refused;
     bool exhausted; /* no descriptor for the next; cleared when an entrant is done */
+    /* Not rank 0: what becomes of one that has proved to be a rank: `shaken` sets its phase or refuses it, `linked`
+     * takes the connection of one that is through. */
+    void (*shaken)(c4_door *door, c4_entrant *entrant);
+    void (*linked)(c4_door *door, c4_entrant *entrant);
+    void *context;
     c4_entrant *entrants;
     struct pollfd *watches;
-    int *whose; /* of each watch: see admission.c */
+    int *whose; /* of each watch */
     nfds_t nwatches;
-} c4_door;
+};
+
+/* `nothers`: how much else will be watched. C4_ERR_MEMORY. */
+c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, size_t nothers);
+void c4_door_fini(c4_door *door); /* closes who is under way, not the doors */
+/* Begins the list of watches anew with what the door waits for; c4_door_watch adds one. */
+void c4_door_watch_all(c4_door *door);
+void c4_door_watch(c4_door *door, int fd, short events, int who);
+/* After the poll: who took too long goes, and watch `i`, which is the door's, is served. */
+void c4_door_expire(c4_door *door);
+c4_status c4_door_serve(c4_door *door, nfds_t i);
 
 /* Takes an accepted connection into a free place and goes as far as it can. */
 void c4_entrant_start(c4_door *door, c4_entrant *entrant, int fd, bool local, const struct sockaddr *name);
@@ -48,6 +72,8 @@ void c4_entrant_step(c4_door *door, c4_entrant *entrant);
 /* Closes, and says once or a few times that somebody was refused: what strangers do must not fill the log. */
 void c4_entrant_refuse(c4_door *door, c4_entrant *entrant, const char *reason);
 void c4_entrant_leave(c4_door *door, c4_entrant *entrant);
+/* Goes on with telling it `kind`, with `bytes` of entrant->out; then it is through. */
+void c4_entrant_answer(c4_entrant *entrant, c4_control_kind kind, int rank, size_t bytes);
 /* No proper hello yet: most likely not a rank. */
 bool c4_entrant_is_silent(const c4_entrant *entrant);
 

@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "rendezvous/bootstrap_internal.h"
@@ -51,19 +50,6 @@ c4_status c4_bootstrap_wait(const c4_bootstrap *bootstrap, int fd, short events)
             return C4_ERR_SYSTEM;
         C4_TRY(c4_bootstrap_check(bootstrap));
     }
-}
-
-/* ---- failing ---- */
-
-c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(bootstrap->fault.text, sizeof bootstrap->fault.text, format, args);
-    va_end(args);
-    bootstrap->fault.status = status;
-    bootstrap->fault_rank = rank;
-    return c4_fail(status, "%s", bootstrap->fault.text);
 }
 
 /* ---- handshake over a socket ---- */
@@ -143,31 +129,46 @@ static c4_status check_spec(const c4_bootstrap_spec *spec)
         return c4_fail(C4_ERR_ROOT, "rank is %d of %d; ranks are 0 .. nranks-1", spec->rank, spec->nranks);
     if (spec->nranks > 1 && (spec->naddresses < 1 || spec->naddresses > C4_UNIQUE_ID_ADDRESSES))
         return c4_fail(C4_ERR_INTERNAL, "bootstrap with %zu addresses", spec->naddresses);
+    if (spec->nlisten > C4_ENDPOINT_ADDRESSES || spec->nadvertise > C4_ENDPOINT_ADDRESSES)
+        return c4_fail(C4_ERR_INTERNAL, "bootstrap that listens on %zu and tells %zu addresses", spec->nlisten,
+                       spec->nadvertise);
     return C4_OK;
+}
+
+static void copy_addresses(const c4_net_address **list, size_t count, c4_net_address *to)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = (*list)[i];
+    *list = to;
 }
 
 static c4_status allocate(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
 {
-    size_t nlinks = spec->rank == 0 ? (size_t)spec->nranks : 1;
+    size_t nranks = (size_t)spec->nranks;
+    bool root = spec->rank == 0;
     c4_bootstrap *made = calloc(1, sizeof *made);
     if (made) {
-        made->links = calloc(nlinks, sizeof *made->links);
-        made->processes = calloc(nlinks, sizeof *made->processes);
+        made->links = calloc(nranks, sizeof *made->links);
+        made->processes = root ? calloc(nranks, sizeof *made->processes) : NULL;
+        made->endpoints = root ? calloc(nranks, sizeof *made->endpoints) : NULL;
     }
-    if (!made || !made->links || !made->processes) {
+    if (!made || !made->links || (root && (!made->processes || !made->endpoints))) {
+        if (made)
+            made->spec.listen_fd = -1;
         c4_bootstrap_close(made);
         return c4_fail(C4_ERR_MEMORY, "bootstrap of %d ranks", spec->nranks);
     }
-    for (size_t i = 0; i < nlinks; i++)
+    for (size_t i = 0; i < nranks; i++)
         c4_link_init(&made->links[i], -1);
     made->spec = *spec;
-    for (size_t i = 0; i < spec->naddresses; i++)
-        made->addresses[i] = spec->addresses[i];
-    made->spec.addresses = made->addresses;
+    copy_addresses(&made->spec.addresses, spec->naddresses, made->addresses);
+    copy_addresses(&made->spec.listen, spec->nlisten, made->listen);
+    copy_addresses(&made->spec.advertise, spec->nadvertise, made->advertise);
     made->has_key = spec->key != NULL;
     if (spec->key)
         memcpy(made->key, spec->key, C4_KEY_BYTES);
     made->spec.key = spec->key ? made->key : NULL;
+    made->nneighbours = c4_overlay_neighbours(spec->nranks, spec->rank, made->neighbours);
     made->fault_rank = -1;
     *bootstrap = made;
     return C4_OK;
@@ -184,8 +185,10 @@ static c4_status make_key(c4_bootstrap *bootstrap)
     return C4_OK;
 }
 
-static c4_status open_as_root(c4_bootstrap *bootstrap)
+static c4_status check_in(c4_bootstrap *bootstrap)
 {
+    if (!c4_bootstrap_is_root(bootstrap))
+        return c4_bootstrap_connect(bootstrap);
     C4_TRY(make_key(bootstrap));
     if (bootstrap->spec.nranks > 1)
         return c4_bootstrap_admit_all(bootstrap);
@@ -193,6 +196,21 @@ static c4_status open_as_root(c4_bootstrap *bootstrap)
     if (unused >= 0)
         close(unused);
     return C4_OK;
+}
+
+static c4_status meet(c4_bootstrap *bootstrap)
+{
+    uint64_t start_ns = c4_now_ns();
+    c4_bootstrap_start_clock(bootstrap, 0);
+    C4_TRY(check_in(bootstrap));
+    bootstrap->times.check_in_ns = c4_now_ns() - start_ns;
+    if (bootstrap->spec.nranks == 1)
+        return C4_OK;
+    c4_status status =
+        c4_bootstrap_is_root(bootstrap) ? c4_bootstrap_switch(bootstrap) : c4_bootstrap_link_up(bootstrap);
+    if (status < 0)
+        c4_bootstrap_spread_fault(bootstrap);
+    return status;
 }
 
 c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
@@ -207,11 +225,7 @@ c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootst
         return status;
     }
     c4_process_self(&made->self);
-    c4_bootstrap_start_clock(made, 0);
-    status = c4_bootstrap_is_root(made) ? open_as_root(made) : c4_bootstrap_connect(made);
-    if (made->spec.listen_fd >= 0)
-        close(made->spec.listen_fd); /* everybody is in */
-    made->spec.listen_fd = -1;
+    status = meet(made);
     if (status < 0) {
         c4_bootstrap_close(made);
         return status;
@@ -220,16 +234,47 @@ c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootst
     return C4_OK;
 }
 
+/* What has come is read first: closing over unread bytes would take back a fault that is still on its way. */
+static void close_link(c4_bootstrap *bootstrap, c4_link *link)
+{
+    unsigned char unread[1024];
+    if (link->fd < 0)
+        return;
+    if (bootstrap->fault.status < 0) {
+        shutdown(link->fd, SHUT_WR);
+        while (recv(link->fd, unread, sizeof unread, MSG_DONTWAIT) > 0)
+            continue;
+    }
+    c4_link_close(link);
+}
+
+/* One line for those who ask why a start takes so long. */
+static void tell_times(const c4_bootstrap *bootstrap)
+{
+    const c4_bootstrap_times *times = &bootstrap->times;
+    if (c4_bootstrap_is_root(bootstrap) && bootstrap->spec.nranks > 1 && bootstrap->fault.status == C4_OK)
+        c4_log(C4_LOG_INFO, "set-up of %d ranks: all had checked in after %.1f ms, links %.1f ms, %u exchanges %.1f ms",
+               bootstrap->spec.nranks, (double)times->check_in_ns / 1e6, (double)times->links_ns / 1e6,
+               times->exchanges, (double)times->exchange_ns / 1e6);
+}
+
 void c4_bootstrap_close(c4_bootstrap *bootstrap)
 {
     if (!bootstrap)
         return;
-    int nlinks = c4_bootstrap_is_root(bootstrap) ? bootstrap->spec.nranks : 1;
-    for (int i = 0; bootstrap->links && i < nlinks; i++)
-        c4_link_close(&bootstrap->links[i]);
+    if (bootstrap->table)
+        tell_times(bootstrap);
+    for (int i = 0; bootstrap->links && i < bootstrap->spec.nranks; i++)
+        close_link(bootstrap, &bootstrap->links[i]);
+    for (size_t i = 0; i < bootstrap->nlisten_fds; i++)
+        close(bootstrap->listen_fds[i]);
+    if (bootstrap->spec.listen_fd >= 0)
+        close(bootstrap->spec.listen_fd);
     explicit_bzero(bootstrap->key, sizeof bootstrap->key);
     free(bootstrap->links);
     free(bootstrap->processes);
+    free(bootstrap->endpoints);
+    free(bootstrap->table);
     free(bootstrap);
 }
 
@@ -255,14 +300,36 @@ uint64_t c4_bootstrap_job_id(const c4_bootstrap *bootstrap)
     return bootstrap->spec.job_id;
 }
 
+bool c4_bootstrap_address(const c4_bootstrap *bootstrap, int rank, size_t index, c4_net_address *address)
+{
+    c4_table_rank entry;
+    if (!bootstrap->table || rank < 0 || rank >= bootstrap->spec.nranks)
+        return false;
+    c4_address_table_find(bootstrap->table, bootstrap->table_bytes, (size_t)rank, &entry);
+    if (index >= entry.endpoint.naddresses)
+        return false;
+    *address = entry.endpoint.addresses[index];
+    return true;
+}
+
+void c4_bootstrap_get_times(const c4_bootstrap *bootstrap, c4_bootstrap_times *times)
+{
+    *times = bootstrap->times;
+}
+
 void c4_bootstrap_take_connections(c4_bootstrap *bootstrap, int *fds)
 {
-    bool root = c4_bootstrap_is_root(bootstrap);
     for (int i = 0; i < bootstrap->spec.nranks; i++) {
-        fds[i] = -1;
-        if (!root && i > 0)
-            continue;
         fds[i] = bootstrap->links[i].fd;
         bootstrap->links[i].fd = -1;
     }
+}
+
+size_t c4_bootstrap_take_listeners(c4_bootstrap *bootstrap, int fds[C4_ENDPOINT_ADDRESSES])
+{
+    size_t count = bootstrap->nlisten_fds;
+    for (size_t i = 0; i < count; i++)
+        fds[i] = bootstrap->listen_fds[i];
+    bootstrap->nlisten_fds = 0;
+    return count;
 }

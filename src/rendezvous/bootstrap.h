@@ -1,6 +1,15 @@
 /* The bootstrap: before any transport exists, every rank meets rank 0 (the root), proves that it belongs to the job,
- * and exchanges small blobs with all the others. A star: n - 1 connections at the root, one elsewhere; 256 ranks
- * gather in a fraction of a second. c4_control_start takes its connections over for the life of the job.
+ * and exchanges small blobs with all the others.
+ *
+ *   check-in   a star: each rank connects to the root and tells where it listens; the root answers with the addresses
+ *              of all, some 14 bytes a rank.
+ *   links      each rank connects to its neighbours (overlay.h), proof by proof as at the root. Where that is not
+ *              possible, the neighbour is asked through the root to connect the other way. Connections to the root that
+ *              are edges of the overlay stay, the others end.
+ *   exchange   all-gathers by Bruck over these links: log2 n rounds, no memory besides the result. What fails on one
+ *              rank is told from neighbour to neighbour.
+ *
+ * c4_control_start takes the links over for the life of the job.
  *
  * Three ways in, chosen by the spec and equal on all ranks:
  *   a key       TCP, mutual proof by key.
@@ -14,6 +23,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "wire/address_table.h"
 #include "wire/control_message.h"
 #include "wire/net_address.h"
 
@@ -29,15 +39,23 @@ typedef struct c4_bootstrap_spec {
                                       * and then the others are tried */
     int listen_fd;                   /* root: a listening TCP socket, taken in any case; -1: the one kept for this job
                                       * by c4_unique_id_listen, else listen on addresses[0] */
-    int timeout_ms;                  /* of open, and of each all-gather */
-    const atomic_int *abort_flag;    /* not 0: end with C4_ERR_ABORTED within 50 ms; NULL: none */
+    /* Where this rank listens for its neighbours; copied. naddresses 0: on the address of its connection to the root. */
+    const c4_net_address *listen;
+    size_t nlisten;            /* 0 .. 3 */
+    uint16_t port_lo, port_hi; /* ports for that; 0, 0: any */
+    /* What the others are told instead, as behind a router that forwards ports; copied. */
+    const c4_net_address *advertise;
+    size_t nadvertise;            /* 0 .. 3; 0: where this rank listens */
+    int timeout_ms;               /* of check-in, of links, and of each all-gather */
+    const atomic_int *abort_flag; /* not 0: end with C4_ERR_ABORTED within 50 ms; NULL: none */
 } c4_bootstrap_spec;
 
 typedef struct c4_bootstrap c4_bootstrap;
 
-/* Blocks until this rank has been let in (root: until all ranks have). Errors are logged and name the ranks that are
- * missing, died or were refused: C4_ERR_TIMEOUT, C4_ERR_AUTH, C4_ERR_PEER_DEAD, C4_ERR_PROTOCOL, C4_ERR_ABORTED, and
- * local resources. An error of the root reaches all the others with its text. */
+/* Blocks until all ranks are in and have their links. Errors are logged and name the ranks that are missing, died or
+ * were refused, and addresses that cannot be reached: C4_ERR_TIMEOUT, C4_ERR_AUTH, C4_ERR_PEER_DEAD,
+ * C4_ERR_UNREACHABLE, C4_ERR_PROTOCOL, C4_ERR_ABORTED, and local resources. An error of one rank reaches all the others
+ * with its text. */
 c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap);
 
 /* out[r * bytes ..] = rank r's `in`. All ranks call it equally often, with equal bytes <= 4096 (0: a barrier). Blocks.
@@ -56,9 +74,25 @@ int c4_bootstrap_rank(const c4_bootstrap *bootstrap);
 int c4_bootstrap_size(const c4_bootstrap *bootstrap);
 uint64_t c4_bootstrap_job_id(const c4_bootstrap *bootstrap);
 
-/* Hands the connections over: at the root fds[1 .. n-1] of the ranks, elsewhere fds[0] of the root, the others -1. The
- * descriptors are non-blocking and the caller's; the bootstrap can then only be asked and closed. */
+/* Where a rank listens: its address number `index`, most useful first. false: it has not so many (none without a key:
+ * then it listens on an AF_UNIX socket; none for a job of one or two ranks but for the root's). */
+bool c4_bootstrap_address(const c4_bootstrap *bootstrap, int rank, size_t index, c4_net_address *address);
+
+/* How long set-up took on this rank. */
+typedef struct c4_bootstrap_times {
+    uint64_t check_in_ns; /* from open until the addresses of all were known */
+    uint64_t links_ns;    /* until all ranks had their links */
+    uint64_t exchange_ns; /* in all-gathers since then */
+    unsigned exchanges;
+} c4_bootstrap_times;
+void c4_bootstrap_get_times(const c4_bootstrap *bootstrap, c4_bootstrap_times *times);
+
+/* Hands the connections over: fds[r] of each neighbour r (overlay.h), the others -1. The descriptors are non-blocking
+ * and the caller's; the bootstrap can then only be asked and closed. */
 void c4_bootstrap_take_connections(c4_bootstrap *bootstrap, int *fds);
+/* Hands over the sockets on which this rank listens (those of c4_bootstrap_address, in order; AF_UNIX without a key).
+ * Returns their number, 0 .. 3. Those not taken are closed with the bootstrap. */
+size_t c4_bootstrap_take_listeners(c4_bootstrap *bootstrap, int fds[C4_ENDPOINT_ADDRESSES]);
 
 void c4_bootstrap_close(c4_bootstrap *bootstrap); /* NULL is allowed */
 

@@ -23,17 +23,19 @@ typedef struct try_state {
     char stranger[256]; /* who answered at a guessed address and was not rank 0 of this job */
 } try_state;
 
-static int make_socket(const c4_bootstrap *bootstrap, const c4_net_address *address, struct sockaddr_storage *name,
-                       socklen_t *bytes)
+int c4_bootstrap_dial(const c4_bootstrap *bootstrap, const c4_net_address *address, uint32_t number, int *fd)
 {
+    struct sockaddr_storage name;
     bool local = c4_bootstrap_is_local(bootstrap);
-    *bytes =
-        local ? c4_local_name(bootstrap->spec.job_id, address->port, name) : c4_net_address_to_sockaddr(address, name);
-    int fd = socket(name->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    socklen_t bytes =
+        local ? c4_local_name(bootstrap->spec.job_id, number, &name) : c4_net_address_to_sockaddr(address, &name);
     int on = 1;
-    if (fd >= 0 && !local)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a loss costs time only */
-    return fd;
+    *fd = socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return errno;
+    if (!local)
+        setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a loss costs time only */
+    return connect(*fd, (struct sockaddr *)&name, bytes) < 0 ? errno : 0;
 }
 
 /* Waits for a connection in progress, at most CONNECT_MS: the address may be a black hole, and there may be others. */
@@ -60,19 +62,16 @@ static c4_status await_connection(const c4_bootstrap *bootstrap, int fd, int *er
 
 static c4_status connect_once(c4_bootstrap *bootstrap, try_state *attempt, int *out)
 {
-    struct sockaddr_storage name;
-    socklen_t bytes = 0;
-    int fd = make_socket(bootstrap, attempt->address, &name, &bytes);
+    int fd = -1;
+    attempt->error = c4_bootstrap_dial(bootstrap, attempt->address, attempt->address->port, &fd);
     if (fd < 0)
-        return c4_bootstrap_fail(bootstrap, c4_status_from_errno(errno), -1, "rank %d: socket for the rendezvous: %s",
-                                 bootstrap->spec.rank, strerror(errno));
-    attempt->error = 0;
-    c4_status status = C4_OK;
-    if (connect(fd, (struct sockaddr *)&name, bytes) < 0) {
-        attempt->error = errno;
-        /* EAGAIN: the backlog of an AF_UNIX listener is full for now */
-        status = errno == EINPROGRESS ? await_connection(bootstrap, fd, &attempt->error) : C4_ERR_LINK;
-    }
+        return c4_bootstrap_fail(bootstrap, c4_status_from_errno(attempt->error), -1,
+                                 "rank %d: socket for the rendezvous: %s", bootstrap->spec.rank,
+                                 strerror(attempt->error));
+    /* EAGAIN: the backlog of an AF_UNIX listener is full for now */
+    c4_status status = attempt->error ? C4_ERR_LINK : C4_OK;
+    if (attempt->error == EINPROGRESS)
+        status = await_connection(bootstrap, fd, &attempt->error);
     if (status < 0) {
         close(fd);
         return status;
@@ -129,10 +128,10 @@ static c4_status shake(c4_bootstrap *bootstrap, try_state *attempt, int fd)
 
 static c4_status send_join(c4_bootstrap *bootstrap, c4_link *link)
 {
-    unsigned char payload[C4_PROCESS_BYTES];
-    c4_control_header header = {C4_CONTROL_JOIN, sizeof payload, (uint32_t)bootstrap->spec.rank,
-                                (uint32_t)bootstrap->spec.nranks};
+    unsigned char payload[C4_PROCESS_BYTES + C4_ENDPOINT_MAX_BYTES];
+    c4_control_header header = {C4_CONTROL_JOIN, 0, (uint32_t)bootstrap->spec.rank, (uint32_t)bootstrap->spec.nranks};
     c4_process_pack(&bootstrap->self, payload);
+    header.bytes = (uint32_t)(C4_PROCESS_BYTES + c4_endpoint_pack(&bootstrap->endpoint, payload + C4_PROCESS_BYTES));
     c4_status status = C4_OK;
     while ((status = c4_link_send(link, &header, payload)) == C4_IN_PROGRESS)
         C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLOUT));
@@ -143,21 +142,18 @@ static c4_status await_welcome(c4_bootstrap *bootstrap, c4_link *link)
 {
     unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
     c4_control_welcome welcome;
-    c4_control_fault fault;
     c4_status status = C4_OK;
     while ((status = c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks)) == C4_IN_PROGRESS)
         C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
     C4_TRY(status);
     c4_control_kind kind = link->header.kind;
-    if (kind != C4_CONTROL_WELCOME && kind != C4_CONTROL_FAULT)
+    if (kind == C4_CONTROL_FAULT)
+        return c4_bootstrap_take_fault(bootstrap, link);
+    if (kind != C4_CONTROL_WELCOME || link->header.bytes > sizeof payload)
         return C4_ERR_PROTOCOL;
     while ((status = c4_link_receive_payload(link, payload)) == C4_IN_PROGRESS)
         C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
     C4_TRY(status);
-    if (kind == C4_CONTROL_FAULT) {
-        C4_TRY(c4_control_fault_unpack(payload, link->header.bytes, &fault));
-        return c4_bootstrap_fail(bootstrap, fault.status, (int)link->header.rank, "rank 0 reports: %s", fault.text);
-    }
     C4_TRY(c4_control_welcome_unpack(payload, link->header.bytes, &welcome));
     if (!bootstrap->has_key && welcome.has_key) {
         memcpy(bootstrap->key, welcome.key, C4_KEY_BYTES);
@@ -175,6 +171,8 @@ static c4_status enter_once(c4_bootstrap *bootstrap, try_state *attempt)
     C4_TRY(connect_once(bootstrap, attempt, &fd));
     c4_link_init(link, fd);
     c4_status status = shake(bootstrap, attempt, fd);
+    if (status == C4_OK)
+        status = c4_bootstrap_listen(bootstrap);
     if (status == C4_OK)
         status = send_join(bootstrap, link);
     if (status == C4_OK)

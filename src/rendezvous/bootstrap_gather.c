@@ -1,9 +1,16 @@
-/* All-gather over the star: parts go to the root, the whole comes back. n parts of s bytes take n + n * (n * s) bytes
- * through the root, which for blobs of some 100 bytes and 256 ranks is a few 10 MB. */
+/* All-gather by Bruck over the links of neighbours.
+ *
+ * In step k each rank r has the blocks of ranks r .. r + 2^k - 1 (mod n). It sends the first min(2^k, n - 2^k) of them to
+ * r - 2^k and gets as many from r + 2^k. Cost: ceil(log2 n) alpha + (n - 1) s beta for blocks of s bytes. On 5 ranks,
+ * rank 0 has: 0 | 0 1 | 0 1 2 3 | 0 1 2 3 4. Blocks are kept at their places in the result (a run of them is at most two
+ * pieces of it), so no memory is needed. Source: J. Bruck et al., Efficient Algorithms for All-to-All Communications in
+ * Multiport Message-Passing Systems, IEEE TPDS 8(11), 1997.
+ *
+ * Who waits watches all its links: a fault is told from neighbour to neighbour. What a neighbour that is ahead has sent
+ * stays in the socket, also messages of its control thread. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,263 +18,227 @@
 #include "rendezvous/bootstrap_internal.h"
 #include "rendezvous/rank_list.h"
 
-/* How far the root is with each rank. */
-typedef enum stage { AWAIT_PART, IN_PART, SEND_WHOLE, DONE } stage;
+enum { STEPS_PER_ROUND = 32 };
 
 typedef struct gathering {
     c4_bootstrap *bootstrap;
     size_t bytes;
     unsigned char *out;
-    stage *stages;
-    struct pollfd *watches;
-    stage goal; /* SEND_WHOLE: collecting; DONE: handing out */
+    unsigned index; /* of the step: 2^index ranks are here */
+    int have;       /* 2^index */
+    int to, from;
+    bool sent, received;
+    bool parked[C4_OVERLAY_MAX_NEIGHBOURS]; /* has sent something for later */
 } gathering;
+
+/* ---- one step ---- */
+
+static int blocks_of_step(const gathering *gather)
+{
+    int nranks = gather->bootstrap->spec.nranks;
+    return gather->have < nranks - gather->have ? gather->have : nranks - gather->have;
+}
+
+/* The memory of `count` blocks from rank `first` on; returns the number of pieces. */
+static size_t find_blocks(const gathering *gather, int first, int count, struct iovec parts[2])
+{
+    int nranks = gather->bootstrap->spec.nranks;
+    int head = count < nranks - first ? count : nranks - first;
+    parts[0] = (struct iovec){gather->out + (size_t)first * gather->bytes, (size_t)head * gather->bytes};
+    parts[1] = (struct iovec){gather->out, (size_t)(count - head) * gather->bytes};
+    return count > head ? 2 : 1;
+}
+
+static c4_status send_blocks(gathering *gather)
+{
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    struct iovec parts[2];
+    int count = blocks_of_step(gather);
+    size_t nparts = find_blocks(gather, bootstrap->spec.rank, count, parts);
+    c4_control_header header = {C4_CONTROL_BLOCKS, (uint32_t)((size_t)count * gather->bytes),
+                                (uint32_t)bootstrap->spec.rank, bootstrap->round * STEPS_PER_ROUND + gather->index};
+    c4_status status = c4_link_send_parts(&bootstrap->links[gather->to], &header, parts, nparts);
+    gather->sent = status == C4_OK;
+    return status;
+}
+
+static c4_status check_header(gathering *gather, const c4_control_header *header)
+{
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    uint32_t round = header->value / STEPS_PER_ROUND;
+    size_t expected = (size_t)blocks_of_step(gather) * gather->bytes;
+    if (header->kind != C4_CONTROL_BLOCKS || header->rank != (uint32_t)gather->from)
+        return C4_ERR_PROTOCOL;
+    if (header->value == bootstrap->round * STEPS_PER_ROUND + gather->index && header->bytes == expected)
+        return C4_OK;
+    return c4_bootstrap_fail(
+        bootstrap, C4_ERR_MISMATCH, gather->from,
+        "rank %d is at set-up exchange %u with %u bytes, rank %d at %u with %zu; all ranks must run "
+        "the same C4 version with the same options",
+        gather->from, round, header->bytes, bootstrap->spec.rank, bootstrap->round, expected);
+}
+
+static c4_status receive_blocks(gathering *gather)
+{
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    c4_link *link = &bootstrap->links[gather->from];
+    struct iovec parts[2];
+    c4_status status = c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks);
+    if (status != C4_OK)
+        return status;
+    if (link->header.kind == C4_CONTROL_FAULT)
+        return c4_bootstrap_take_fault(bootstrap, link);
+    C4_TRY(check_header(gather, &link->header));
+    size_t nparts = find_blocks(gather, gather->from, blocks_of_step(gather), parts);
+    status = c4_link_receive_parts(link, parts, nparts);
+    gather->received = status == C4_OK;
+    return status;
+}
 
 /* ---- faults ---- */
 
-void c4_bootstrap_spread_fault(c4_bootstrap *bootstrap)
+/* A broken connection is its rank's end. */
+static c4_status explain_link(gathering *gather, c4_status status, int rank)
 {
-    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
-    c4_control_header header = {C4_CONTROL_FAULT, 0, (uint32_t)bootstrap->fault_rank, 0};
-    header.bytes = (uint32_t)c4_control_fault_pack(&bootstrap->fault, payload);
-    int nlinks = c4_bootstrap_is_root(bootstrap) ? bootstrap->spec.nranks : 1;
-    for (int i = 0; i < nlinks; i++) {
-        c4_link *link = &bootstrap->links[i];
-        if (link->fd >= 0 && link->sent == 0) /* in the middle of a message the end of the connection must do */
-            c4_link_send(link, &header, payload);
-    }
-}
-
-/* Takes a fault that arrives on `link` where something else was expected. C4_IN_PROGRESS is waited for: it is short. */
-static c4_status take_fault(c4_bootstrap *bootstrap, c4_link *link, int from)
-{
-    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
-    c4_control_fault fault;
-    c4_status status = C4_OK;
-    while ((status = c4_link_receive_payload(link, payload)) == C4_IN_PROGRESS)
-        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
-    C4_TRY(status);
-    C4_TRY(c4_control_fault_unpack(payload, link->header.bytes, &fault));
-    return c4_bootstrap_fail(bootstrap, fault.status, (int)link->header.rank, "rank %d reports: %s", from, fault.text);
-}
-
-c4_status c4_bootstrap_rank_left(c4_bootstrap *bootstrap, int rank)
-{
-    c4_link *link = &bootstrap->links[rank];
-    const c4_process *process = &bootstrap->processes[rank];
-    if (c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks) == C4_OK &&
-        link->header.kind == C4_CONTROL_FAULT) {
-        c4_status status = take_fault(bootstrap, link, rank);
-        if (bootstrap->fault.status < 0)
-            return status;
-    }
-    if (c4_bootstrap_check(bootstrap) == C4_ERR_ABORTED) /* all abort at once, and the others were faster */
-        return c4_bootstrap_fail(bootstrap, C4_ERR_ABORTED, 0, "rank 0: aborted while the job was set up");
-    return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, rank, "rank %d (pid %u on %s) died or left during set-up",
-                             rank, process->pid, process->host);
-}
-
-void c4_bootstrap_give_up(c4_bootstrap *bootstrap, const char *text)
-{
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    char who[C4_BOOTSTRAP_RANK_TEXT_BYTES];
     if (bootstrap->fault.status < 0)
-        return; /* everybody has been told */
-    bootstrap->fault.status = C4_ERR_PEER_ERROR;
-    bootstrap->fault_rank = bootstrap->spec.rank;
-    snprintf(bootstrap->fault.text, sizeof bootstrap->fault.text, "rank %d: %s", bootstrap->spec.rank, text);
-    c4_bootstrap_spread_fault(bootstrap);
-}
-
-/* ---- root ---- */
-
-static c4_status receive_part(gathering *gather, int rank)
-{
-    c4_bootstrap *bootstrap = gather->bootstrap;
-    c4_link *link = &bootstrap->links[rank];
-    if (gather->stages[rank] == AWAIT_PART) {
-        c4_status status = c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks);
-        if (status != C4_OK)
-            return status;
-        const c4_control_header *header = &link->header;
-        if (header->kind == C4_CONTROL_FAULT)
-            return take_fault(bootstrap, link, rank);
-        if (header->kind != C4_CONTROL_PART || header->rank != (uint32_t)rank)
-            return C4_ERR_PROTOCOL;
-        if (header->value != bootstrap->round || header->bytes != gather->bytes)
-            return c4_bootstrap_fail(bootstrap, C4_ERR_MISMATCH, rank,
-                                     "rank %d is at set-up exchange %u with %u bytes, rank 0 at %u with %zu; all ranks "
-                                     "must run the same C4 version with the same options",
-                                     rank, header->value, header->bytes, bootstrap->round, gather->bytes);
-        gather->stages[rank] = IN_PART;
-    }
-    c4_status status = c4_link_receive_payload(link, gather->out + (size_t)rank * gather->bytes);
-    if (status == C4_OK)
-        gather->stages[rank] = SEND_WHOLE;
-    return status;
-}
-
-static c4_status send_whole(gathering *gather, int rank)
-{
-    c4_bootstrap *bootstrap = gather->bootstrap;
-    size_t whole = gather->bytes * (size_t)bootstrap->spec.nranks;
-    c4_control_header header = {C4_CONTROL_WHOLE, (uint32_t)whole, 0, bootstrap->round};
-    c4_status status = c4_link_send(&bootstrap->links[rank], &header, gather->out);
-    if (status == C4_OK)
-        gather->stages[rank] = DONE;
-    return status;
-}
-
-/* Advances one rank; a broken connection here is that rank's end. */
-static c4_status serve(gathering *gather, int rank)
-{
-    c4_bootstrap *bootstrap = gather->bootstrap;
-    c4_status status = gather->goal == DONE ? send_whole(gather, rank) : receive_part(gather, rank);
-    if (status >= 0 || bootstrap->fault.status < 0)
-        return status;
-    const c4_process *process = &bootstrap->processes[rank];
+        return bootstrap->fault.status;
     if (status == C4_ERR_LINK)
-        return c4_bootstrap_rank_left(bootstrap, rank);
-    return c4_bootstrap_fail(bootstrap, status, rank, "rank %d (pid %u on %s) sent a malformed message during set-up",
-                             rank, process->pid, process->host);
+        return c4_bootstrap_peer_left(bootstrap, rank);
+    return c4_bootstrap_fail(bootstrap, status, rank, "%s sent a malformed message during set-up (to rank %d)",
+                             c4_bootstrap_rank_text(bootstrap, rank, who), bootstrap->spec.rank);
 }
 
-static bool is_late(const void *context, int rank)
+/* Is anything still to be sent to this rank or to come from it, in this step or a later one? Then it cannot have left in
+ * good order. */
+static bool has_duties(const gathering *gather, int rank)
+{
+    int nranks = gather->bootstrap->spec.nranks;
+    int self = gather->bootstrap->spec.rank;
+    if ((rank == gather->to && !gather->sent) || (rank == gather->from && !gather->received))
+        return true;
+    for (int step = 2 * gather->have; step < nranks; step *= 2)
+        if ((self + step) % nranks == rank || (self - step + nranks) % nranks == rank)
+            return true;
+    return false;
+}
+
+/* Something came from neighbour `i`, from whom nothing is due: a fault, or it is for later. */
+static c4_status look(gathering *gather, int i)
+{
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    int rank = bootstrap->neighbours[i];
+    c4_link *link = &bootstrap->links[rank];
+    c4_control_kind kind = C4_CONTROL_NKINDS;
+    c4_status status = c4_link_peek_kind(link, (uint32_t)bootstrap->spec.nranks, &kind);
+    if (status == C4_IN_PROGRESS)
+        return C4_OK;
+    if (status == C4_ERR_LINK && has_duties(gather, rank))
+        return c4_bootstrap_peer_left(bootstrap, rank);
+    gather->parked[i] = kind != C4_CONTROL_FAULT;
+    if (gather->parked[i])
+        return C4_OK;
+    C4_TRY(c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks));
+    status = c4_bootstrap_take_fault(bootstrap, link);
+    return status < 0 ? explain_link(gather, status, rank) : status;
+}
+
+static bool is_awaited(const void *context, int rank)
 {
     const gathering *gather = context;
-    return gather->stages[rank] < gather->goal;
+    int nranks = gather->bootstrap->spec.nranks;
+    int distance = (rank - gather->bootstrap->spec.rank + nranks) % nranks;
+    return distance >= gather->have && distance < gather->have + blocks_of_step(gather);
 }
 
+/* The rank before one that has not come waits in step 0 and knows so; the others wait for one that waits, a little
+ * longer, and hear of it. */
 static c4_status explain_wait(gathering *gather, c4_status status)
 {
     c4_bootstrap *bootstrap = gather->bootstrap;
     char ranks[160];
+    int rank = bootstrap->spec.rank;
     if (status == C4_ERR_ABORTED)
-        return c4_bootstrap_fail(bootstrap, status, 0, "rank 0: aborted while the job was set up");
-    c4_rank_list(bootstrap->spec.nranks, is_late, gather, ranks, sizeof ranks);
+        return c4_bootstrap_fail(bootstrap, status, rank, "rank %d: aborted while the job was set up", rank);
+    if (status != C4_ERR_TIMEOUT)
+        return c4_bootstrap_fail(bootstrap, status, rank, "rank %d: waiting in set-up exchange %u: %s", rank,
+                                 bootstrap->round, strerror(errno));
+    int late = gather->received ? gather->to : gather->from;
+    if (gather->received || gather->index == 0)
+        return c4_bootstrap_fail(bootstrap, status, late,
+                                 "rank %d has not reached set-up exchange %u after %d ms (C4_SETUP_TIMEOUT_MS; rank %d "
+                                 "waits for it)",
+                                 late, bootstrap->round, bootstrap->spec.timeout_ms, rank);
+    c4_rank_list(bootstrap->spec.nranks, is_awaited, gather, ranks, sizeof ranks);
     return c4_bootstrap_fail(bootstrap, status, -1,
-                             "%s not reached set-up exchange %u after %d ms "
-                             "(C4_SETUP_TIMEOUT_MS)",
-                             ranks, bootstrap->round, bootstrap->spec.timeout_ms);
+                             "rank %d misses some of set-up exchange %u after %d ms (C4_SETUP_TIMEOUT_MS): %s not all "
+                             "reached it",
+                             rank, bootstrap->round, bootstrap->spec.timeout_ms, ranks);
 }
 
-/* Brings all ranks to the goal. */
-static c4_status serve_all(gathering *gather)
+/* ---- all steps ---- */
+
+static c4_status progress(gathering *gather)
+{
+    c4_status status = gather->sent ? C4_OK : send_blocks(gather);
+    if (status < 0)
+        return explain_link(gather, status, gather->to);
+    status = gather->received ? C4_OK : receive_blocks(gather);
+    return status < 0 ? explain_link(gather, status, gather->from) : C4_OK;
+}
+
+static c4_status wait_for_news(gathering *gather)
+{
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    struct pollfd watches[C4_OVERLAY_MAX_NEIGHBOURS];
+    for (int i = 0; i < bootstrap->nneighbours; i++) {
+        int rank = bootstrap->neighbours[i];
+        bool due = rank == gather->from && !gather->received;
+        bool full = rank == gather->to && !gather->sent;
+        short events = due || !gather->parked[i] ? POLLIN : 0;
+        bool watched = events || full;
+        watches[i] = (struct pollfd){.fd = watched ? bootstrap->links[rank].fd : -1,
+                                     .events = (short)(events | (full ? POLLOUT : 0))};
+    }
+    int ready = poll(watches, (nfds_t)bootstrap->nneighbours, c4_bootstrap_tick(bootstrap));
+    if (ready < 0 && errno != EINTR)
+        return explain_wait(gather, C4_ERR_SYSTEM);
+    for (int i = 0; ready > 0 && i < bootstrap->nneighbours; i++) {
+        bool due = bootstrap->neighbours[i] == gather->from && !gather->received;
+        if (watches[i].revents && !due && !gather->parked[i])
+            C4_TRY(look(gather, i));
+    }
+    c4_status status = c4_bootstrap_check(bootstrap);
+    return status < 0 ? explain_wait(gather, status) : C4_OK;
+}
+
+static c4_status run_step(gathering *gather)
 {
     c4_bootstrap *bootstrap = gather->bootstrap;
     int nranks = bootstrap->spec.nranks;
-    short events = gather->goal == DONE ? POLLOUT : POLLIN;
+    int rank = bootstrap->spec.rank;
+    gather->to = (rank - gather->have + nranks) % nranks;
+    gather->from = (rank + gather->have) % nranks;
+    gather->sent = gather->received = false;
     for (;;) {
-        int late = 0;
-        for (int rank = 1; rank < nranks; rank++) {
-            bool waits = is_late(gather, rank);
-            late += waits;
-            /* While parts come in, those who have sent theirs are watched for their end; with the whole in hand a rank
-             * may go. */
-            int fd = waits || gather->goal == SEND_WHOLE ? bootstrap->links[rank].fd : -1;
-            gather->watches[rank] = (struct pollfd){.fd = fd, .events = waits ? events : POLLRDHUP};
-        }
-        if (!late)
+        C4_TRY(progress(gather));
+        if (gather->sent && gather->received)
             return C4_OK;
-        int ready = poll(gather->watches + 1, (nfds_t)nranks - 1, c4_bootstrap_tick(bootstrap));
-        if (ready < 0 && errno != EINTR)
-            return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, -1, "rendezvous: poll: %s", strerror(errno));
-        for (int rank = 1; ready > 0 && rank < nranks; rank++) {
-            if (!gather->watches[rank].revents)
-                continue;
-            if (is_late(gather, rank))
-                C4_TRY(serve(gather, rank));
-            else
-                return c4_bootstrap_rank_left(bootstrap, rank);
-        }
-        c4_status status = c4_bootstrap_check(bootstrap);
-        if (status < 0)
-            return explain_wait(gather, status);
+        C4_TRY(wait_for_news(gather));
     }
 }
 
-static c4_status gather_as_root(c4_bootstrap *bootstrap, size_t bytes, void *out)
+static c4_status run_steps(gathering *gather)
 {
-    size_t nranks = (size_t)bootstrap->spec.nranks;
-    c4_status status = C4_OK;
-    gathering gather = {.bootstrap = bootstrap, .bytes = bytes, .out = out, .goal = SEND_WHOLE};
-    gather.stages = calloc(nranks, sizeof *gather.stages);
-    gather.watches = calloc(nranks, sizeof *gather.watches);
-    if (!gather.stages || !gather.watches)
-        C4_TRY_GOTO(c4_bootstrap_fail(bootstrap, C4_ERR_MEMORY, 0, "set-up exchange of %zu ranks", nranks), out);
-    gather.stages[0] = DONE;
-    C4_TRY_GOTO(serve_all(&gather), out);
-    gather.goal = DONE;
-    C4_TRY_GOTO(serve_all(&gather), out);
-out:
-    if (status < 0)
-        c4_bootstrap_spread_fault(bootstrap);
-    free(gather.stages);
-    free(gather.watches);
-    return status;
-}
-
-/* ---- the others ---- */
-
-static c4_status exchange_with_root(c4_bootstrap *bootstrap, const void *in, size_t bytes, void *out)
-{
-    c4_link *link = &bootstrap->links[0];
-    uint32_t nranks = (uint32_t)bootstrap->spec.nranks;
-    c4_control_header header = {C4_CONTROL_PART, (uint32_t)bytes, (uint32_t)bootstrap->spec.rank, bootstrap->round};
-    c4_status status = C4_OK;
-    while ((status = c4_link_send(link, &header, in)) == C4_IN_PROGRESS)
-        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLOUT));
-    C4_TRY(status);
-    while ((status = c4_link_receive_header(link, nranks)) == C4_IN_PROGRESS)
-        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
-    C4_TRY(status);
-    if (link->header.kind == C4_CONTROL_FAULT)
-        return take_fault(bootstrap, link, 0);
-    if (link->header.kind != C4_CONTROL_WHOLE || link->header.value != bootstrap->round ||
-        link->header.bytes != bytes * nranks)
-        return C4_ERR_PROTOCOL;
-    while ((status = c4_link_receive_payload(link, out)) == C4_IN_PROGRESS)
-        C4_TRY(c4_bootstrap_wait(bootstrap, link->fd, POLLIN));
-    return status;
-}
-
-/* A closed connection may hide the fault that came before it: sending fails first, but the bytes are still there. */
-static c4_status last_words(c4_bootstrap *bootstrap)
-{
-    c4_link *link = &bootstrap->links[0];
-    if (c4_link_receive_header(link, (uint32_t)bootstrap->spec.nranks) == C4_OK &&
-        link->header.kind == C4_CONTROL_FAULT)
-        return take_fault(bootstrap, link, 0);
-    return C4_ERR_LINK;
-}
-
-static c4_status explain_exchange(c4_bootstrap *bootstrap, c4_status status)
-{
-    int rank = bootstrap->spec.rank;
-    if (status == C4_ERR_LINK && c4_bootstrap_check(bootstrap) == C4_ERR_ABORTED)
-        status = C4_ERR_ABORTED; /* all abort at once, and rank 0 was faster */
-    if (status == C4_ERR_LINK)
-        return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_DEAD, 0, "rank %d: rank 0 died or left during set-up", rank);
-    if (status == C4_ERR_TIMEOUT)
-        c4_bootstrap_fail(bootstrap, status, 0,
-                          "rank %d: rank 0 did not answer set-up exchange %u within %d ms "
-                          "(C4_SETUP_TIMEOUT_MS)",
-                          rank, bootstrap->round, bootstrap->spec.timeout_ms);
-    else if (status == C4_ERR_ABORTED)
-        c4_bootstrap_fail(bootstrap, status, rank, "rank %d: aborted while the job was set up", rank);
-    else
-        c4_bootstrap_fail(bootstrap, status, 0, "rank %d: set-up exchange %u with rank 0 failed", rank,
-                          bootstrap->round);
-    c4_bootstrap_spread_fault(bootstrap); /* so that rank 0 can tell the others why */
-    return status;
-}
-
-static c4_status gather_as_other(c4_bootstrap *bootstrap, const void *in, size_t bytes, void *out)
-{
-    c4_status status = exchange_with_root(bootstrap, in, bytes, out);
-    if (status == C4_ERR_LINK && bootstrap->fault.status == C4_OK) /* and not a fault that says so */
-        status = last_words(bootstrap);
-    if (status >= 0 || bootstrap->fault.status < 0)
-        return status;
-    return explain_exchange(bootstrap, status);
+    c4_bootstrap *bootstrap = gather->bootstrap;
+    c4_bootstrap_start_clock(bootstrap, 0);
+    for (; gather->have < bootstrap->spec.nranks; gather->have *= 2, gather->index++) {
+        C4_TRY(run_step(gather));
+        if (gather->index == 0)
+            bootstrap->deadline_ns += C4_BOOTSTRAP_GRACE_MS * 1000000ull;
+    }
+    return C4_OK;
 }
 
 c4_status c4_bootstrap_all_gather(c4_bootstrap *bootstrap, const void *in, size_t bytes, void *out)
@@ -277,12 +248,15 @@ c4_status c4_bootstrap_all_gather(c4_bootstrap *bootstrap, const void *in, size_
     if (bootstrap->fault.status < 0)
         return c4_fail(bootstrap->fault.status, "%s", bootstrap->fault.text);
     unsigned char nothing = 0;
-    bool root = c4_bootstrap_is_root(bootstrap);
-    if (!bytes)
-        in = out = &nothing;
+    uint64_t start_ns = c4_now_ns();
+    gathering gather = {.bootstrap = bootstrap, .bytes = bytes, .out = bytes ? out : &nothing, .have = 1};
+    if (bytes)
+        memcpy(gather.out + (size_t)bootstrap->spec.rank * bytes, in, bytes);
     bootstrap->round++;
-    c4_bootstrap_start_clock(bootstrap, root ? 0 : C4_BOOTSTRAP_GRACE_MS);
-    if (root && bytes)
-        memcpy(out, in, bytes);
-    return root ? gather_as_root(bootstrap, bytes, out) : gather_as_other(bootstrap, in, bytes, out);
+    c4_status status = run_steps(&gather);
+    if (status < 0)
+        c4_bootstrap_spread_fault(bootstrap);
+    bootstrap->times.exchanges++;
+    bootstrap->times.exchange_ns += c4_now_ns() - start_ns;
+    return status;
 }

@@ -4,6 +4,7 @@
 
 #include "rendezvous/bootstrap.h"
 #include "rendezvous/link.h"
+#include "rendezvous/overlay.h"
 #include "wire/handshake.h"
 #include "wire/unique_id.h"
 
@@ -14,15 +15,26 @@ enum {
 };
 
 struct c4_bootstrap {
-    c4_bootstrap_spec spec; /* its pointers lead to the two fields below */
+    c4_bootstrap_spec spec; /* its pointers lead to the fields below */
     c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
+    c4_net_address listen[C4_ENDPOINT_ADDRESSES];
+    c4_net_address advertise[C4_ENDPOINT_ADDRESSES];
     unsigned char key[C4_KEY_BYTES]; /* of the job: given, made by the root or received */
     bool has_key;
     c4_process self;
-    c4_link *links;        /* root: one per rank; else links[0] leads to the root */
-    c4_process *processes; /* root: who the ranks are */
-    uint32_t round;        /* all-gathers so far */
+    c4_link *links; /* one per rank; closed but for neighbours, and at check-in for the root and by the root */
+    int neighbours[C4_OVERLAY_MAX_NEIGHBOURS];
+    int nneighbours;
+    int listen_fds[C4_ENDPOINT_ADDRESSES];
+    size_t nlisten_fds;
+    c4_endpoint endpoint;   /* where this rank listens */
+    c4_process *processes;  /* root: who the ranks are, and */
+    c4_endpoint *endpoints; /* where they listen; NULL elsewhere */
+    unsigned char *table;   /* where all listen; NULL: not yet known */
+    size_t table_bytes;
+    uint32_t round; /* all-gathers so far */
     uint64_t deadline_ns;
+    c4_bootstrap_times times;
     c4_control_fault fault; /* status < 0 once failed */
     int fault_rank;         /* -1: none in particular */
 };
@@ -57,13 +69,31 @@ bool c4_peer_is_same_user(int fd);
 
 c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank);
 
+/* "rank 3 (pid 4711 on node7)", or without the parentheses while that is not known. Returns text. */
+enum { C4_BOOTSTRAP_RANK_TEXT_BYTES = 112 };
+const char *c4_bootstrap_rank_text(const c4_bootstrap *bootstrap, int rank, char text[C4_BOOTSTRAP_RANK_TEXT_BYTES]);
+
+/* Takes the fault whose header has come on `link`, word for word: C4_ERR_LINK or C4_ERR_PROTOCOL when it does not. */
+c4_status c4_bootstrap_take_fault(c4_bootstrap *bootstrap, c4_link *link);
+/* Sends the fault to all with a connection to this rank. Best effort, does not wait. */
+void c4_bootstrap_spread_fault(c4_bootstrap *bootstrap);
+/* This rank's connection has ended: its last words, or that it died. Always an error. */
+c4_status c4_bootstrap_peer_left(c4_bootstrap *bootstrap, int rank);
+
 /* Root: lets all others in. */
 c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap);
-/* Root: sends the fault to all who are connected. Best effort, does not wait. */
-void c4_bootstrap_spread_fault(c4_bootstrap *bootstrap);
-/* Root: this rank's connection has ended; its last words, or that it died. Always an error. */
-c4_status c4_bootstrap_rank_left(c4_bootstrap *bootstrap, int rank);
 /* Others: gets in. */
 c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap);
+
+/* Opens the sockets for the neighbours; the link to the root is there. */
+c4_status c4_bootstrap_listen(c4_bootstrap *bootstrap);
+/* Root: hands out the addresses, carries requests until all have their links. */
+c4_status c4_bootstrap_switch(c4_bootstrap *bootstrap);
+/* Others: get the addresses and connect to their neighbours. */
+c4_status c4_bootstrap_link_up(c4_bootstrap *bootstrap);
+
+/* A non-blocking connection to `address`, or without a key to the AF_UNIX socket `number` of this job. *fd is -1 when
+ * there is none. Returns 0, EINPROGRESS or what went wrong. */
+int c4_bootstrap_dial(const c4_bootstrap *bootstrap, const c4_net_address *address, uint32_t number, int *fd);
 
 #endif

@@ -1,4 +1,4 @@
-/* One connection from accept to welcome: handshake, join, and what it is told. */
+/* One connection from accept on: handshake, join or link, and what it is told. */
 #include "rendezvous/admission_internal.h"
 
 #include <netinet/in.h>
@@ -28,15 +28,15 @@ void c4_entrant_refuse(c4_door *door, c4_entrant *entrant, const char *reason)
     c4_entrant_leave(door, entrant);
 }
 
-static void set_out(c4_entrant *entrant, c4_control_kind kind, int rank, size_t bytes)
+void c4_entrant_answer(c4_entrant *entrant, c4_control_kind kind, int rank, size_t bytes)
 {
     entrant->out_header = (c4_control_header){kind, (uint32_t)bytes, (uint32_t)rank, 0};
-    entrant->phase = C4_ENTRANT_WELCOMING;
+    entrant->phase = C4_ENTRANT_ANSWERING;
 }
 
 static void set_out_fault(c4_entrant *entrant, int rank, const c4_control_fault *fault)
 {
-    set_out(entrant, C4_CONTROL_FAULT, rank, c4_control_fault_pack(fault, entrant->out));
+    c4_entrant_answer(entrant, C4_CONTROL_FAULT, rank, c4_control_fault_pack(fault, entrant->out));
 }
 
 static bool has_left(const c4_link *link)
@@ -72,7 +72,7 @@ static void decide(c4_door *door, c4_entrant *entrant)
         if (welcome.has_key)
             memcpy(welcome.key, bootstrap->key, C4_KEY_BYTES);
         c4_control_welcome_pack(&welcome, entrant->out);
-        set_out(entrant, C4_CONTROL_WELCOME, 0, C4_CONTROL_WELCOME_BYTES);
+        c4_entrant_answer(entrant, C4_CONTROL_WELCOME, 0, C4_CONTROL_WELCOME_BYTES);
     }
 }
 
@@ -81,6 +81,10 @@ static void finish(c4_door *door, c4_entrant *entrant)
     c4_bootstrap *bootstrap = door->bootstrap;
     uint32_t rank = entrant->handshake.peer_rank;
     bool welcome = entrant->out_header.kind == C4_CONTROL_WELCOME;
+    if (door->linked) {
+        door->linked(door, entrant);
+        return;
+    }
     explicit_bzero(entrant->out, sizeof entrant->out);
     if (!welcome) {
         c4_entrant_leave(door, entrant);
@@ -91,6 +95,7 @@ static void finish(c4_door *door, c4_entrant *entrant)
     c4_link_close(&bootstrap->links[rank]);
     c4_link_init(&bootstrap->links[rank], entrant->link.fd);
     bootstrap->processes[rank] = entrant->process;
+    bootstrap->endpoints[rank] = entrant->endpoint;
     entrant->link.fd = -1;
     c4_entrant_leave(door, entrant);
 }
@@ -106,28 +111,62 @@ static c4_status receive_join(c4_door *door, c4_entrant *entrant)
     status = c4_link_receive_payload(&entrant->link, entrant->in);
     if (status != C4_OK)
         return status;
-    return c4_process_unpack(entrant->in, entrant->link.header.bytes, &entrant->process);
+    C4_TRY(c4_process_unpack(entrant->in, C4_PROCESS_BYTES, &entrant->process));
+    return c4_endpoint_unpack(entrant->in + C4_PROCESS_BYTES, entrant->link.header.bytes - C4_PROCESS_BYTES,
+                              &entrant->endpoint);
+}
+
+/* The other end chooses; it says so, or closes. */
+static c4_status receive_link(c4_door *door, c4_entrant *entrant)
+{
+    c4_status status = c4_link_receive_header(&entrant->link, (uint32_t)door->bootstrap->spec.nranks);
+    if (status != C4_OK)
+        return status;
+    if (entrant->link.header.kind != C4_CONTROL_LINK)
+        return C4_ERR_PROTOCOL;
+    C4_TRY(c4_link_receive_payload(&entrant->link, entrant->in));
+    door->linked(door, entrant);
+    return C4_OK;
+}
+
+/* One phase; C4_OK: on to the next, or the place is free. */
+static c4_status step_once(c4_door *door, c4_entrant *entrant)
+{
+    c4_status status = C4_OK;
+    switch (entrant->phase) {
+    case C4_ENTRANT_SHAKING:
+        status = c4_handshake_step(&entrant->handshake, entrant->link.fd);
+        if (status == C4_OK && door->shaken)
+            door->shaken(door, entrant);
+        else if (status == C4_OK)
+            entrant->phase = C4_ENTRANT_JOINING;
+        return status;
+    case C4_ENTRANT_JOINING:
+        status = receive_join(door, entrant);
+        if (status == C4_OK)
+            decide(door, entrant);
+        return status;
+    case C4_ENTRANT_LINKING:
+        return receive_link(door, entrant);
+    case C4_ENTRANT_ANSWERING:
+        status = c4_link_send(&entrant->link, &entrant->out_header, entrant->out);
+        if (status == C4_OK)
+            finish(door, entrant);
+        return status;
+    case C4_ENTRANT_FREE:
+        break;
+    }
+    return C4_OK;
 }
 
 void c4_entrant_step(c4_door *door, c4_entrant *entrant)
 {
     c4_status status = C4_OK;
-    if (entrant->phase == C4_ENTRANT_SHAKING) {
-        status = c4_handshake_step(&entrant->handshake, entrant->link.fd);
-        if (status == C4_OK)
-            entrant->phase = C4_ENTRANT_JOINING;
-    }
-    if (status == C4_OK && entrant->phase == C4_ENTRANT_JOINING) {
-        status = receive_join(door, entrant);
-        if (status == C4_OK)
-            decide(door, entrant);
-    }
-    if (status == C4_OK && entrant->phase == C4_ENTRANT_WELCOMING) {
-        status = c4_link_send(&entrant->link, &entrant->out_header, entrant->out);
-        if (status == C4_OK)
-            finish(door, entrant);
-    }
-    if (status == C4_ERR_LINK)
+    while (status == C4_OK && entrant->phase != C4_ENTRANT_FREE)
+        status = step_once(door, entrant);
+    if (status == C4_ERR_LINK && entrant->phase == C4_ENTRANT_LINKING)
+        c4_entrant_leave(door, entrant); /* the other end has chosen another connection */
+    else if (status == C4_ERR_LINK)
         c4_entrant_refuse(door, entrant,
                           entrant->phase == C4_ENTRANT_SHAKING ? "closed before it proved that it belongs to this job"
                                                                : "closed while joining");
@@ -150,6 +189,8 @@ void c4_entrant_start(c4_door *door, c4_entrant *entrant, int fd, bool local, co
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
     c4_handshake_identity identity = c4_bootstrap_identity(door->bootstrap, C4_HANDSHAKE_ANY_RANK);
+    if (door->linked)
+        identity.key = c4_bootstrap_key(door->bootstrap);
     if (local && !c4_peer_is_same_user(fd))
         c4_entrant_refuse(door, entrant, "another user");
     else if (c4_handshake_init(&entrant->handshake, &identity, false) < 0)

@@ -4,6 +4,7 @@
 #define C4_RENDEZVOUS_LINK_H
 
 #include <stddef.h>
+#include <sys/uio.h>
 
 #include "wire/control_message.h"
 
@@ -26,7 +27,16 @@ c4_status c4_link_receive_header(c4_link *link, uint32_t nranks);
 /* Receives the whole payload (link->header.bytes of it) into `payload`; to be called with the same buffer until it
  * returns other than C4_IN_PROGRESS. C4_OK makes room for the next header. */
 c4_status c4_link_receive_payload(c4_link *link, void *payload);
+/* The same into `nparts` pieces of memory, which hold exactly the payload. */
+c4_status c4_link_receive_parts(c4_link *link, const struct iovec *parts, size_t nparts);
+/* Drops the payload, or what is left of it. */
+c4_status c4_link_skip_payload(c4_link *link);
 /* Sends one message; to be called with the same arguments until it returns other than C4_IN_PROGRESS. */
 c4_status c4_link_send(c4_link *link, const c4_control_header *header, const void *payload);
+/* The same with the payload in `nparts` (0 .. 2) pieces. */
+c4_status c4_link_send_parts(c4_link *link, const c4_control_header *header, const struct iovec *parts, size_t nparts);
+/* Which kind the next message has, if its header is there and nothing of it was received: looks, takes nothing.
+ * C4_IN_PROGRESS: nothing yet; C4_ERR_LINK: ended, with nothing left to read; C4_ERR_PROTOCOL: not a header. */
+c4_status c4_link_peek_kind(const c4_link *link, uint32_t nranks, c4_control_kind *kind);
 
 #endif

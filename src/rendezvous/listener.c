@@ -103,20 +103,20 @@ c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *
 
 /* ---- AF_UNIX ---- */
 
-socklen_t c4_local_name(uint64_t job_id, uint16_t port, struct sockaddr_storage *name)
+socklen_t c4_local_name(uint64_t job_id, uint32_t number, struct sockaddr_storage *name)
 {
     struct sockaddr_un *local = (struct sockaddr_un *)name;
     memset(name, 0, sizeof *name);
     local->sun_family = AF_UNIX;
     int length = snprintf(local->sun_path + 1, sizeof local->sun_path - 1, "c4-rendezvous/%u/%016llx/%u",
-                          (unsigned)geteuid(), (unsigned long long)job_id, port);
+                          (unsigned)geteuid(), (unsigned long long)job_id, number);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
 }
 
-c4_status c4_listener_open_local(uint64_t job_id, uint16_t port, int *fd)
+c4_status c4_listener_open_local(uint64_t job_id, uint32_t number, int *fd)
 {
     struct sockaddr_storage name;
-    socklen_t bytes = c4_local_name(job_id, port, &name);
+    socklen_t bytes = c4_local_name(job_id, number, &name);
     int made = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (made < 0)
         return c4_fail_errno(c4_status_from_errno(errno), errno, "same-user rendezvous socket");
@@ -124,7 +124,7 @@ c4_status c4_listener_open_local(uint64_t job_id, uint16_t port, int *fd)
         int error = errno;
         close(made);
         return c4_fail_errno(c4_status_from_errno(error), error,
-                             "same-user rendezvous for port %u: another rank 0 of this user may use it", port);
+                             "same-user rendezvous number %u: another job of this user may use it", number);
     }
     *fd = made;
     return C4_OK;

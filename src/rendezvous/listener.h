@@ -18,9 +18,10 @@ typedef struct c4_listen_spec {
 c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *bound);
 
 /* The same-user door of a job without a key: an AF_UNIX socket in the abstract name space (per network namespace,
- * leaves no file), named after user, job and port. C4_ERR_PORTS when taken. */
-c4_status c4_listener_open_local(uint64_t job_id, uint16_t port, int *fd);
-socklen_t c4_local_name(uint64_t job_id, uint16_t port, struct sockaddr_storage *name);
+ * leaves no file), named after user, job and a number: rank 0's port, above 65535 for the others. C4_ERR_PORTS when
+ * taken. */
+c4_status c4_listener_open_local(uint64_t job_id, uint32_t number, int *fd);
+socklen_t c4_local_name(uint64_t job_id, uint32_t number, struct sockaddr_storage *name);
 
 /* Makes key and job id, listens, and keeps the descriptor until c4_listener_take in this process (or a child made by
  * fork). At most 64 ids may wait for their communicator: C4_ERR_FILES. Any thread. */

@@ -10,3 +10,6 @@ src_rendezvous_libc4_rendezvous_la_SOURCES += src/rendezvous/admission.c src/ren
     src/rendezvous/link.c src/rendezvous/link.h src/rendezvous/listener.c src/rendezvous/listener.h \
     src/rendezvous/process.c src/rendezvous/process.h src/rendezvous/rank_list.c src/rendezvous/rank_list.h \
     src/rendezvous/rendezvous_options.c src/rendezvous/rendezvous_options.h
+src_rendezvous_libc4_rendezvous_la_SOURCES += src/rendezvous/bootstrap_edge.c src/rendezvous/bootstrap_fault.c \
+    src/rendezvous/bootstrap_links.c src/rendezvous/bootstrap_links.h src/rendezvous/bootstrap_listen.c \
+    src/rendezvous/bootstrap_switch.c src/rendezvous/overlay.c src/rendezvous/overlay.h

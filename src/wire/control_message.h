@@ -25,8 +25,7 @@
 typedef enum c4_control_kind {
     C4_CONTROL_JOIN = 1,    /* client: c4_process, c4_endpoint; value: nranks */
     C4_CONTROL_WELCOME = 2, /* root: c4_control_welcome */
-    C4_CONTROL_PART = 3,    /* client: its part of all-gather number `value` */
-    C4_CONTROL_WHOLE = 4,   /* root: all parts, in rank order */
+    C4_CONTROL_BLOCKS = 3,  /* blocks of an all-gather; value: its number * 32 + step */
     C4_CONTROL_FAULT = 5,   /* rank reports an error; value: communicator; c4_control_fault */
     /* of the control threads; payloads in control_overlay.h, but for c4_control_fault */
     C4_CONTROL_GOODBYE = 6,   /* ranks have left in good order; value: the communicator, 0: the job; leavers */

@@ -124,7 +124,7 @@ static void good_rank(int rank, void *arg)
 
 static void test_good(void)
 {
-    static const int sizes[] = {1, 2, 3, 8, 64};
+    static const int sizes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 64};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         test_job job = make_job(sizes[i]);
         run(&job, good_rank, 20);
@@ -281,11 +281,8 @@ static void killed_early_rank(int rank, void *arg)
 {
     const test_job *job = arg;
     c4_bootstrap_spec spec = spec_of(job, rank);
-    c4_bootstrap *bootstrap = NULL;
-    if (rank == 1) {
-        C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
-        raise(SIGKILL);
-    }
+    if (rank == 1)
+        alarm(1); /* by then it has been let in, and waits for the others until this ends it */
     if (rank == 2)
         return; /* never comes: the others must not wait for it */
     expect_failure(open_and_gather(&spec, 1), job, rank);
@@ -317,7 +314,7 @@ static void test_killed_root(void)
     test_job job = make_job(4);
     job.bad_rank = 0;
     job.expect = C4_ERR_PEER_DEAD;
-    job.text = "rank 0 died or left during set-up";
+    job.text = "rank 0 (pid ";
     run(&job, killed_root_rank, 10);
 }
 

@@ -132,13 +132,15 @@ static c4_status header_status(c4_control_kind kind, uint32_t bytes, uint32_t ra
 
 static void test_header(void)
 {
-    C4TEST_OK(header_status(C4_CONTROL_PART, 4096, 3, 4));
-    C4TEST_OK(header_status(C4_CONTROL_PART, 0, UINT32_MAX, 4));
-    C4TEST_INT(header_status(C4_CONTROL_PART, 4097, 3, 4), C4_ERR_PROTOCOL);
-    C4TEST_INT(header_status(C4_CONTROL_PART, 1, 4, 4), C4_ERR_PROTOCOL);
-    C4TEST_OK(header_status(C4_CONTROL_WHOLE, 4 * 4096, 0, 4));
-    C4TEST_INT(header_status(C4_CONTROL_WHOLE, 4 * 4096 + 1, 0, 4), C4_ERR_PROTOCOL);
-    C4TEST_INT(header_status(C4_CONTROL_WHOLE, UINT32_MAX, 0, C4_CONTROL_MAX_RANKS), C4_ERR_PROTOCOL);
+    C4TEST_OK(header_status(C4_CONTROL_BLOCKS, 4096, 3, 4));
+    C4TEST_OK(header_status(C4_CONTROL_BLOCKS, 0, UINT32_MAX, 4));
+    C4TEST_INT(header_status(C4_CONTROL_BLOCKS, 1, 4, 4), C4_ERR_PROTOCOL);
+    C4TEST_OK(header_status(C4_CONTROL_TABLE, 4 * C4_CONTROL_TABLE_RANK_BYTES, 0, 4));
+    C4TEST_INT(header_status(C4_CONTROL_TABLE, 4 * C4_CONTROL_TABLE_RANK_BYTES + 1, 0, 4), C4_ERR_PROTOCOL);
+    C4TEST_INT(header_status(C4_CONTROL_LINKED, 1, 0, 4), C4_ERR_PROTOCOL);
+    C4TEST_OK(header_status(C4_CONTROL_BLOCKS, 4 * 4096, 0, 4));
+    C4TEST_INT(header_status(C4_CONTROL_BLOCKS, 4 * 4096 + 1, 0, 4), C4_ERR_PROTOCOL);
+    C4TEST_INT(header_status(C4_CONTROL_BLOCKS, UINT32_MAX, 0, C4_CONTROL_MAX_RANKS), C4_ERR_PROTOCOL);
     C4TEST_OK(header_status(C4_CONTROL_JOIN, C4_PROCESS_BYTES, 0, 4));
     C4TEST_INT(header_status(C4_CONTROL_JOIN, C4_PROCESS_BYTES - 1, 0, 4), C4_ERR_PROTOCOL);
     C4TEST_INT(header_status(C4_CONTROL_WELCOME, C4_CONTROL_WELCOME_BYTES + 1, 0, 4), C4_ERR_PROTOCOL);
