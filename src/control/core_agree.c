@@ -55,7 +55,9 @@ struct c4_core_agree {
     size_t blob_bytes;
     unsigned char blob[C4_CONTROL_AGREE_BLOB_BYTES];
     uint64_t retry_ns, gap_ns;
-    int unheard; /* repeats since the coordinator was heard */
+    int unheard;               /* repeats since the coordinator was heard */
+    c4_overlay_agree_step led; /* what the coordinator said last, */
+    int led_again;             /* and how often more: it does not get what this member answers */
 };
 
 static void advance(c4_core *core, c4_core_agree *agree);
@@ -192,12 +194,13 @@ static void send_state(c4_core *core, const c4_core_agree *agree, bool flooded)
     post(core, agree, agree->ballot, &message, flooded);
 }
 
-static void send_proposal(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step)
+static void send_proposal(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step,
+                          bool flooded)
 {
     c4_overlay_agree message = {
         .step = step, .ballot = (uint32_t)agree->ballot, .accepted = UINT32_MAX, .round = agree->round};
     put_proposal(&message, agree, &agree->proposal);
-    post(core, agree, member, &message, false);
+    post(core, agree, member, &message, flooded);
 }
 
 static void send_last(c4_core *core, const c4_core_agree *agree, int member)
@@ -215,7 +218,7 @@ static void send_others(c4_core *core, const c4_core_agree *agree, c4_overlay_ag
         if (step == C4_AGREE_COLLECT)
             send_plain(core, agree, i, step, false);
         else
-            send_proposal(core, agree, i, step);
+            send_proposal(core, agree, i, step, false);
     }
 }
 
@@ -390,7 +393,7 @@ static void on_state(c4_core *core, c4_core_agree *agree, int member, const c4_o
         return;
     }
     if (agree->phase == PHASE_PROPOSING) {
-        send_proposal(core, agree, member, C4_AGREE_PROPOSE);
+        send_proposal(core, agree, member, C4_AGREE_PROPOSE, false);
         return;
     }
     if (each->mark == MARK_CONTRIBUTED)
@@ -422,18 +425,20 @@ static void on_lead(c4_core *core, c4_core_agree *agree, int member, const c4_ov
     if (message->ballot != (uint32_t)member || member < agree->ballot || member == agree->me)
         return;
     agree->unheard = 0;
+    agree->led_again = agree->led == message->step && member == agree->ballot ? agree->led_again + 1 : 0;
+    agree->led = message->step;
     if (member > agree->ballot) {
         if (member > agree->me) /* it takes this rank for dead; news of that will come */
             return;
         follow(core, agree, member);
     } else if (message->step == C4_AGREE_COLLECT) {
-        send_mine(core, agree, false);
+        send_mine(core, agree, agree->led_again % 4 == 2);
     }
     if (message->step != C4_AGREE_PROPOSE)
         return;
     take_proposal(agree, message);
     agree->accepted = agree->ballot;
-    send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, false);
+    send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, agree->led_again % 4 == 2);
 }
 
 static void on_running(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
@@ -483,7 +488,7 @@ static void on_step(c4_core *core, c4_core_agree *agree, int member, const c4_ov
     if (message->round == agree->round && is_running(agree))
         on_running(core, agree, member, message);
     else if (message->round == agree->round && agree->phase == PHASE_DECIDED && asks)
-        send_proposal(core, agree, member, C4_AGREE_DECIDE);
+        send_proposal(core, agree, member, C4_AGREE_DECIDE, false);
     else if (message->round + 1 == agree->round && agree->has_last && asks)
         send_last(core, agree, member);
     else if (message->round > agree->round && wants_sign(message))
@@ -533,18 +538,29 @@ static bool waits_for(const c4_core *core, const c4_core_agree *agree, int membe
     return agree->ballot == agree->me ? agree->each[member].mark < enough : member == agree->ballot;
 }
 
+/* A message or its answer may have been lost on the way: now and then one is flooded. Not to a silent rank, for which
+ * everybody may be waiting: n floods cost n * n messages. */
+static bool should_flood(const c4_core *core, const c4_core_agree *agree, int member)
+{
+    return agree->unheard > 4 && agree->unheard % 4 == 1 && !core->peers[agree->members[member]].silent_since_ns;
+}
+
 static void ask_again(c4_core *core, c4_core_agree *agree)
 {
+    agree->unheard++;
     if (agree->ballot != agree->me) {
-        send_mine(core, agree, ++agree->unheard > 2);
+        send_mine(core, agree, should_flood(core, agree, agree->ballot));
         return;
     }
     for (int i = 0; i < agree->nmembers; i++) {
+        if (!waits_for(core, agree, i))
+            continue;
         bool lost = core->now_ns > agree->each[i].heard_ns + core->spec.heartbeat_ns; /* else the way there is known */
-        if (waits_for(core, agree, i) && agree->phase == PHASE_COLLECTING)
-            send_plain(core, agree, i, C4_AGREE_COLLECT, lost);
-        else if (waits_for(core, agree, i))
-            send_proposal(core, agree, i, C4_AGREE_PROPOSE);
+        bool flooded = lost && should_flood(core, agree, i);
+        if (agree->phase == PHASE_COLLECTING)
+            send_plain(core, agree, i, C4_AGREE_COLLECT, flooded);
+        else
+            send_proposal(core, agree, i, C4_AGREE_PROPOSE, flooded);
     }
 }
 
@@ -571,7 +587,7 @@ uint64_t c4_core_agree_tick(c4_core *core)
 {
     uint64_t next_ns = C4_CORE_NEVER_NS;
     for (c4_core_agree *agree = core->agrees; agree; agree = agree->next) {
-        if (!is_running(agree) || agree->ballot == NO_BALLOT)
+        if (!is_running(agree) || agree->ballot == NO_BALLOT || is_out(core, agree, agree->me))
             continue;
         if (core->now_ns >= agree->retry_ns) {
             ask_again(core, agree);

@@ -48,25 +48,33 @@ static int circular_distance(const c4_core *core, int a, int b)
     return distance * 2 > core->spec.nranks ? core->spec.nranks - distance : distance;
 }
 
-/* The neighbour to send to; -1: there is none. */
-static int next_hop(const c4_core *core, int target, int from)
+static int hop_cost(const c4_core *core, int neighbour, int target)
+{
+    const c4_core_peer *peer = &core->peers[neighbour];
+    int cost = neighbour == target ? -1 : circular_distance(core, neighbour, target);
+    if (peer->broken || peer->silent_since_ns) /* better than none, in case that it is not so */
+        cost += core->spec.nranks;
+    return cost;
+}
+
+/* The neighbour to send to; -1: there is none. Never back, nor to the origin. Where no neighbour is nearer than this rank,
+ * since those that were have gone, any one may be the way round: another one each time. */
+static int next_hop(const c4_core *core, int target, int from, int origin)
 {
     int best = -1;
-    int best_cost = 0;
+    int ways[64];
+    int nways = 0;
     for (int i = 0; i < core->nlinks; i++) {
         int rank = core->links[i];
-        const c4_core_peer *peer = &core->peers[rank];
-        if (!is_way(core, rank) || rank == from)
+        if (!is_way(core, rank) || rank == from || (rank == origin && rank != target))
             continue;
-        int cost = rank == target ? -1 : circular_distance(core, rank, target);
-        if (peer->broken || peer->silent_since_ns) /* better than none, in case that it is not so */
-            cost += core->spec.nranks;
-        if (best < 0 || cost < best_cost) {
+        if (best < 0 || hop_cost(core, rank, target) < hop_cost(core, best, target))
             best = rank;
-            best_cost = cost;
-        }
+        if (nways < 64 && hop_cost(core, rank, target) < core->spec.nranks)
+            ways[nways++] = rank;
     }
-    return best;
+    bool nearer = best >= 0 && hop_cost(core, best, target) < circular_distance(core, core->spec.rank, target);
+    return nearer || nways == 0 ? best : ways[core->now_ns / C4_CORE_MS % (uint64_t)nways];
 }
 
 void c4_core_post(c4_core *core, c4_control_header *header, unsigned char *payload, int target, bool flooded)
@@ -77,7 +85,7 @@ void c4_core_post(c4_core *core, c4_control_header *header, unsigned char *paylo
         envelope.ttl = 1u << 16;
     }
     c4_overlay_envelope_pack(&envelope, payload);
-    int hop = flooded ? -1 : next_hop(core, target, -1);
+    int hop = flooded ? -1 : next_hop(core, target, -1, core->spec.rank);
     if (flooded)
         c4_core_spread(core, header, payload, -1);
     else if (hop >= 0)
@@ -120,7 +128,7 @@ bool c4_core_take(c4_core *core, int from, const c4_control_header *header, cons
     }
     if (mine)
         return true;
-    int hop = next_hop(core, (int)envelope->target, from);
+    int hop = next_hop(core, (int)envelope->target, from, origin);
     if (hop < 0 || envelope->ttl == 0)
         return false;
     c4_overlay_envelope onwards = {envelope->target, 0, envelope->ttl - 1};

@@ -190,6 +190,8 @@ static void check_news(int witness, int rank)
     bool late =
         world.quiet[rank]; /* two faults in one: somebody may take its link for open, or know nothing since long */
     double early_s = late ? 5 : 0;
+    if (world.no_centre && rank != 0 && (world.fates[rank] == FATE_STOP || world.fates[rank] == FATE_LONG_STOP))
+        return; /* only rank 0 could have told */
     HOLDS(news->deaths == dies, "rank %d heard %d times of rank %d's death (fate %d, status %d)", witness, news->deaths,
           rank, (int)world.fates[rank], (int)news->status);
     switch (world.fates[rank]) {
@@ -269,9 +271,11 @@ static void check_answer(int rank)
     if (self->answer == C4_ANSWER_SAME)
         HOLDS(self->reply[0] == self->asked && self->reply[1] == 42, "a wrong card");
     else if (fate == FATE_KILLED)
-        HOLDS(self->answer == C4_ANSWER_DEAD, "answer %d of a dead rank", (int)self->answer);
-    else if (fate == FATE_LEFT)
-        HOLDS(self->answer == C4_ANSWER_LEFT, "answer %d of a rank that left", (int)self->answer);
+        HOLDS(self->answer == C4_ANSWER_DEAD || (self->answer == C4_ANSWER_SILENT && world.quiet[self->asked]),
+              "answer %d of a dead rank", (int)self->answer);
+    else if (fate == FATE_LEFT) /* or its goodbye was lost on a link of which nobody knew that it is broken */
+        HOLDS(self->answer == C4_ANSWER_LEFT || (self->answer == C4_ANSWER_SILENT && world.quiet[self->asked]),
+              "answer %d of a rank that left", (int)self->answer);
     else
         HOLDS(fate == FATE_STOP || fate == FATE_LONG_STOP, "rank %d: answer %d of rank %d", rank, (int)self->answer,
               self->asked);
