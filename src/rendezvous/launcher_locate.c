@@ -19,6 +19,12 @@
 
 enum { RESOLVE_PAUSE_MS = 250 };
 
+/* Nine tenths of the time that set-up has: who waits for the look-up shall hear what it has found out. */
+static int patience_ms(const c4_options *options)
+{
+    return (int)(c4_option_int(options, "C4_SETUP_TIMEOUT_MS") * 9 / 10);
+}
+
 static const char how_to_key[] = "make one with (umask 077; openssl rand -hex 32 > KEY), put it on every host and set "
                                  "C4_KEY_FILE=KEY for all ranks";
 
@@ -93,11 +99,10 @@ static c4_status read_card(char *card, c4_launch *launch)
 static c4_status exchange(const c4_options *options, c4_launch *launch)
 {
     c4_pmix *pmix = NULL;
-    int timeout_ms = (int)c4_option_int(options, "C4_SETUP_TIMEOUT_MS");
     C4_TRY(c4_pmix_open(&pmix));
     if (launch->rank == 0)
         return publish(options, pmix, launch, told.card, sizeof told.card);
-    return c4_pmix_get(pmix, 0, card_name, timeout_ms, told.card, sizeof told.card);
+    return c4_pmix_get(pmix, 0, card_name, patience_ms(options), told.card, sizeof told.card);
 }
 
 static c4_status locate_by_pmix(const c4_options *options, c4_launch *launch)
@@ -230,9 +235,9 @@ static c4_status resolve(const c4_options *options, const c4_launch *launch, con
 {
     struct sockaddr_storage found;
     size_t count = 0;
-    uint64_t deadline_ns = c4_now_ns() + (uint64_t)c4_option_int(options, "C4_SETUP_TIMEOUT_MS") * 1000000u;
+    uint64_t deadline_ns = c4_now_ns() + (uint64_t)patience_ms(options) * 1000000u;
     int error = c4_resolve(host, &found, 1, &count);
-    while (error && launch->rank != 0 && c4_now_ns() < deadline_ns) {
+    while (error && launch->rank != 0 && c4_now_ns() + RESOLVE_PAUSE_MS * 1000000u < deadline_ns) {
         poll(NULL, 0, RESOLVE_PAUSE_MS);
         error = c4_resolve(host, &found, 1, &count);
     }

@@ -40,6 +40,10 @@ static int bind_and_listen(int fd, c4_net_address *address)
         return errno;
     if (bind(fd, (struct sockaddr *)&name, bytes) < 0 || listen(fd, BACKLOG) < 0)
         return errno;
+    /* Only now for a port of the system's choice, which shall be a free one: a later communicator may listen here again,
+     * over connections of this one in TIME_WAIT, when these have it, too. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+        return errno;
     bytes = sizeof name;
     if (getsockname(fd, (struct sockaddr *)&name, &bytes) < 0)
         return errno;

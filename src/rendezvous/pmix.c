@@ -167,7 +167,7 @@ c4_status c4_pmix_get(c4_pmix *pmix, int rank, const char *name, int timeout_ms,
     }
     if (error != PMIX_SUCCESS)
         return c4_fail(error == PMIX_ERR_TIMEOUT || error == PMIX_ERR_NOT_FOUND ? C4_ERR_TIMEOUT : C4_ERR_SYSTEM,
-                       "PMIx: no %s of rank %d within %d ms (C4_SETUP_TIMEOUT_MS): %s", name, rank, timeout_ms,
+                       "PMIx: rank %d has not published its %s in time (C4_SETUP_TIMEOUT_MS): %s", rank, name,
                        pmix->error_text(error));
     bool fits = value->type == PMIX_STRING && value->data.string && strlen(value->data.string) < bytes;
     if (fits)

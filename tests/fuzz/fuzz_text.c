@@ -14,6 +14,8 @@
 #include "host/topology.h"
 #include "record/recorder.h"
 #include "rendezvous/launcher.h"
+#include "rendezvous/launcher_internal.h"
+#include "rendezvous/node_list.h"
 #include "rendezvous/rendezvous_options.h"
 #include "schedule/algorithms.h"
 #include "transports/builtin.h"
@@ -167,10 +169,36 @@ static void fuzz_hook(const char *text)
         require((rules.rules[i].action == C4_HOOK_DELAY) == (rules.rules[i].duration_ns != 0));
 }
 
+/* ---- what launchers say ---- */
+
+/* What is found is a plain name, and its own first. */
+static void fuzz_node_list(const char *text)
+{
+    char host[64], again[64];
+    if (!c4_node_list_first(text, host, sizeof host))
+        return;
+    require(*host && strlen(host) < sizeof host && !strpbrk(host, "[], "));
+    require(c4_node_list_first(host, again, sizeof again) && strcmp(host, again) == 0);
+}
+
+/* "POD INDEX SERVICE": pod 0 of the job of pod 0 is itself. */
+static void fuzz_kubernetes(const char *text)
+{
+    char copy[256], host[128], again[128];
+    char *rest = copy;
+    snprintf(copy, sizeof copy, "%s", text);
+    const char *pod = strsep(&rest, " "), *index = strsep(&rest, " ");
+    if (!index || !c4_kubernetes_first(pod, index, rest ? rest : "", host, sizeof host))
+        return;
+    require(strlen(host) < sizeof host);
+    require(!*index || (c4_kubernetes_first(host, "0", "", again, sizeof again) && strcmp(host, again) == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const grammars[])(const char *) = {fuzz_tuning,   fuzz_options_call, fuzz_options_file, fuzz_values,
-                                                     fuzz_topology, fuzz_interfaces,   fuzz_hook};
+    static void (*const grammars[])(const char *) = {fuzz_tuning, fuzz_options_call, fuzz_options_file,
+                                                     fuzz_values, fuzz_topology,     fuzz_interfaces,
+                                                     fuzz_hook,   fuzz_node_list,    fuzz_kubernetes};
     c4_log_configure(C4_LOG_NONE, NULL);
     char *text = size ? malloc(size) : NULL;
     if (!text)

@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "comm/options.h"
+#include "rendezvous/launcher_internal.h"
 #include "rendezvous/listener.h"
+#include "rendezvous/node_list.h"
 #include "rendezvous/process.h"
 #include "rendezvous/rank_list.h"
 #include "rendezvous/rendezvous_options.h"
@@ -18,9 +21,9 @@ static const char hex_key[] = "000102030405060708090a0b0c0d0e0f10111213141516171
 
 static c4_status detect(c4_launch *launch)
 {
-    static const c4_option_table *const tables[] = {&c4_rendezvous_option_table};
+    static const c4_option_table *const tables[] = {&c4_rendezvous_option_table, &c4_comm_option_table};
     c4_options *options = NULL;
-    C4TEST_OK_FATAL(c4_options_create(tables, 1, NULL, &options));
+    C4TEST_OK_FATAL(c4_options_create(tables, 2, NULL, &options));
     c4_status status = c4_launch_detect(options, launch);
     c4_options_destroy(options);
     return status;
@@ -230,10 +233,267 @@ static void test_rank_list(void)
     C4TEST_CONTAINS(small, ", ... have");
 }
 
+/* ---- launchers ---- */
+
+/* "NAME=VALUE NAME=VALUE" */
+static void set_words(const char *words)
+{
+    char copy[1024];
+    char *rest = NULL;
+    snprintf(copy, sizeof copy, "%s", words);
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        char *equals = strchr(word, '=');
+        *equals = '\0';
+        setenv(word, equals + 1, 1);
+    }
+}
+
+static void unset_words(const char *words)
+{
+    char copy[1024];
+    char *rest = NULL;
+    snprintf(copy, sizeof copy, "%s", words);
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        *strchr(word, '=') = '\0';
+        unsetenv(word);
+    }
+}
+
+#define TORCH \
+    "TORCHELASTIC_RUN_ID=none RANK=1 WORLD_SIZE=4 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4 MASTER_ADDR=h MASTER_PORT=29500"
+#define OMPI                                                                                                   \
+    "OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=2 OMPI_COMM_WORLD_LOCAL_SIZE=4 " \
+    "PMIX_NAMESPACE=384827393 PMIX_RANK=2"
+#define HYDRA "PMI_RANK=3 PMI_SIZE=4 MPI_LOCALNRANKS=4 MPI_LOCALRANKID=3 C4_JOB_ID=a"
+#define FLUX \
+    "FLUX_TASK_RANK=1 FLUX_JOB_SIZE=4 FLUX_TASK_LOCAL_ID=1 FLUX_JOB_NNODES=1 FLUX_JOB_ID=f2 PMI_RANK=1 PMI_SIZE=4"
+#define SLURM                                                                                                     \
+    "SLURM_PROCID=2 SLURM_STEP_NUM_TASKS=4 SLURM_NTASKS=4 SLURM_LOCALID=2 SLURM_STEP_NUM_NODES=1 SLURM_JOB_ID=7 " \
+    "SLURM_STEP_ID=0 SLURM_STEP_NODELIST=n[1-2]"
+#define PALS "PALS_RANKID=3 PALS_APID=p PMI_RANK=3 PMI_SIZE=4 PALS_LOCAL_SIZE=4 PALS_LOCAL_RANKID=3"
+#define PMI  "PMI_RANK=1 PMI_SIZE=4 PMI_LOCAL_RANK=1 PMI_LOCAL_SIZE=4 PMI_JOBID=9"
+
+/* Each launcher alone, and inside of those that may have started it. */
+static void test_launchers(void)
+{
+    static const struct {
+        const char *words, *outer, *name;
+        int rank;
+    } rows[] = {
+        {TORCH, "", "torchrun", 1},
+        {OMPI, "", "Open MPI", 2},
+        {HYDRA, "", "Hydra", 3},
+        {FLUX, "", "Flux", 1},
+        {SLURM, "", "Slurm", 2},
+        {PALS, "", "PALS", 3},
+        {PMI, "", "PMI", 1},
+        {TORCH, SLURM, "torchrun", 1},
+        {OMPI, SLURM, "Open MPI", 2},
+        {HYDRA, SLURM, "Hydra", 3},
+        {FLUX, SLURM, "Flux", 1},
+        {TORCH, OMPI, "torchrun", 1},
+        {SLURM, PMI, "Slurm", 2},
+        {OMPI, FLUX, "Open MPI", 2},
+        {"RANK=3 WORLD_SIZE=4 LOCAL_WORLD_SIZE=4 MASTER_ADDR=h MASTER_PORT=29500", SLURM, "a launcher like torchrun",
+         3},
+        {"C4_RANK=0 C4_NRANKS=4 C4_RENDEZVOUS=127.0.0.1:4711", TORCH, "c4run", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        c4_launch launch = {.launcher = ""};
+        set_words(rows[i].outer);
+        set_words(rows[i].words);
+        C4TEST_OK(detect(&launch));
+        C4TEST_STRING(launch.launcher, rows[i].name);
+        C4TEST_INT(launch.rank, rows[i].rank);
+        C4TEST_INT(launch.nranks, 4);
+        CU_ASSERT(launch.rank == 0 || launch.local_rank == launch.rank || i == 14);
+        unset_words(rows[i].outer);
+        unset_words(rows[i].words);
+    }
+}
+
+/* The same job gives the same ports, another one others, and C4's variables win. */
+static void test_derived(void)
+{
+    c4_launch one;
+    c4_launch two;
+    set_words(SLURM);
+    C4TEST_OK_FATAL(detect(&one));
+    C4TEST_INT(one.nhosts, 1);
+    C4TEST_INT(one.guessed, 1);
+    C4TEST_INT(one.naddresses, 3);
+    C4TEST_INT(one.listen_fd, -1);
+    CU_ASSERT(c4_net_address_is_loopback(&one.addresses[0]));
+    CU_ASSERT(one.addresses[0].port >= 61440);
+    C4TEST_INT(one.addresses[2].port, one.addresses[0].port + 2);
+    setenv("SLURM_PROCID", "3", 1);
+    C4TEST_OK_FATAL(detect(&two));
+    CU_ASSERT(two.job_id == one.job_id && two.addresses[0].port == one.addresses[0].port);
+    setenv("SLURM_STEP_ID", "1", 1);
+    C4TEST_OK_FATAL(detect(&two));
+    CU_ASSERT(two.job_id != one.job_id);
+    setenv("C4_RENDEZVOUS_PORT", "4711", 1);
+    C4TEST_OK_FATAL(detect(&two));
+    C4TEST_INT(two.naddresses, 1);
+    C4TEST_INT(two.addresses[0].port, 4711);
+    setenv("C4_RENDEZVOUS", "127.0.0.1:4712", 1);
+    C4TEST_OK_FATAL(detect(&two));
+    C4TEST_INT(two.addresses[0].port, 4712);
+    C4TEST_INT(two.guessed, 0);
+    unsetenv("C4_RENDEZVOUS");
+    unsetenv("C4_RENDEZVOUS_PORT");
+    setenv("SLURM_STEP_ID", "4294967291", 1); /* an sbatch script */
+    C4TEST_INT(detect(&two), C4_ERR_OPTION);
+    C4TEST_CONTAINS(c4_fail_text(), "no launcher found");
+    set_words("SLURM_STEP_ID=0 SLURM_STEP_NUM_NODES=2 C4_INSECURE=1");
+    refuse("SLURM_STEP_NODELIST", "n[1", C4_ERR_OPTION,
+           "SLURM_STEP_NODELIST=n[1: expected a list of hosts like node[01-16,20]");
+    refuse("SLURM_PROCID", "4", C4_ERR_OPTION, "SLURM_PROCID=4: expected a whole number in 0..3");
+    refuse("SLURM_STEP_NODELIST", "localhost", C4_ERR_UNREACHABLE,
+           "here that is this host itself, and the job has several");
+    setenv("C4_SETUP_TIMEOUT_MS", "100", 1);
+    refuse("SLURM_STEP_NODELIST", "no-such-host.invalid", C4_ERR_UNREACHABLE,
+           "Slurm says that rank 0 is on no-such-host.invalid, which cannot be resolved");
+    refuse("C4_INSECURE", "0", C4_ERR_OPTION,
+           "Slurm runs this job on several hosts, which need a key: make one with (umask 077;");
+}
+
+/* Rank 0 takes what is free behind MASTER_PORT, and says what to do when nothing is. */
+static void test_taken_ports(void)
+{
+    c4_listen_spec spec = {.bind = {.family = 4, .bytes = {127, 0, 0, 1}}};
+    c4_net_address bound;
+    c4_launch launch;
+    int held[3] = {-1, -1, -1};
+    unsigned master = 0;
+    for (unsigned port = 21000 + (unsigned)getpid() % 9000; !master; port++) { /* three in a row that are free */
+        master = port;
+        for (unsigned i = 0; i < 3 && master; i++) {
+            spec.bind.port = (uint16_t)(port + 1 + i);
+            if (c4_listener_open(&spec, &held[i], &bound) < 0) {
+                while (i-- > 0)
+                    close(held[i]);
+                master = 0;
+                break;
+            }
+        }
+    }
+    char text[16];
+    snprintf(text, sizeof text, "%u", master);
+    set_words(TORCH);
+    setenv("RANK", "0", 1);
+    setenv("LOCAL_RANK", "0", 1);
+    setenv("MASTER_PORT", text, 1);
+    C4TEST_INT(detect(&launch), C4_ERR_PORTS);
+    C4TEST_CONTAINS(c4_fail_text(), "all ports of this job (one for all ranks may be set: C4_RENDEZVOUS_PORT)=");
+    close(held[1]);
+    C4TEST_OK_FATAL(detect(&launch));
+    C4TEST_INT(launch.addresses[0].port, master + 2);
+    C4TEST_INT(launch.guessed, 0);
+    CU_ASSERT(launch.listen_fd >= 0);
+    close(launch.listen_fd);
+    close(held[0]);
+    close(held[2]);
+    setenv("RANK", "1", 1);
+    setenv("MASTER_PORT", "65533", 1);
+    C4TEST_OK_FATAL(detect(&launch));
+    C4TEST_INT(launch.addresses[0].port, 65530);
+    refuse("MASTER_PORT", "0", C4_ERR_OPTION, "MASTER_PORT=0: expected a port, 1..65535");
+    refuse("MASTER_PORT", "x", C4_ERR_OPTION, "MASTER_PORT=x: expected a port");
+}
+
+/* Without an id from the launcher: who holds the other end of PMI_FD. */
+static void test_pmi_server(void)
+{
+    c4_launch launch;
+    char number[16];
+    int pair[2];
+    set_words(HYDRA);
+    unsetenv("C4_JOB_ID");
+    refuse("PMI_FD", NULL, C4_ERR_OPTION,
+           "Hydra does not tell this job from others: give all ranks the same C4_JOB_ID");
+    refuse("PMI_FD", "99", C4_ERR_OPTION, "does not tell this job from others");
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(number, sizeof number, "%d", pair[1]);
+    setenv("PMI_FD", number, 1);
+    C4TEST_OK_FATAL(detect(&launch));
+    uint64_t job = launch.job_id;
+    C4TEST_OK_FATAL(detect(&launch));
+    CU_ASSERT_EQUAL(launch.job_id, job);
+    setenv("MPI_LOCALNRANKS", "2", 1);
+    setenv("MPI_LOCALRANKID", "1", 1);
+    C4TEST_INT(detect(&launch), C4_ERR_OPTION);
+    C4TEST_CONTAINS(c4_fail_text(),
+                    "Hydra runs this job on several hosts and does not tell where rank 0 is: give all ranks "
+                    "C4_RENDEZVOUS=HOST:PORT");
+    C4TEST_CONTAINS(c4_fail_text(), "(mpiexec -genv NAME VALUE)");
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void test_node_list(void)
+{
+    static const struct {
+        const char *list, *first; /* NULL: refused */
+    } rows[] = {
+        {"node7", "node7"},
+        {"n[1-2]", "n1"},
+        {"node[001-016,20]", "node001"},
+        {"node[20,001-016],other", "node20"},
+        {"a,b", "a"},
+        {"rack[0-1]n[03-4]-ib.example.org", "rack0n03-ib.example.org"},
+        {"[7-9]", "7"},
+        {"x[5]y,z", "x5y"},
+        {"", NULL},
+        {",a", NULL},
+        {"n[", NULL},
+        {"n[]", NULL},
+        {"n[1", NULL},
+        {"n[1-]", NULL},
+        {"n[-1]", NULL},
+        {"n[1,]", NULL},
+        {"n[1]]", NULL},
+        {"n]1", NULL},
+        {"n[a]", NULL},
+        {"n 1", NULL},
+        {"n[1 2]", NULL},
+        {"$(id)", NULL},
+    };
+    char host[32];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(host, sizeof host, "kept");
+        C4TEST_INT(c4_node_list_first(rows[i].list, host, sizeof host), rows[i].first != NULL);
+        C4TEST_STRING(host, rows[i].first ? rows[i].first : "kept");
+    }
+    CU_ASSERT_FALSE(c4_node_list_first("12345678", host, 8));
+    CU_ASSERT_TRUE(c4_node_list_first("1234567", host, 8));
+}
+
+static void test_kubernetes(void)
+{
+    char host[64];
+    CU_ASSERT_TRUE(c4_kubernetes_first("train-7", "7", "svc", host, sizeof host));
+    C4TEST_STRING(host, "train-0.svc");
+    CU_ASSERT_TRUE(c4_kubernetes_first("my-train-12.svc.ns.svc.cluster.local", "12", "", host, sizeof host));
+    C4TEST_STRING(host, "my-train-0.svc.ns.svc.cluster.local");
+    CU_ASSERT_FALSE(c4_kubernetes_first("train-7", "7", "", host, sizeof host)); /* no service */
+    CU_ASSERT_FALSE(c4_kubernetes_first("train-7", "8", "svc", host, sizeof host));
+    CU_ASSERT_FALSE(c4_kubernetes_first("train17", "7", "svc", host, sizeof host));
+    CU_ASSERT_FALSE(c4_kubernetes_first("7", "7", "svc", host, sizeof host));
+    CU_ASSERT_FALSE(c4_kubernetes_first("train-7", "7", "svc", host, 8));
+    set_words("JOB_COMPLETION_INDEX=3 C4_KEY_FILE=x");
+    unsetenv("C4_KEY_FILE");
+    refuse("C4_NRANKS", NULL, C4_ERR_OPTION, "C4_NRANKS is not set");
+    setenv("C4_NRANKS", "4", 1);
+    refuse("C4_INSECURE", "1", C4_ERR_OPTION, "cannot tell the name of pod 0; give the pod template a `subdomain`");
+    refuse("C4_INSECURE", "0", C4_ERR_OPTION, "(NAME=VALUE in the env of the pod template)");
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(good),    C4TEST(bad),       C4TEST(key_file), C4TEST(inherited_listener),
-        C4TEST(process), C4TEST(rank_list), C4TEST_END};
+        C4TEST(good),      C4TEST(bad),        C4TEST(key_file), C4TEST(inherited_listener), C4TEST(process),
+        C4TEST(rank_list), C4TEST(launchers),  C4TEST(derived),  C4TEST(taken_ports),        C4TEST(pmi_server),
+        C4TEST(node_list), C4TEST(kubernetes), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

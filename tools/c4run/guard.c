@@ -35,7 +35,7 @@ static _Noreturn void guard(int fd, pid_t *groups, int ngroups)
     _exit(0);
 }
 
-int c4run_guard_start(int nchildren, int *fd, pid_t *pid)
+int c4run_guard_start(int nchildren, int listen_fd, int *fd, pid_t *pid)
 {
     int ends[2];
     pid_t *groups = calloc((size_t)nchildren, sizeof *groups);
@@ -50,6 +50,8 @@ int c4run_guard_start(int nchildren, int *fd, pid_t *pid)
         setsid(); /* the terminal's signals are c4run's business; the other signals are blocked already */
         prctl(PR_SET_NAME, "c4run-guard");
         close(ends[1]);
+        if (listen_fd >= 0)
+            close(listen_fd);
         guard(ends[0], groups, nchildren);
     }
     int error = made < 0 ? errno : 0;

@@ -6,8 +6,9 @@
 
 #include <sys/types.h>
 
-/* Starts it. *fd is the writing end, close-on-exec. 0, or an errno. */
-int c4run_guard_start(int nchildren, int *fd, pid_t *pid);
+/* Starts it. *fd is the writing end, close-on-exec. `listen_fd` (-1: none) is not the guard's to hold: rank 0 listens there
+ * again for its next communicator. 0, or an errno. */
+int c4run_guard_start(int nchildren, int listen_fd, int *fd, pid_t *pid);
 void c4run_guard_add(int fd, pid_t group);
 /* To be called before the group's leader is reaped, so that the number is not somebody else's yet. */
 void c4run_guard_remove(int fd, pid_t group);

@@ -94,7 +94,7 @@ static int prepare(c4run_job *job, c4_topology *topology)
     if (!status)
         c4run_join_open(job);
     if (!status) {
-        errno = c4run_guard_start(job->nchildren, &job->guard_fd, &job->guard_pid);
+        errno = c4run_guard_start(job->nchildren, job->listen_fd, &job->guard_fd, &job->guard_pid);
         status = errno ? fail_errno(job, "cannot start the guard process") : 0;
     }
     return status;

@@ -26,7 +26,9 @@ static int try_listen(c4_net_address *address, int *fd)
         return errno;
     /* A fixed port may still have connections of the job before in TIME_WAIT. */
     if ((address->port && setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) ||
-        bind(made, (struct sockaddr *)&name, bytes) < 0 || listen(made, BACKLOG) < 0)
+        bind(made, (struct sockaddr *)&name, bytes) < 0 ||
+        /* of any port: so that rank 0 may listen here again for its next communicator */
+        setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 || listen(made, BACKLOG) < 0)
         error = errno;
     bytes = sizeof name;
     if (!error && getsockname(made, (struct sockaddr *)&name, &bytes) < 0)
