@@ -38,9 +38,14 @@ static void fuzz_hello(const uint8_t *data)
 
 static void fuzz_address(const uint8_t *data, size_t size)
 {
-    c4_tcp_address address;
-    if (c4_tcp_address_unpack(data, size, &address) == NULL)
-        require((address.family == 4 || address.family == 6) && address.port != 0);
+    c4_tcp_contact contact;
+    if (c4_tcp_contact_unpack(data, size, &contact) != NULL)
+        return;
+    require(contact.count >= 1 && contact.count <= C4_TCP_MAX_ADDRESSES);
+    for (unsigned i = 0; i < contact.count; i++)
+        require((contact.at[i].family == 4 || contact.at[i].family == 6) && contact.at[i].port != 0);
+    unsigned char again[C4_TCP_CONTACT_BYTES];
+    require(c4_tcp_contact_pack(&contact, again) == size && memcmp(again, data, size) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

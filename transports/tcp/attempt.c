@@ -1,6 +1,7 @@
 #include "transports/tcp/attempt.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -9,19 +10,12 @@
 
 #include "transports/tcp/greeting.h"
 #include "transports/tcp/link.h"
+#include "transports/tcp/reach.h"
+#include "transports/tcp/strangers.h"
 
 #define MAX_EVENTS 32
 
 /* ---- life ---- */
-
-static void listen_again(c4_module *module, bool on)
-{
-    struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = NULL};
-    if (module->listening == on)
-        return;
-    epoll_ctl(module->setup_fd, EPOLL_CTL_MOD, module->listen_fd, &event);
-    module->listening = on;
-}
 
 static c4_tcp_attempt *attempt_create(c4_module *module, c4_tcp_link *link, int fd)
 {
@@ -38,8 +32,10 @@ static c4_tcp_attempt *attempt_create(c4_module *module, c4_tcp_link *link, int 
     attempt->began_ns = c4_now_ns();
     attempt->next = module->attempts;
     module->attempts = attempt;
-    if (link == NULL && ++module->nstrangers >= C4_TCP_MAX_STRANGERS)
-        listen_again(module, false);
+    if (link != NULL)
+        link->nattempts++;
+    else
+        module->nstrangers++;
     return attempt;
 }
 
@@ -52,10 +48,10 @@ c4_tcp_stream c4_tcp_attempt_release(c4_tcp_attempt *attempt)
         at = &(*at)->next;
     *at = attempt->next;
     epoll_ctl(module->setup_fd, EPOLL_CTL_DEL, stream.fd, NULL);
-    if (attempt->link == NULL) {
-        module->nstrangers--;
-        listen_again(module, true);
-    }
+    if (attempt->link != NULL)
+        attempt->link->nattempts--;
+    else
+        c4_tcp_strangers_left(module);
     free(attempt);
     return stream;
 }
@@ -66,49 +62,63 @@ void c4_tcp_attempt_drop(c4_tcp_attempt *attempt)
     c4_tcp_stream_close(&stream);
 }
 
-/* The first is logged as a warning: strangers must not fill the log. */
-void c4_tcp_attempt_refuse(c4_tcp_attempt *attempt, const char *why)
+/* What is known of an attempt of ours that has failed. */
+static void lost(c4_tcp_attempt *attempt, int error, c4_status status, const char *why)
 {
-    c4_module *module = attempt->module;
-    int level = module->refused++ == 0 ? C4_TLOG_WARN : C4_TLOG_DEBUG;
-    C4_TCP_LOG(module, level, "tcp: refused a connection: %s%s", why,
-               level == C4_TLOG_WARN ? " (further ones are logged at level debug)" : "");
+    c4_tcp_link *link = attempt->link;
+    unsigned address = attempt->address;
     c4_tcp_attempt_drop(attempt);
+    c4_tcp_reach_failed(link, address, error, status, why);
 }
 
 void c4_tcp_attempt_failed(c4_tcp_attempt *attempt, int error, const char *why)
 {
-    c4_tcp_link *link = attempt->link;
-    if (link == NULL) {
-        c4_tcp_attempt_refuse(attempt, why);
-        return;
-    }
-    c4_tcp_attempt_drop(attempt);
-    c4_tcp_link_attempt_failed(link, error);
+    if (attempt->link == NULL)
+        c4_tcp_stranger_refuse(attempt, why);
+    else
+        lost(attempt, error, C4_OK, NULL);
 }
 
 /* For a peer whose connection has crossed ours that is in order, and a stranger who leaves does no harm. */
 void c4_tcp_attempt_closed(c4_tcp_attempt *attempt, int error)
 {
     if (attempt->link != NULL) {
-        c4_tcp_attempt_failed(attempt, error, NULL);
+        lost(attempt, error, C4_OK, NULL);
         return;
     }
     C4_TCP_LOG(attempt->module, C4_TLOG_DEBUG, "tcp: a connection was closed before it was set up");
     c4_tcp_attempt_drop(attempt);
 }
 
-void c4_tcp_attempt_connect(c4_tcp_link *link)
+int c4_tcp_attempt_connect(c4_tcp_link *link, unsigned address)
 {
     c4_module *module = link->module;
-    int fd = c4_tcp_connect(&module->peers[link->peer].address, &module->address);
-    if (fd < 0) {
-        c4_tcp_link_attempt_failed(link, errno);
-        return;
+    int fd = c4_tcp_connect(&module->peers[link->peer].contact.at[address], &module->contact);
+    if (fd < 0)
+        return errno;
+    c4_tcp_attempt *attempt = attempt_create(module, link, fd);
+    if (attempt == NULL)
+        return ENOMEM;
+    attempt->address = address;
+    return 0;
+}
+
+void c4_tcp_attempts_drop_others(c4_tcp_link *link, const c4_tcp_attempt *but)
+{
+    for (c4_tcp_attempt *attempt = link->module->attempts; attempt != NULL;) {
+        c4_tcp_attempt *next = attempt->next;
+        if (attempt->link == link && attempt != but)
+            c4_tcp_attempt_drop(attempt);
+        attempt = next;
     }
-    link->attempt = attempt_create(module, link, fd);
-    if (link->attempt == NULL)
-        c4_tcp_link_attempt_failed(link, ENOMEM);
+}
+
+bool c4_tcp_attempts_heard(const c4_tcp_link *link)
+{
+    const c4_tcp_attempt *attempt = link->nattempts > 0 ? link->module->attempts : NULL;
+    while (attempt != NULL && (attempt->link != link || !attempt->heard))
+        attempt = attempt->next;
+    return attempt != NULL;
 }
 
 /* ---- the handshake ---- */
@@ -149,17 +159,12 @@ static bool handshake_send(c4_tcp_attempt *attempt)
 
 static void authentication_failed(c4_tcp_attempt *attempt, c4_status status, const char *why)
 {
-    c4_tcp_link *link = attempt->link;
-    if (link == NULL) {
-        c4_tcp_attempt_refuse(attempt, why);
-        return;
-    }
-    char text[C4_TCP_ADDRESS_TEXT];
-    c4_fail(status, "tcp: rank %d at %s: %s", link->peer,
-            c4_tcp_address_text(&attempt->module->peers[link->peer].address, text), why);
-    c4_tcp_attempt_drop(attempt);
-    link->attempt = NULL;
-    c4_tcp_link_fail(link, status);
+    char reason[sizeof attempt->handshake.reason];
+    snprintf(reason, sizeof reason, "%s", why); /* it may lie in the attempt */
+    if (attempt->link == NULL)
+        c4_tcp_stranger_refuse(attempt, reason);
+    else
+        lost(attempt, EACCES, status, reason);
 }
 
 static void secure_step(c4_tcp_attempt *attempt)
@@ -216,6 +221,7 @@ static void handshake_read(c4_tcp_attempt *attempt)
         c4_tcp_attempt_failed(attempt, EPROTO, "bytes behind the handshake");
         return;
     }
+    attempt->heard = attempt->heard || attempt->handshake.in_bytes == 0; /* a whole message that was in order */
     if (!handshake_send(attempt))
         c4_tcp_attempt_closed(attempt, ECONNRESET);
     else if (c4_handshake_status(&attempt->handshake) == C4_OK)
@@ -237,7 +243,6 @@ static void connected(c4_tcp_attempt *attempt)
     if (status < 0) {
         c4_tcp_link *link = attempt->link;
         c4_tcp_attempt_drop(attempt);
-        link->attempt = NULL;
         c4_tcp_link_fail(link, status);
         return;
     }
@@ -265,30 +270,46 @@ static void attempt_step(c4_tcp_attempt *attempt)
     }
 }
 
-static void accept_all(c4_module *module)
+void c4_tcp_attempt_accepted(c4_module *module, int fd, const c4_tcp_address *from)
 {
-    while (module->nstrangers < C4_TCP_MAX_STRANGERS) {
-        int fd = accept4(module->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-            continue;
-        if (fd < 0) {
-            if (errno != EAGAIN && errno != EWOULDBLOCK && module->refused++ == 0)
-                c4_fail_errno(c4_status_from_errno(errno), errno, "tcp: accepting connections");
-            return;
-        }
-        c4_tcp_attempt *attempt = attempt_create(module, NULL, fd);
-        if (attempt == NULL)
-            continue;
-        c4_tcp_tune(fd, 0);
-        if (handshake_start(attempt) < 0)
-            c4_tcp_attempt_refuse(attempt, "no handshake possible");
-    }
+    c4_tcp_attempt *attempt = attempt_create(module, NULL, fd);
+    if (attempt == NULL)
+        return;
+    attempt->from = *from;
+    c4_tcp_tune(fd, 0);
+    if (handshake_start(attempt) < 0)
+        c4_tcp_stranger_refuse(attempt, "no handshake possible");
+    else
+        handshake_read(attempt); /* an honest peer has spoken already */
 }
 
+/* Connecting takes no longer than this, and neither does a handshake once the other side takes part. But a peer that has
+ * been reached and says nothing may be computing: its system has let us in, and its time will come. Whether it lives, the
+ * control plane knows. */
 static uint64_t attempt_deadline(const c4_tcp_attempt *attempt)
 {
-    bool crowded = attempt->link == NULL && attempt->module->nstrangers >= C4_TCP_MAX_STRANGERS;
-    return attempt->began_ns + (crowded ? C4_TCP_CROWDED_STRANGER_NS : C4_TCP_STRANGER_NS);
+    if (attempt->link == NULL)
+        return c4_tcp_stranger_deadline(attempt);
+    bool patient = attempt->stage == C4_TCP_HANDSHAKING && !attempt->heard;
+    if (patient && attempt->told)
+        return C4_TCP_NEVER_NS;
+    return attempt->began_ns + C4_TCP_STRANGER_NS;
+}
+
+static void attempt_expired(c4_tcp_attempt *attempt)
+{
+    char text[C4_TCP_ADDRESS_TEXT];
+    if (attempt->link == NULL || attempt->stage != C4_TCP_HANDSHAKING || attempt->heard) {
+        c4_tcp_attempt_failed(attempt, ETIMEDOUT, "did not authenticate in time");
+        return;
+    }
+    attempt->told = true;
+    C4_TCP_LOG(
+        attempt->module, C4_TLOG_INFO,
+        "tcp: the host of rank %d has accepted a connection at %s, the rank has not yet: it is computing, or it is "
+        "not what listens there",
+        attempt->link->peer,
+        c4_tcp_address_text(&attempt->module->peers[attempt->link->peer].contact.at[attempt->address], text));
 }
 
 static void expire(c4_module *module)
@@ -299,7 +320,7 @@ static void expire(c4_module *module)
             attempt = attempt->next;
             continue;
         }
-        c4_tcp_attempt_failed(attempt, ETIMEDOUT, "did not authenticate in time");
+        attempt_expired(attempt);
         attempt = module->attempts; /* others may have gone with it */
     }
 }
@@ -319,7 +340,7 @@ bool c4_tcp_attempts_poll(c4_module *module)
     for (int i = 0; i < n; i++) {
         c4_tcp_attempt *attempt = events[i].data.ptr;
         if (attempt == NULL)
-            accept_all(module);
+            c4_tcp_strangers_accept(module);
         else if (attempt_lives(module, attempt)) /* an earlier event may have dropped it */
             attempt_step(attempt);
     }

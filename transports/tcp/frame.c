@@ -80,33 +80,45 @@ bool c4_tcp_hello_unpack(const unsigned char wire[C4_TCP_HELLO_BYTES], c4_tcp_he
            hello->code >= C4_TCP_HELLO && hello->code <= C4_TCP_CLOSED;
 }
 
-void c4_tcp_address_pack(const c4_tcp_address *address, unsigned char wire[C4_TCP_ADDRESS_BYTES])
+size_t c4_tcp_contact_pack(const c4_tcp_contact *contact, unsigned char wire[C4_TCP_CONTACT_BYTES])
 {
     c4_put_u32(wire, ADDRESS_MAGIC);
     c4_put_u16(wire + 4, C4_TCP_WIRE_VERSION);
-    c4_put_u16(wire + 6, address->port);
-    wire[8] = address->family;
-    wire[9] = address->loopback;
-    c4_put_u16(wire + 10, 0);
-    c4_put_u32(wire + 12, address->scope);
-    memcpy(wire + 16, address->ip, sizeof address->ip);
-    c4_put_u64(wire + 32, address->host);
+    wire[6] = (unsigned char)contact->count;
+    wire[7] = contact->tls;
+    c4_put_u64(wire + 8, contact->host);
+    unsigned char *at = wire + 16;
+    for (unsigned i = 0; i < contact->count; i++, at += 24) {
+        const c4_tcp_address *address = &contact->at[i];
+        at[0] = address->family;
+        at[1] = address->loopback;
+        c4_put_u16(at + 2, address->port);
+        c4_put_u32(at + 4, address->scope);
+        memcpy(at + 8, address->ip, sizeof address->ip);
+    }
+    return 16 + 24 * contact->count;
 }
 
-const char *c4_tcp_address_unpack(const void *bytes_in, size_t bytes, c4_tcp_address *address)
+const char *c4_tcp_contact_unpack(const void *bytes_in, size_t bytes, c4_tcp_contact *contact)
 {
     const unsigned char *wire = bytes_in;
-    if (bytes != C4_TCP_ADDRESS_BYTES || c4_get_u32(wire) != ADDRESS_MAGIC)
+    if (bytes < 16 || c4_get_u32(wire) != ADDRESS_MAGIC)
         return "not a tcp address";
     if (c4_get_u16(wire + 4) != C4_TCP_WIRE_VERSION)
         return "the peer runs another C4 version";
-    address->port = c4_get_u16(wire + 6);
-    address->family = wire[8];
-    address->loopback = wire[9] != 0;
-    address->scope = c4_get_u32(wire + 12);
-    memcpy(address->ip, wire + 16, sizeof address->ip);
-    address->host = c4_get_u64(wire + 32);
-    if ((address->family != 4 && address->family != 6) || address->port == 0)
+    *contact = (c4_tcp_contact){.host = c4_get_u64(wire + 8), .tls = wire[7] != 0, .count = wire[6]};
+    if (contact->count < 1 || contact->count > C4_TCP_MAX_ADDRESSES || bytes != 16 + 24 * contact->count || wire[7] > 1)
         return "malformed tcp address";
+    for (unsigned i = 0; i < contact->count; i++) {
+        const unsigned char *at = wire + 16 + 24 * i;
+        c4_tcp_address *address = &contact->at[i];
+        address->family = at[0];
+        address->loopback = at[1] != 0;
+        address->port = c4_get_u16(at + 2);
+        address->scope = c4_get_u32(at + 4);
+        memcpy(address->ip, at + 8, sizeof address->ip);
+        if ((address->family != 4 && address->family != 6) || address->port == 0 || at[1] > 1)
+            return "malformed tcp address";
+    }
     return NULL;
 }

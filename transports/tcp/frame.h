@@ -8,8 +8,9 @@
 
 #define C4_TCP_HEADER_BYTES    48u
 #define C4_TCP_HELLO_BYTES     32u
-#define C4_TCP_ADDRESS_BYTES   40u
-#define C4_TCP_WIRE_VERSION    1u
+#define C4_TCP_MAX_ADDRESSES   4u
+#define C4_TCP_CONTACT_BYTES   (16u + 24u * C4_TCP_MAX_ADDRESSES)
+#define C4_TCP_WIRE_VERSION    2u
 #define C4_TCP_MAX_FRAME_BYTES ((size_t)16 << 20)
 #define C4_TCP_TAG_LIMIT       (1u << 24)
 
@@ -59,18 +60,26 @@ void c4_tcp_hello_pack(const c4_tcp_hello *hello, unsigned char wire[C4_TCP_HELL
 /* False when malformed or of another version. */
 bool c4_tcp_hello_unpack(const unsigned char wire[C4_TCP_HELLO_BYTES], c4_tcp_hello *hello);
 
-/* Where a module listens. */
+/* One place where a module listens. */
 typedef struct c4_tcp_address {
     uint8_t family; /* 4 or 6 */
     bool loopback;
     uint16_t port;
     uint32_t scope; /* of a link-local IPv6 address */
     unsigned char ip[16];
-    uint64_t host; /* equal for processes that can reach one another's loopback */
 } c4_tcp_address;
 
-void c4_tcp_address_pack(const c4_tcp_address *address, unsigned char wire[C4_TCP_ADDRESS_BYTES]);
+/* All of them, the best first: what a module tells its peers. */
+typedef struct c4_tcp_contact {
+    uint64_t host; /* equal for processes that can reach one another's loopback */
+    bool tls;      /* C4_TLS=on */
+    unsigned count;
+    c4_tcp_address at[C4_TCP_MAX_ADDRESSES];
+} c4_tcp_contact;
+
+/* 16 bytes and 24 for each address; returns how many. */
+size_t c4_tcp_contact_pack(const c4_tcp_contact *contact, unsigned char wire[C4_TCP_CONTACT_BYTES]);
 /* NULL when valid, else what is wrong with it. */
-const char *c4_tcp_address_unpack(const void *wire, size_t bytes, c4_tcp_address *address);
+const char *c4_tcp_contact_unpack(const void *wire, size_t bytes, c4_tcp_contact *contact);
 
 #endif

@@ -3,6 +3,8 @@
 #include <errno.h>
 
 #include "transports/tcp/link.h"
+#include "transports/tcp/reach.h"
+#include "transports/tcp/strangers.h"
 
 static bool send_hello(const c4_tcp_stream *stream, c4_tcp_hello_code code, uint32_t index, uint64_t generation,
                        uint64_t received)
@@ -14,13 +16,13 @@ static bool send_hello(const c4_tcp_stream *stream, c4_tcp_hello_code code, uint
     return c4_tcp_stream_writev(stream, &iov, 1) == (ssize_t)sizeof wire;
 }
 
-/* What the server's side answers; exactly one of two crossing connections survives: the lower rank's. */
+/* What the server's side answers. Of two crossing connections exactly one survives: the lower rank's if the higher has
+ * taken part in its handshake, so that it is sure to arrive; else the other. */
 static c4_tcp_hello_code judge(const c4_tcp_link *link, const c4_tcp_hello *hello)
 {
     if (link->state == C4_TCP_FAILED || link->state == C4_TCP_ENDED || link->module->closing)
         return C4_TCP_CLOSED;
-    bool crossing = link->attempt != NULL && link->attempt->stage > C4_TCP_CONNECTING;
-    if (crossing && link->module->host.rank < link->peer)
+    if (c4_tcp_attempts_heard(link) && link->module->host.rank < link->peer)
         return C4_TCP_BUSY;
     if (link->state == C4_TCP_UP && hello->generation < link->generation)
         return C4_TCP_STALE;
@@ -30,9 +32,7 @@ static c4_tcp_hello_code judge(const c4_tcp_link *link, const c4_tcp_hello *hell
 static void welcome(c4_tcp_link *link, c4_tcp_stream stream, const c4_tcp_hello *hello)
 {
     uint64_t newest = hello->generation > link->generation ? hello->generation : link->generation;
-    if (link->attempt != NULL)
-        c4_tcp_attempt_drop(link->attempt);
-    link->attempt = NULL;
+    c4_tcp_attempts_drop_others(link, NULL);
     if (link->state == C4_TCP_UP)
         c4_tcp_link_lost(link, ECONNRESET); /* the peer has noticed before us */
     if (!send_hello(&stream, C4_TCP_WELCOME, link->index, newest + 1, link->rx.received)) {
@@ -48,7 +48,7 @@ static void serve_hello(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
     int peer = (int)attempt->handshake.peer_rank;
     if (hello->code != C4_TCP_HELLO || hello->index >= module->nsockets || peer == module->host.rank ||
         c4_tcp_links_create(module, peer) < 0) {
-        c4_tcp_attempt_refuse(attempt, "bad greeting (has every rank the same C4_TCP_SOCKETS?)");
+        c4_tcp_stranger_refuse(attempt, "bad greeting (has every rank the same C4_TCP_SOCKETS?)");
         return;
     }
     c4_tcp_link *link = &module->peers[peer].links[hello->index];
@@ -66,7 +66,6 @@ static void client_answer(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
 {
     c4_tcp_link *link = attempt->link;
     c4_tcp_stream stream = c4_tcp_attempt_release(attempt);
-    link->attempt = NULL;
     if (hello->code == C4_TCP_WELCOME) {
         c4_tcp_link_up(link, stream, hello->generation, hello->received);
         return;
@@ -85,6 +84,8 @@ void c4_tcp_greeting_begin(c4_tcp_attempt *attempt)
 {
     const c4_tcp_link *link = attempt->link;
     attempt->stage = C4_TCP_GREETING;
+    if (link != NULL)
+        c4_tcp_reach_won(attempt);
     if (link != NULL && !send_hello(&attempt->stream, C4_TCP_HELLO, link->index, link->generation, link->rx.received))
         c4_tcp_attempt_closed(attempt, ECONNRESET);
     else if (c4_tcp_stream_buffered(&attempt->stream))

@@ -34,11 +34,22 @@
 #define C4_TCP_DEPTH_BYTES (4u << 20)
 /* How long a large frame that nobody has asked for yet may block others on its link before it is put aside. */
 #define C4_TCP_HOLD_NS 100000u
-/* Connections that have not authenticated yet: how many at once, for how long; and for how long when others wait. An
- * honest peer takes less than 1 ms, and tries again. */
-#define C4_TCP_MAX_STRANGERS       16u
-#define C4_TCP_STRANGER_NS         5000000000u
+/* Connections that have not authenticated yet: how many at once, and for how long. */
+#define C4_TCP_MAX_STRANGERS 32u
+#define C4_TCP_STRANGER_NS   5000000000u
+/* While all places are taken: how long one may say nothing (an honest peer speaks as soon as it is connected), and how
+ * long the handshake may take (a few round trips). An honest peer tries again. */
+#define C4_TCP_CROWDED_SILENT_NS   2000000u
 #define C4_TCP_CROWDED_STRANGER_NS 100000000u
+/* How often the log hears of connections that were turned away. */
+#define C4_TCP_REFUSED_LOG_NS 10000000000u
+/* A peer's next address is tried when the one before has not led to it in this time. */
+#define C4_TCP_NEXT_ADDRESS_NS 250000000u
+/* Who waits for data connects too after this time, and then less and less often: the peer may be unable to. */
+#define C4_TCP_COURTESY_NS         1000000000u
+#define C4_TCP_LONGEST_COURTESY_NS 60000000000u
+/* Of link.retry_at_ns: attempts are under way and nothing is left to try beside them. */
+#define C4_TCP_NEVER_NS ((uint64_t)INT64_MAX)
 
 typedef struct c4_tcp_link c4_tcp_link;
 typedef struct c4_tcp_attempt c4_tcp_attempt;
@@ -126,10 +137,13 @@ struct c4_tcp_link {
     c4_tcp_tx tx;
     c4_tcp_rx rx;
     /* while DOWN */
-    c4_tcp_attempt *attempt;
+    unsigned nattempts;                  /* of module->attempts, to several of the peer's addresses */
     uint64_t down_since_ns, retry_at_ns; /* 0: not trying */
     unsigned tries;
+    unsigned round;    /* addresses tried in this round, the best first */
+    unsigned nrefused; /* of them, did not authenticate */
     int last_errno;
+    uint64_t courtesy_at_ns, courtesy_pause_ns; /* when it connects without anything to send; 0: not waiting yet */
     c4_tcp_link *next_failed;
 };
 
@@ -147,9 +161,11 @@ struct c4_channel {
 };
 
 typedef struct c4_tcp_peer {
-    c4_tcp_address address;
-    bool known;
-    c4_tcp_link *links; /* NULL until the first channel or connection */
+    c4_tcp_contact contact;
+    bool known, reached;
+    unsigned best;                      /* of its addresses, tried first: led to it last time */
+    int failures[C4_TCP_MAX_ADDRESSES]; /* errno of the last attempt; 0: none; < 0: it led there */
+    c4_tcp_link *links;                 /* NULL until the first channel or connection */
 } c4_tcp_peer;
 
 /* Through the host's log. */
@@ -157,7 +173,7 @@ typedef struct c4_tcp_peer {
 
 struct c4_module {
     c4_transport_host host;
-    c4_tcp_address address;
+    c4_tcp_contact contact;
     c4_rng rng;
     /* options */
     unsigned nsockets;
@@ -165,18 +181,20 @@ struct c4_module {
     uint64_t retry_ns;
     c4_tcp_tls_context *tls; /* NULL: C4_TLS=off */
 
-    int listen_fd;
-    int setup_fd; /* epoll: listener and attempts */
-    int idle_fd;  /* epoll: links, setup_fd and timer_fd; what arm gives out */
+    int listen_fds[C4_TCP_MAX_ADDRESSES]; /* one for each of the contact's addresses; -1 */
+    int setup_fd;                         /* epoll: listener and attempts */
+    int idle_fd;                          /* epoll: links, setup_fd and timer_fd; what arm gives out */
     int timer_fd;
     c4_tcp_peer *peers;
     c4_tcp_link **active;
     size_t nactive, active_capacity;
     c4_tcp_attempt *attempts;
     unsigned nstrangers;
-    bool listening; /* the listener is in setup_fd: off while there are too many strangers */
+    bool listening; /* the listeners are in setup_fd: off while there are too many strangers */
     uint64_t setup_poll_tsc, setup_period_tsc;
-    uint64_t refused; /* connections turned away, the first of them logged */
+    unsigned idle_polls; /* without an active link */
+    uint64_t refused, refused_unlogged; /* connections turned away */
+    uint64_t refused_logged_ns;
     c4_tcp_pool pool;
     unsigned char *bounce;
     c4_tcp_link *failed; /* to be reported by progress */

@@ -6,12 +6,15 @@
 
 #include "transports/tcp/attempt.h"
 #include "transports/tcp/channel.h"
+#include "transports/tcp/reach.h"
 #include "transports/tcp/rx.h"
 #include "transports/tcp/tx.h"
 
 #define MS               1000000u
 #define FIRST_RETRY_NS   (1u * MS)
 #define LONGEST_RETRY_NS (200u * MS)
+/* What counts against a peer is also how often it was tried: this rank may have been busy itself. */
+#define FEWEST_TRIES 3
 /* After a loss the lower rank connects at once; the higher one gives it this long. */
 #define HIGHER_RANK_GRACE_NS (20u * MS)
 
@@ -75,7 +78,7 @@ bool c4_tcp_link_busy(const c4_tcp_link *link)
 {
     if (link->state == C4_TCP_FAILED || link->state == C4_TCP_ENDED)
         return false;
-    return c4_tcp_tx_pending(link) || c4_tcp_link_wants_read(link) || link->rx.ack_owed || link->attempt != NULL;
+    return c4_tcp_tx_pending(link) || c4_tcp_link_wants_read(link) || link->rx.ack_owed || link->nattempts > 0;
 }
 
 /* ---- down and up ---- */
@@ -83,20 +86,21 @@ bool c4_tcp_link_busy(const c4_tcp_link *link)
 void c4_tcp_link_lost(c4_tcp_link *link, int error)
 {
     c4_module *module = link->module;
+    const c4_tcp_peer *peer = &module->peers[link->peer];
     uint64_t now = c4_now_ns();
     char text[C4_TCP_ADDRESS_TEXT], reason[96];
     close_socket(link);
     link->state = C4_TCP_DOWN;
     link->tx.blocked = false;
     link->last_errno = error;
-    link->tries = 0;
+    link->tries = link->round = link->nrefused = 0;
     link->down_since_ns = now;
     link->retry_at_ns = now;
     if (module->host.rank > link->peer)
         link->retry_at_ns += HIGHER_RANK_GRACE_NS + c4_rng_below(&module->rng, HIGHER_RANK_GRACE_NS);
     if (!module->closing)
         C4_TCP_LOG(module, C4_TLOG_INFO, "tcp: connection %u to rank %d at %s lost (%s); connecting again", link->index,
-                   link->peer, c4_tcp_address_text(&module->peers[link->peer].address, text),
+                   link->peer, c4_tcp_address_text(&peer->contact.at[peer->best], text),
                    strerror_r(error, reason, sizeof reason));
 }
 
@@ -127,11 +131,16 @@ void c4_tcp_link_up(c4_tcp_link *link, c4_tcp_stream stream, uint64_t generation
         c4_tcp_link_activate(link);
 }
 
+bool c4_tcp_link_is_courteous(const c4_tcp_link *link)
+{
+    return link->generation == 0 && !c4_tcp_tx_pending(link);
+}
+
 static c4_status give_up(const c4_tcp_link *link, uint64_t now)
 {
-    char text[C4_TCP_ADDRESS_TEXT];
+    char text[C4_TCP_REACH_TEXT];
     return c4_fail_errno(C4_ERR_LINK, link->last_errno, "tcp: no connection to rank %d at %s after %u tries in %.1f s",
-                         link->peer, c4_tcp_address_text(&link->module->peers[link->peer].address, text), link->tries,
+                         link->peer, c4_tcp_reach_text(&link->module->peers[link->peer], text), link->tries,
                          (double)(now - link->down_since_ns) * 1e-9);
 }
 
@@ -139,7 +148,6 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
 {
     c4_module *module = link->module;
     uint64_t now = c4_now_ns();
-    link->attempt = NULL;
     if (link->state != C4_TCP_DOWN)
         return;
     if (error == EMFILE || error == ENFILE) {
@@ -147,12 +155,17 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
         return;
     }
     uint64_t pause = FIRST_RETRY_NS;
+    if (error != 0 && c4_tcp_link_is_courteous(link)) {
+        link->retry_at_ns = 0;
+        link->courtesy_at_ns = now + link->courtesy_pause_ns + c4_rng_below(&module->rng, C4_TCP_COURTESY_NS);
+        return;
+    }
     if (error != 0) {
         link->last_errno = error;
         link->tries++;
         /* Who refuses has closed its module or is dead: at the end nobody is left to wait for, and that is no error. */
         bool gone = module->closing && error == ECONNREFUSED;
-        if (gone || now - link->down_since_ns >= module->retry_ns) {
+        if (gone || (now - link->down_since_ns >= module->retry_ns && link->tries >= FEWEST_TRIES)) {
             c4_tcp_link_fail(link, gone ? C4_ERR_LINK : give_up(link, now));
             return;
         }
@@ -162,18 +175,41 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
     c4_tcp_link_activate(link);
 }
 
+/* Never connected, nothing to send: it is the other side's to connect. But that may be unable to (a firewall, address
+ * translation), while this side may be able to. True when it is time to try. */
+static bool courtesy_due(c4_tcp_link *link, uint64_t now)
+{
+    if (link->nposted == 0) {
+        link->courtesy_at_ns = 0; /* not waiting */
+        return false;
+    }
+    if (link->courtesy_at_ns == 0) {
+        link->courtesy_at_ns = now + C4_TCP_COURTESY_NS;
+        link->courtesy_pause_ns = C4_TCP_COURTESY_NS;
+    }
+    if (now < link->courtesy_at_ns)
+        return false;
+    link->courtesy_pause_ns *= link->courtesy_pause_ns < C4_TCP_LONGEST_COURTESY_NS ? 2 : 1;
+    return true;
+}
+
 void c4_tcp_link_service(c4_tcp_link *link, uint64_t now)
 {
-    if (link->attempt != NULL)
-        return;
     if (link->retry_at_ns == 0) {
-        /* Never connected: the side that has something to send does it. */
-        if (!c4_tcp_tx_pending(link))
+        if (!c4_tcp_tx_pending(link) && !courtesy_due(link, now))
             return;
         link->down_since_ns = link->retry_at_ns = now;
+        link->tries = 0;
     }
     if (now >= link->retry_at_ns)
-        c4_tcp_attempt_connect(link);
+        c4_tcp_reach_next(link, now);
+}
+
+uint64_t c4_tcp_link_wake_ns(const c4_tcp_link *link)
+{
+    if (!link->active || link->state != C4_TCP_DOWN)
+        return 0;
+    return link->retry_at_ns != 0 ? link->retry_at_ns : link->courtesy_at_ns;
 }
 
 /* ---- the end ---- */
@@ -182,9 +218,7 @@ static void drop_everything(c4_tcp_link *link, c4_status status)
 {
     link->status = status;
     close_socket(link);
-    if (link->attempt != NULL)
-        c4_tcp_attempt_drop(link->attempt);
-    link->attempt = NULL;
+    c4_tcp_attempts_drop_others(link, NULL);
     c4_tcp_channels_fail(link, status);
     c4_tcp_rx_fini(link, status);
     c4_tcp_tx_fini(link, status);

@@ -23,8 +23,14 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error);
 void c4_tcp_link_fail(c4_tcp_link *link, c4_status status);
 /* The peer has closed its module. */
 void c4_tcp_link_ended(c4_tcp_link *link);
+/* It has never been up and has nothing to send: an attempt is a courtesy to a peer that may be unable to connect, and its
+ * failure is no error. */
+bool c4_tcp_link_is_courteous(const c4_tcp_link *link);
 /* While down: starts the next attempt when it is due. */
 void c4_tcp_link_service(c4_tcp_link *link, uint64_t now_ns);
+
+/* While down: when service has something to do; 0: never. */
+uint64_t c4_tcp_link_wake_ns(const c4_tcp_link *link);
 
 /* Bytes from the peer matter: a receive is posted, or an acknowledgement or permission is awaited. */
 static inline bool c4_tcp_link_wants_read(const c4_tcp_link *link)

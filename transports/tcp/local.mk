@@ -10,10 +10,12 @@ transports_tcp_libc4_transport_tcp_la_SOURCES = \
     transports/tcp/options.c \
     transports/tcp/pool.c transports/tcp/pool.h \
     transports/tcp/progress.c transports/tcp/progress.h \
+    transports/tcp/reach.c transports/tcp/reach.h \
     transports/tcp/rx.c transports/tcp/rx.h \
     transports/tcp/greeting.c transports/tcp/greeting.h \
     transports/tcp/socket.c transports/tcp/socket.h \
     transports/tcp/stream.h \
+    transports/tcp/strangers.c transports/tcp/strangers.h \
     transports/tcp/tcp.h \
     transports/tcp/tls.h \
     transports/tcp/tx.c transports/tcp/tx.h

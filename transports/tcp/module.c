@@ -52,11 +52,22 @@ static c4_status open_tls(c4_module *module)
     return on ? c4_tcp_tls_open(&module->tls) : C4_OK;
 }
 
-static c4_status choose_address(const c4_transport_host *host, c4_tcp_address *address)
+/* Beside the best address those of its kind are worth trying: bridges, loopback and link-local addresses lead elsewhere on
+ * other hosts, if anywhere. What was asked for by name is all worth it. */
+static bool worth_trying(const c4_netif *netif, const c4_netif *best, bool asked)
+{
+    if (best->loopback || netif->loopback)
+        return netif == best;
+    return asked || (netif->running == best->running && netif->link_local == best->link_local &&
+                     c4_netif_is_virtual(netif->name) == c4_netif_is_virtual(best->name));
+}
+
+/* Where this rank can listen, without ports; and a line for the log. */
+static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact *contact, char *text, size_t text_bytes)
 {
     c4_netif list[MAX_INTERFACES];
     size_t count = MAX_INTERFACES;
-    const c4_netif *chosen;
+    const c4_netif *chosen, *candidates[MAX_INTERFACES];
     const int families[] = {0, 4, 6};
     const int64_t family = host->option_int(host->context, "C4_SOCKET_FAMILY");
     const c4_netif_wish wish = {
@@ -66,18 +77,40 @@ static c4_status choose_address(const c4_transport_host *host, c4_tcp_address *a
     };
     C4_TRY(c4_netif_list(list, &count));
     C4_TRY(c4_netif_choose(list, count, &wish, &chosen));
-    *address = (c4_tcp_address){.family = chosen->family, .loopback = chosen->loopback, .scope = chosen->scope};
-    memcpy(address->ip, chosen->ip, sizeof address->ip);
-    address->host = c4_tcp_host_number();
+    count = c4_netif_candidates(list, count, &wish, candidates, MAX_INTERFACES);
+    *contact = (c4_tcp_contact){.host = c4_tcp_host_number()};
+    for (size_t i = 0; i < count && contact->count < C4_TCP_MAX_ADDRESSES; i++) {
+        const c4_netif *netif = candidates[i];
+        if (!worth_trying(netif, chosen, wish.spec != NULL && wish.spec[0] != '\0'))
+            continue;
+        c4_tcp_address *address = &contact->at[contact->count++];
+        *address = (c4_tcp_address){.family = netif->family, .loopback = netif->loopback, .scope = netif->scope};
+        memcpy(address->ip, netif->ip, sizeof address->ip);
+    }
+    c4_netif_explain(list, count, &wish, chosen, text, text_bytes);
     return C4_OK;
 }
 
-static c4_status open_listener(c4_module *module)
+static c4_status open_listeners(c4_module *module)
 {
     c4_port_range range;
+    char text[256];
     C4_TRY(c4_port_range_parse(module->host.option_string(module->host.context, "C4_PORT_RANGE"), &range));
-    C4_TRY(choose_address(&module->host, &module->address));
-    return c4_tcp_listen(&module->address, range, &module->rng, &module->listen_fd);
+    C4_TRY(choose_addresses(&module->host, &module->contact, text, sizeof text));
+    C4_TCP_LOG(module, C4_TLOG_DEBUG, "tcp: interface %s", text);
+    module->contact.tls = module->tls != NULL;
+    for (unsigned i = 0; i < module->contact.count; i++)
+        C4_TRY(c4_tcp_listen(&module->contact.at[i], range, &module->rng, &module->listen_fds[i]));
+    return C4_OK;
+}
+
+static bool add_listeners(c4_module *module)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    for (unsigned i = 0; i < module->contact.count; i++)
+        if (epoll_ctl(module->setup_fd, EPOLL_CTL_ADD, module->listen_fds[i], &event) != 0)
+            return false;
+    return true;
 }
 
 static c4_status open_waiters(c4_module *module)
@@ -86,8 +119,7 @@ static c4_status open_waiters(c4_module *module)
     module->setup_fd = epoll_create1(EPOLL_CLOEXEC);
     module->idle_fd = epoll_create1(EPOLL_CLOEXEC);
     module->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (module->setup_fd < 0 || module->idle_fd < 0 || module->timer_fd < 0 ||
-        epoll_ctl(module->setup_fd, EPOLL_CTL_ADD, module->listen_fd, &event) != 0 ||
+    if (module->setup_fd < 0 || module->idle_fd < 0 || module->timer_fd < 0 || !add_listeners(module) ||
         epoll_ctl(module->idle_fd, EPOLL_CTL_ADD, module->setup_fd, &event) != 0 ||
         epoll_ctl(module->idle_fd, EPOLL_CTL_ADD, module->timer_fd, &event) != 0) {
         int error = errno;
@@ -109,10 +141,13 @@ static void read_options(c4_module *module)
 
 static void module_free(c4_module *module)
 {
-    const int fds[] = {module->listen_fd, module->setup_fd, module->idle_fd, module->timer_fd};
+    const int fds[] = {module->setup_fd, module->idle_fd, module->timer_fd};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    for (unsigned i = 0; i < C4_TCP_MAX_ADDRESSES; i++)
+        if (module->listen_fds[i] >= 0)
+            close(module->listen_fds[i]);
     c4_tcp_pool_fini(&module->pool);
     c4_tcp_tls_close(module->tls);
     free(module->bounce);
@@ -131,9 +166,10 @@ static c4_status module_fill(c4_module *module)
     C4_TRY(c4_random_bytes(&seed, sizeof seed));
     module->rng.state = seed;
     module->setup_period_tsc = c4_tsc_hz() / 1000000u * SETUP_PERIOD_US;
+    module->setup_poll_tsc = c4_tsc();
     read_options(module);
     C4_TRY(open_tls(module));
-    C4_TRY(open_listener(module));
+    C4_TRY(open_listeners(module));
     return open_waiters(module);
 }
 
@@ -143,23 +179,27 @@ static c4_status tcp_open(const c4_transport_host *host, c4_module **out)
     if (module == NULL)
         return c4_fail(C4_ERR_MEMORY, "tcp: module");
     module->host = *host;
-    module->listen_fd = module->setup_fd = module->idle_fd = module->timer_fd = -1;
+    for (unsigned i = 0; i < C4_TCP_MAX_ADDRESSES; i++)
+        module->listen_fds[i] = -1;
+    module->setup_fd = module->idle_fd = module->timer_fd = -1;
     c4_status status = module_fill(module);
     if (status < 0) {
         module_free(module);
         return status;
     }
     char text[C4_TCP_ADDRESS_TEXT];
-    C4_TCP_LOG(module, C4_TLOG_DEBUG, "tcp: listening on %s", c4_tcp_address_text(&module->address, text));
+    for (unsigned i = 0; i < module->contact.count; i++)
+        C4_TCP_LOG(module, C4_TLOG_DEBUG, "tcp: listening on %s", c4_tcp_address_text(&module->contact.at[i], text));
     *out = module;
     return C4_OK;
 }
 
 static c4_status tcp_probe(const c4_transport_host *host, c4_transport_caps *caps, char *reason, size_t reason_bytes)
 {
-    c4_tcp_address address;
+    c4_tcp_contact contact;
+    char text[256];
     bool tls;
-    c4_status status = choose_address(host, &address);
+    c4_status status = choose_addresses(host, &contact, text, sizeof text);
     if (status >= 0)
         status = check_tls(host, &tls);
     if (status < 0) {
@@ -205,39 +245,50 @@ static c4_status tcp_caps(c4_module *module, c4_transport_caps *caps)
 
 static c4_status tcp_address(c4_module *module, void *address, size_t *bytes)
 {
-    if (*bytes < C4_TCP_ADDRESS_BYTES)
+    unsigned char wire[C4_TCP_CONTACT_BYTES];
+    size_t used = c4_tcp_contact_pack(&module->contact, wire);
+    if (*bytes < used)
         return C4_ERR_COUNT;
-    c4_tcp_address_pack(&module->address, address);
-    *bytes = C4_TCP_ADDRESS_BYTES;
+    memcpy(address, wire, used);
+    *bytes = used;
     return C4_OK;
 }
 
-static const char *why_unreachable(const c4_module *module, int peer, const c4_tcp_address *address)
+/* Addresses that cannot lead to the peer from here are struck off. NULL, or why none is left. */
+static const char *strike_unreachable(const c4_module *module, int peer, c4_tcp_contact *contact)
 {
+    unsigned kept = 0;
     if (peer == module->host.rank)
         return "tcp does not carry a rank's messages to itself";
-    if (address->loopback && address->host != module->address.host)
-        return "the peer listens on loopback of another host or network namespace: set C4_SOCKET_IFNAME on all ranks";
-    if (module->address.loopback && address->host != module->address.host)
+    if (contact->tls != module->contact.tls)
+        return "one side has C4_TLS=on and the other has not: set it alike on all ranks";
+    bool same_host = contact->host == module->contact.host;
+    if (!same_host && module->contact.at[0].loopback)
         return "this rank listens on loopback and the peer is on another host or network namespace: set "
                "C4_SOCKET_IFNAME on all ranks";
+    for (unsigned i = 0; i < contact->count; i++)
+        if (same_host || !contact->at[i].loopback)
+            contact->at[kept++] = contact->at[i];
+    contact->count = kept;
+    if (kept == 0)
+        return "the peer listens on loopback of another host or network namespace: set C4_SOCKET_IFNAME on all ranks";
     return NULL;
 }
 
 static c4_status tcp_add_peer(c4_module *module, int peer, const void *bytes, size_t nbytes, char *reason,
                               size_t reason_bytes)
 {
-    c4_tcp_address address;
+    c4_tcp_contact contact;
     if (peer < 0 || peer >= module->host.nranks)
         return c4_fail(C4_ERR_ROOT, "tcp: peer %d of %d ranks", peer, module->host.nranks);
-    const char *wrong = c4_tcp_address_unpack(bytes, nbytes, &address);
+    const char *wrong = c4_tcp_contact_unpack(bytes, nbytes, &contact);
     if (wrong == NULL)
-        wrong = why_unreachable(module, peer, &address);
+        wrong = strike_unreachable(module, peer, &contact);
     if (wrong != NULL) {
         snprintf(reason, reason_bytes, "%s", wrong);
         return C4_ERR_UNREACHABLE;
     }
-    module->peers[peer].address = address;
+    module->peers[peer].contact = contact;
     module->peers[peer].known = true;
     return C4_OK;
 }

@@ -15,6 +15,8 @@
 /* From so many active links on they are asked together: a recv that finds nothing costs as much as an epoll_wait. */
 #define ASK_LINKS  3u
 #define ASK_EVENTS 64
+/* Of so many polls without an active link one looks at the clock, for those who connect. */
+#define IDLE_POLLS 65536u
 
 /* Tells the peer what has arrived, unless a frame that is about to start does. */
 static void send_owed_ack(c4_tcp_link *link)
@@ -114,12 +116,20 @@ static bool setup_progress(c4_module *module, bool down)
     return c4_tcp_attempts_poll(module);
 }
 
+/* No link has anything to do, but a peer may have lost one and connect again: it waits for this side, which others may
+ * be waiting for in turn. After a sleep it may have been that which ended it. */
+static bool idle_progress(c4_module *module)
+{
+    bool look = module->setup_poll_tsc == 0 || ++module->idle_polls % IDLE_POLLS == 0;
+    return look && setup_progress(module, false);
+}
+
 c4_status c4_tcp_progress(c4_module *module, int *peer)
 {
     bool down = false;
     *peer = -1;
     if (module->nactive == 0 && module->failed == NULL)
-        return C4_IN_PROGRESS;
+        return idle_progress(module) ? C4_OK : C4_IN_PROGRESS;
     bool moved = links_progress(module, &down);
     moved |= setup_progress(module, down);
     if (module->failed != NULL) {
@@ -159,8 +169,7 @@ c4_status c4_tcp_arm(c4_module *module, int *fd)
                 return C4_OK; /* soon put aside */
             if (c4_tcp_stream_buffered(&links[i].stream) && c4_tcp_link_wants_read(&links[i]))
                 return C4_OK; /* epoll does not know of it */
-            if (links[i].active && links[i].state == C4_TCP_DOWN)
-                wake_ns = earlier(wake_ns, links[i].retry_at_ns);
+            wake_ns = earlier(wake_ns, c4_tcp_link_wake_ns(&links[i]));
         }
     }
     set_timer(module, wake_ns);

@@ -136,22 +136,60 @@ c4_status c4_tcp_listen(c4_tcp_address *address, c4_port_range range, c4_rng *rn
     return C4_OK;
 }
 
-int c4_tcp_connect(const c4_tcp_address *peer, const c4_tcp_address *local)
+void c4_tcp_address_from(const struct sockaddr_storage *name, c4_tcp_address *address)
+{
+    *address = (c4_tcp_address){.family = name->ss_family == AF_INET6 ? 6 : 4};
+    if (address->family == 6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)name;
+        address->port = ntohs(in6->sin6_port);
+        memcpy(address->ip, &in6->sin6_addr, 16);
+    } else {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)name;
+        address->port = ntohs(in->sin_port);
+        memcpy(address->ip, &in->sin_addr, 4);
+    }
+}
+
+/* Ours to connect from; NULL: none or several would do. */
+static const c4_tcp_address *only_source(const c4_tcp_address *peer, const c4_tcp_contact *local)
+{
+    const c4_tcp_address *found = NULL;
+    for (unsigned i = 0; i < local->count; i++) {
+        const c4_tcp_address *own = &local->at[i];
+        if (own->family != peer->family || own->loopback != peer->loopback || (own->scope != 0) != (peer->scope != 0))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = own;
+    }
+    return found;
+}
+
+/* A link-local address is reached through the interface that this process uses, whatever its number at the peer. */
+static uint32_t own_scope(const c4_tcp_contact *local)
+{
+    for (unsigned i = 0; i < local->count; i++)
+        if (local->at[i].scope != 0)
+            return local->at[i].scope;
+    return 0;
+}
+
+int c4_tcp_connect(const c4_tcp_address *peer, const c4_tcp_contact *local)
 {
     struct sockaddr_storage name;
     c4_tcp_address target = *peer;
+    const c4_tcp_address *source = only_source(peer, local);
     int one = 1;
     int fd = socket(peer->family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
-    /* A link-local address is reached through the interface that this process uses, whatever its number at the peer. */
     if (target.scope != 0)
-        target.scope = local->scope;
+        target.scope = own_scope(local);
     socklen_t length;
-    if (local->family == peer->family && local->loopback == peer->loopback) {
+    if (source != NULL) {
         /* The port is chosen at connect, so that many connections may share it. */
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-        length = address_to_sockaddr(local, 0, &name);
+        length = address_to_sockaddr(source, 0, &name);
         (void)!bind(fd, (struct sockaddr *)&name, length);
     }
     length = address_to_sockaddr(&target, target.port, &name);

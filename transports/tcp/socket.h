@@ -21,11 +21,15 @@ c4_status c4_port_range_parse(const char *text, c4_port_range *range);
 /* Binds to the address (its port is filled in) and listens. C4_ERR_PORTS, C4_ERR_FILES, C4_ERR_SYSTEM (logged). */
 c4_status c4_tcp_listen(c4_tcp_address *address, c4_port_range range, c4_rng *rng, int *fd);
 
-/* Starts to connect, without waiting; from `local`'s interface. errno is set on failure. -1 or the descriptor. */
-int c4_tcp_connect(const c4_tcp_address *peer, const c4_tcp_address *local);
+/* Starts to connect, without waiting; from the address of `local` that alone is of the peer's kind, else from the one that
+ * the system chooses. errno is set on failure. -1 or the descriptor. */
+int c4_tcp_connect(const c4_tcp_address *peer, const c4_tcp_contact *local);
 
 /* Options of a data connection; best effort. buffer_bytes 0: the system's. */
 void c4_tcp_tune(int fd, size_t buffer_bytes);
+
+/* Who is at the other end, as accept has told. */
+void c4_tcp_address_from(const struct sockaddr_storage *name, c4_tcp_address *address);
 
 /* "10.0.0.5:5000", "[fe80::1]:5000"; returns text. */
 const char *c4_tcp_address_text(const c4_tcp_address *address, char text[C4_TCP_ADDRESS_TEXT]);

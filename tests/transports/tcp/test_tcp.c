@@ -211,8 +211,8 @@ static void test_crossing_connections(void)
                 CU_ASSERT(c4_tcp_ops.progress(p.modules[rank], &peer) >= 0);
         C4TEST_INT(out[0]->link->generation, 1);
         C4TEST_INT(out[1]->link->generation, 1);
-        CU_ASSERT(local_port(out[0]->link->stream.fd) != p.modules[0]->address.port);
-        C4TEST_INT(local_port(out[1]->link->stream.fd), p.modules[1]->address.port);
+        CU_ASSERT(local_port(out[0]->link->stream.fd) != p.modules[0]->contact.at[0].port);
+        C4TEST_INT(local_port(out[1]->link->stream.fd), p.modules[1]->contact.at[0].port);
         pair_close(&p);
     }
 }
@@ -251,8 +251,8 @@ static c4_module *kill_rank(pair *p, int rank)
 {
     c4_module *dead = p->modules[rank];
     C4TEST_OK(c4_tcp_ops.inject(dead, "close_socket"));
-    close(dead->listen_fd);
-    dead->listen_fd = -1;
+    close(dead->listen_fds[0]);
+    dead->listen_fds[0] = -1;
     p->modules[rank] = NULL;
     return dead;
 }

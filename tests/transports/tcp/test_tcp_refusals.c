@@ -14,7 +14,7 @@
 
 static int stranger_connect(const c4_module *module)
 {
-    int fd = c4_tcp_connect(&module->address, &module->address);
+    int fd = c4_tcp_connect(&module->contact.at[0], &module->contact);
     CU_ASSERT_FATAL(fd >= 0);
     return fd;
 }
@@ -184,11 +184,11 @@ static void test_port_range(void)
     c4_module *first = NULL, *second = NULL;
     char overrides[64];
     C4TEST_OK_FATAL(open_with("", &first)); /* finds a free port for us */
-    unsigned port = first->address.port;
+    unsigned port = first->contact.at[0].port;
     c4_tcp_ops.close(first);
     snprintf(overrides, sizeof overrides, "C4_PORT_RANGE=%u-%u", port, port);
     C4TEST_OK_FATAL(open_with(overrides, &first));
-    C4TEST_INT(first->address.port, port);
+    C4TEST_INT(first->contact.at[0].port, port);
     C4TEST_INT(open_with(overrides, &second), C4_ERR_PORTS);
     C4TEST_CONTAINS(c4_fail_text(), overrides);
     C4TEST_CONTAINS(c4_fail_text(), "is free on 127.0.0.1");
@@ -248,12 +248,12 @@ static void test_foreign_loopback(void)
 {
     pair p;
     char reason[256] = "";
-    unsigned char wire[C4_TCP_ADDRESS_BYTES];
+    unsigned char wire[C4_TCP_CONTACT_BYTES];
     pair_open(&p, 2, "");
-    c4_tcp_address address = p.modules[1]->address;
-    address.host++;
-    c4_tcp_address_pack(&address, wire);
-    C4TEST_INT(c4_tcp_ops.add_peer(p.modules[0], 1, wire, sizeof wire, reason, sizeof reason), C4_ERR_UNREACHABLE);
+    c4_tcp_contact contact = p.modules[1]->contact;
+    contact.host++;
+    size_t bytes = c4_tcp_contact_pack(&contact, wire);
+    C4TEST_INT(c4_tcp_ops.add_peer(p.modules[0], 1, wire, bytes, reason, sizeof reason), C4_ERR_UNREACHABLE);
     C4TEST_CONTAINS(reason, "set C4_SOCKET_IFNAME");
     pair_close(&p);
 }

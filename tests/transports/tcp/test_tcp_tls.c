@@ -232,7 +232,8 @@ static void test_buffered_frames(void)
 
 typedef struct proxy {
     int listen_fd, fds[2];
-    c4_tcp_address address, target;
+    c4_tcp_address address;
+    c4_tcp_contact target;
     unsigned char *tape;
     size_t used;
 } proxy;
@@ -242,7 +243,7 @@ enum { TAPE_BYTES = 4 << 20 };
 static void proxy_open(proxy *x, const c4_module *target)
 {
     c4_rng rng = {.state = 1};
-    *x = (proxy){.fds = {-1, -1}, .address = target->address, .target = target->address};
+    *x = (proxy){.fds = {-1, -1}, .address = target->contact.at[0], .target = target->contact};
     x->tape = malloc(TAPE_BYTES);
     C4TEST_OK_FATAL(c4_tcp_listen(&x->address, (c4_port_range){0, 0}, &rng, &x->listen_fd));
 }
@@ -252,7 +253,7 @@ static void proxy_step(proxy *x)
     int fd = x->fds[0] < 0 ? accept4(x->listen_fd, NULL, NULL, SOCK_NONBLOCK) : -1;
     if (fd >= 0) {
         x->fds[0] = fd;
-        x->fds[1] = c4_tcp_connect(&x->target, &x->target);
+        x->fds[1] = c4_tcp_connect(&x->target.at[0], &x->target);
     }
     for (int i = 0; i < 2 && x->fds[1] >= 0; i++) {
         unsigned char *to = x->tape + x->used;
@@ -284,7 +285,7 @@ static bool payload_in_clear(const char *overrides)
     proxy x;
     pair_open(&p, 2, overrides);
     proxy_open(&x, p.modules[1]);
-    p.modules[0]->peers[1].address.port = x.address.port;
+    p.modules[0]->peers[1].contact.at[0].port = x.address.port;
     c4_channel *out = pair_channel(&p, 0, 1, 0, 1), *in = pair_channel(&p, 1, 1, 0, 1);
     for (size_t i = 0; i < 100000; i++)
         memory[i] = (unsigned char)words[i % sizeof words];
