@@ -90,7 +90,7 @@ static void log_line(void *context, int level, const char *format, ...) __attrib
 static void log_line(void *context, int level, const char *format, ...)
 {
     c4_test_host *host = context;
-    char line[256];
+    char line[512];
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
@@ -101,6 +101,8 @@ static void log_line(void *context, int level, const char *format, ...)
         host->warnings_logged++;
         memcpy(host->last_warning, line, sizeof line);
     }
+    if (level == C4_TLOG_INFO)
+        memcpy(host->last_info, line, sizeof line);
     if (level <= C4_TLOG_WARN)
         fprintf(stderr, "rank %d: %s\n", host->host.rank, line);
 }

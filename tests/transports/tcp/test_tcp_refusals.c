@@ -47,7 +47,16 @@ static void test_garbage_is_refused_once_logged(void)
         close(fd);
     }
     C4TEST_INT(p.hosts[0].warnings_logged, 1);
-    C4TEST_CONTAINS(p.hosts[0].last_warning, "refused a connection");
+    C4TEST_CONTAINS(p.hosts[0].last_warning, "refused a connection from 127.0.0.1:");
+    C4TEST_CONTAINS(p.hosts[0].last_warning, "these are not the bytes of a C4 handshake (0 others");
+    p.modules[0]->refused_logged_ns -= C4_TCP_REFUSED_LOG_NS; /* time passes */
+    int fd = stranger_connect(p.modules[0]);
+    while (send(fd, garbage, sizeof garbage, MSG_NOSIGNAL) < 0 && (errno == EAGAIN || errno == ENOTCONN))
+        pair_progress(&p);
+    wait_closed(&p, fd, in[0]);
+    close(fd);
+    C4TEST_INT(p.hosts[0].warnings_logged, 2);
+    C4TEST_CONTAINS(p.hosts[0].last_warning, "(4 others since the last such line");
     exchange(&p, out, in, 16, memory);
     pair_close(&p);
 }
