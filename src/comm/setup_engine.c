@@ -123,6 +123,7 @@ c4_status c4_setup_start_engine(c4_setup *setup)
                            .deterministic = c4_option_int(options, "C4_DETERMINISTIC") != 0,
                            .map = c4_option_int(options, "C4_MAP") != 0,
                            .timeout_ms = (int)c4_option_int(options, "C4_TIMEOUT_MS"),
+                           .late_ms = (int)c4_option_int(options, "C4_HEARTBEAT_MS"),
                            .ask = c4_comm_ask_peer,
                            .describe = c4_comm_describe_peer,
                            .ask_context = comm};

@@ -262,6 +262,8 @@ c4_edge *c4_operation_waits_on(const c4_operation *op);
 bool c4_engine_move(c4_engine *engine);
 
 /* ---- flight record, see trace.c ---- */
+/* Once the op has its call; before each of its runs; at their ends. */
+void c4_trace_prepare(c4_operation *op);
 void c4_trace_begin(c4_engine *engine, c4_operation *op);
 void c4_trace_end(c4_engine *engine, c4_operation *op);
 /* A lane's step could not go on / went on after having been blocked. */

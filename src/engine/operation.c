@@ -93,6 +93,7 @@ static c4_status operation_fit(c4_operation *op, size_t *scratch)
 static c4_status operation_init(c4_engine *engine, c4_operation *op, const c4_call *call)
 {
     op->call = *call;
+    c4_trace_prepare(op);
     op->active = op->program;
     op->schedule = op->program->schedule;
     size_t scratch = 0;

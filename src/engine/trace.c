@@ -41,6 +41,11 @@ void c4_trace_program(c4_engine *engine, const c4_call *call, c4_program *progra
                                               .root = call->root};
 }
 
+void c4_trace_prepare(c4_operation *op)
+{
+    op->stamp_polls = call_bytes(&op->call) >= BIG_BYTES ? BIG_STAMP_POLLS : SMALL_STAMP_POLLS;
+}
+
 void c4_trace_begin(c4_engine *engine, c4_operation *op)
 {
     uint32_t generation;
@@ -48,7 +53,6 @@ void c4_trace_begin(c4_engine *engine, c4_operation *op)
     op->record = r;
     op->waited_ticks = 0;
     op->first_ticks = 0;
-    op->stamp_polls = call_bytes(&op->call) >= BIG_BYTES ? BIG_STAMP_POLLS : SMALL_STAMP_POLLS;
     if (!r)
         return;
     op->record_generation = generation;
@@ -92,13 +96,25 @@ static void edge_record(c4_engine *engine, const c4_operation *op, const c4_reco
     edge->bytes = edge->messages = edge->waited_ticks = 0;
 }
 
+static inline void record_end(const c4_operation *op, c4_record_operation *r, uint64_t now)
+{
+    r->status = op->status;
+    __atomic_store_n(&r->end_ticks, now, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->state, op->status < 0 ? C4_RECORD_FAILED : C4_RECORD_DONE, __ATOMIC_RELEASE);
+}
+
 /* Apart: the short way through c4_trace_end needs no registers saved. */
-static __attribute__((noinline)) void edges_record(c4_engine *engine, const c4_operation *op,
-                                                   const c4_record_operation *r, uint64_t now)
+static __attribute__((noinline)) void edges_record(c4_engine *engine, const c4_operation *op, c4_record_operation *r,
+                                                   uint64_t now)
 {
     for (uint32_t i = 0; i < op->active->schedule->nchannels; i++)
         if (op->active->edges[i]->messages)
             edge_record(engine, op, r, op->active->edges[i], now);
+    if (op->waited_ticks) {
+        __atomic_store_n(&r->first_ticks, op->first_ticks, __ATOMIC_RELAXED);
+        __atomic_store_n(&r->waited_ticks, op->waited_ticks, __ATOMIC_RELAXED);
+    }
+    record_end(op, r, now);
 }
 
 void c4_trace_end(c4_engine *engine, c4_operation *op)
@@ -110,11 +126,6 @@ void c4_trace_end(c4_engine *engine, c4_operation *op)
         return; /* the ring has gone round */
     if (op->stamp_polls == BIG_STAMP_POLLS || op->waited_ticks || op->sequence % FLUSH_EVERY == 0)
         edges_record(engine, op, r, now);
-    if (op->waited_ticks) {
-        __atomic_store_n(&r->first_ticks, op->first_ticks, __ATOMIC_RELAXED);
-        __atomic_store_n(&r->waited_ticks, op->waited_ticks, __ATOMIC_RELAXED);
-    }
-    r->status = op->status;
-    __atomic_store_n(&r->end_ticks, now, __ATOMIC_RELAXED);
-    __atomic_store_n(&r->state, op->status < 0 ? C4_RECORD_FAILED : C4_RECORD_DONE, __ATOMIC_RELEASE);
+    else
+        record_end(op, r, now);
 }

@@ -17,3 +17,5 @@ EXTRA_PROGRAMS += tests/collectives/test_huge
 tests_collectives_test_huge_SOURCES = tests/collectives/test_huge.c $(c4_collectives_sources)
 EXTRA_DIST += tests/collectives/test_long.sh
 C4_LONG_TESTS += tests/collectives/test_long.sh
+check_PROGRAMS += tests/collectives/test_mismatch
+tests_collectives_test_mismatch_SOURCES = tests/collectives/test_mismatch.c $(c4_collectives_sources)
