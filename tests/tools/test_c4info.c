@@ -143,6 +143,15 @@ static void test_transports(void)
     CU_ASSERT(cJSON_IsFalse(cJSON_GetObjectItem(shm, "available")));
     C4TEST_STRING(string_of(shm, "reason"), "left out by C4_TRANSPORTS=tcp");
     cJSON_Delete(root);
+    setenv("C4_SOCKET_IFNAME", "127.0.0.0/8", 1);
+    root = json("transports --json");
+    const cJSON *lo = item_named(cJSON_GetObjectItem(root, "interfaces"), "address", "127.0.0.1");
+    CU_ASSERT(cJSON_IsTrue(cJSON_GetObjectItem(lo, "used")));
+    C4TEST_STRING(string_of(lo, "reason"), "asked for by C4_SOCKET_IFNAME");
+    cJSON_Delete(root);
+    setenv("C4_SOCKET_IFNAME", "^lo", 1);
+    C4TEST_INT(info("transports"), 0);
+    assert_said("out", "excluded by C4_SOCKET_IFNAME");
     C4TEST_INT(info("transports"), 0);
     assert_said("out", "left out by C4_TRANSPORTS=tcp");
 }
@@ -294,11 +303,11 @@ static void test_usage(void)
     static const struct {
         const char *arguments, *message;
     } cases[] = {
-        {"", "which command? options, host, transports or algorithms"},
+        {"", "which command? options, host, transports, algorithms, doctor or clean"},
         {"optoins", "unknown command optoins; did you mean options?"},
         {"host --jsno", "unknown option --jsno; did you mean --json?"},
         {"host options", "one command, not both host and options"},
-        {"host -n 4", "-n and --ranks-per-host are for `c4info algorithms`"},
+        {"host -n 4", "-n and --ranks-per-host are for `c4info algorithms` and `c4info doctor`"},
         {"algorithms -n", "-n needs a value"},
         {"algorithms -n 0", "-n '0': expected a whole number in 1..65536"},
         {"algorithms --ranks-per-host x", "--ranks-per-host 'x': expected"},
@@ -310,9 +319,35 @@ static void test_usage(void)
     C4TEST_INT(info("--version"), 0);
     assert_said("out", c4_version());
     C4TEST_INT(info("--help"), 0);
-    static const char *const words[] = {"options", "host", "transports", "algorithms", "--ranks-per-host", "--json"};
+    static const char *const words[] = {"options", "host",   "transports", "algorithms", "--ranks-per-host",
+                                        "--json",  "doctor", "clean",      "--peers",    "--dry-run"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         assert_said("out", words[i]);
+}
+
+/* ---- doctor and clean ---- */
+
+static void test_doctor_json(void)
+{
+    setenv("C4_RECORD_DIR", c4test_path("records"), 1);
+    setenv("C4_TCP_SOKETS", "1", 1);
+    C4TEST_INT(info("doctor --json -n 6 --ranks-per-host 2"), 1);
+    char *text = content("out");
+    cJSON *root = cJSON_Parse(text);
+    free(text);
+    CU_ASSERT_FATAL(root != NULL);
+    C4TEST_INT(cJSON_GetObjectItem(root, "schema_version")->valueint, 1);
+    C4TEST_INT(cJSON_GetObjectItem(root, "nranks")->valueint, 6);
+    const cJSON *finding, *findings = cJSON_GetObjectItem(root, "findings");
+    const cJSON *variable = item_named(findings, "check", "variables");
+    C4TEST_STRING(string_of(variable, "severity"), "warn");
+    C4TEST_CONTAINS(string_of(variable, "fix"), "C4_TCP_SOCKETS");
+    cJSON_ArrayForEach(finding, findings) CU_ASSERT(strcmp(string_of(finding, "severity"), "ok") != 0);
+    cJSON_Delete(root);
+    root = json("clean --json --dry-run");
+    CU_ASSERT(cJSON_IsTrue(cJSON_GetObjectItem(root, "dry_run")) &&
+              cJSON_IsArray(cJSON_GetObjectItem(root, "leftovers")));
+    cJSON_Delete(root);
 }
 
 int main(int argc, char **argv)
@@ -329,6 +364,7 @@ int main(int argc, char **argv)
         C4TEST(algorithms_json),
         C4TEST(comm_algorithm),
         C4TEST(host),
+        C4TEST(doctor_json),
         C4TEST(usage),
         C4TEST_END,
     };

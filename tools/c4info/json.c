@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #include "schedule/algorithms.h"
-#include "tools/c4info/c4info.h"
+#include "tools/c4info/clean.h"
+#include "tools/c4info/doctor.h"
 
 static cJSON *document(const char *command)
 {
@@ -78,6 +79,25 @@ int c4info_options_json(const c4info_request *request)
     return status == C4_ERR_COUNT ? finish(root) : give_up(root, status, "options");
 }
 
+static c4_status add_interfaces(cJSON *root)
+{
+    c4info_interfaces interfaces;
+    c4_status status = c4info_interfaces_read(&interfaces);
+    if (status < 0)
+        return status;
+    cJSON *array = cJSON_AddArrayToObject(root, "interfaces");
+    for (size_t i = 0; i < interfaces.count; i++) {
+        const c4_netif *netif = &interfaces.list[i];
+        char ip[64];
+        cJSON *item = add_item(array);
+        cJSON_AddStringToObject(item, "name", netif->name);
+        cJSON_AddStringToObject(item, "address", c4_netif_ip_text(netif->family, netif->ip, ip, sizeof ip));
+        cJSON_AddBoolToObject(item, "used", netif == interfaces.chosen);
+        cJSON_AddStringToObject(item, "reason", c4_netif_reason(netif, interfaces.chosen, &interfaces.wish));
+    }
+    return C4_OK;
+}
+
 int c4info_transports_json(const c4info_request *request)
 {
     (void)request;
@@ -94,7 +114,9 @@ int c4info_transports_json(const c4info_request *request)
         cJSON_AddNumberToObject(item, "bandwidth_gbs", transport.bandwidth_gbs);
         cJSON_AddStringToObject(item, "capabilities", transport.capabilities);
     }
-    return status == C4_ERR_COUNT ? finish(root) : give_up(root, status, "transports");
+    if (status == C4_ERR_COUNT)
+        status = add_interfaces(root);
+    return status == C4_OK ? finish(root) : give_up(root, status, "transports");
 }
 
 /* All that C4_ALGO accepts. */
@@ -215,4 +237,56 @@ int c4info_host_json(const c4info_request *request)
     add_nics(root, &machine);
     c4info_machine_fini(&machine);
     return finish(root);
+}
+
+int c4info_doctor_json(const c4info_request *request)
+{
+    c4info_report report;
+    c4info_facts *facts = calloc(1, sizeof *facts);
+    if (!facts)
+        return c4info_complain(C4_ERR_MEMORY, "doctor");
+    int status = c4info_doctor_gather(request, facts, &report);
+    if (status < 0) {
+        cJSON *root = document("doctor");
+        cJSON_AddNumberToObject(root, "nranks", facts->job.nranks);
+        cJSON_AddNumberToObject(root, "ranks_per_host", facts->job.local_nranks);
+        cJSON_AddStringToObject(root, "worst", c4info_severity_name(c4info_report_worst(&report)));
+        cJSON *findings = cJSON_AddArrayToObject(root, "findings");
+        for (size_t i = 0; i < report.count; i++) {
+            const c4info_finding *finding = &report.findings[i];
+            if (finding->severity == C4INFO_OK && !request->all)
+                continue;
+            cJSON *item = add_item(findings);
+            cJSON_AddStringToObject(item, "check", finding->check);
+            cJSON_AddStringToObject(item, "severity", c4info_severity_name(finding->severity));
+            cJSON_AddStringToObject(item, "what", finding->what);
+            cJSON_AddStringToObject(item, "fix", finding->fix);
+        }
+        status = finish(root) ? 1 : c4info_doctor_status(&report);
+    }
+    c4info_report_fini(&report);
+    free(facts);
+    return status;
+}
+
+int c4info_clean_json(const c4info_request *request)
+{
+    c4info_leftovers found;
+    bool whole = true;
+    c4_status status = c4info_clean_run(request, &found);
+    if (status < 0)
+        return c4info_complain(status, "C4_RECORD_DIR");
+    cJSON *root = document("clean");
+    cJSON_AddBoolToObject(root, "dry_run", request->dry_run);
+    cJSON *files = cJSON_AddArrayToObject(root, "leftovers");
+    for (size_t i = 0; i < found.count; i++) {
+        cJSON *item = add_item(files);
+        cJSON_AddStringToObject(item, "path", found.all[i].path);
+        add_size(item, "bytes", found.all[i].bytes);
+        add_told(item, "age_s", found.all[i].age_s);
+        cJSON_AddBoolToObject(item, "removed", found.all[i].removed);
+        whole &= request->dry_run || found.all[i].removed;
+    }
+    free(found.all);
+    return finish(root) || !whole;
 }

@@ -1,12 +1,15 @@
 # tools/c4info: shows options, the machine, transports and algorithms.
 bin_PROGRAMS += tools/c4info/c4info
-tools_c4info_c4info_SOURCES = \
+c4_info_doctor = tools/c4info/checks_memory.c tools/c4info/checks_network.c tools/c4info/checks_system.c \
+    tools/c4info/clean.c tools/c4info/clean.h tools/c4info/doctor.c tools/c4info/doctor.h tools/c4info/facts_job.c \
+    tools/c4info/facts_system.c tools/c4info/firewall.c tools/c4info/firewall.h tools/c4info/machine.c \
+    tools/c4info/peers.c tools/c4info/reach.c tools/c4info/reach.h tools/c4info/table.c tools/c4info/table.h
+tools_c4info_c4info_SOURCES = $(c4_info_doctor) \
     tools/c4info/c4info.h \
-    tools/c4info/machine.c \
     tools/c4info/main.c \
-    tools/c4info/table.c tools/c4info/table.h \
     tools/c4info/text.c
-tools_c4info_c4info_LDADD = src/libc4.la src/schedule/libc4_schedule.la src/host/libc4_host.la src/base/libc4_base.la
+tools_c4info_c4info_LDADD = src/libc4.la src/record/libc4_record.la src/schedule/libc4_schedule.la \
+    src/wire/libc4_wire.la src/host/libc4_host.la src/base/libc4_base.la
 if C4_HAVE_CJSON
 tools_c4info_c4info_SOURCES += tools/c4info/json.c
 tools_c4info_c4info_LDADD += $(C4_CJSON_LIBS)
@@ -20,3 +23,8 @@ check_PROGRAMS += tests/tools/test_c4info
 tests_tools_test_c4info_SOURCES = tests/tools/test_c4info.c tests/tools/test_c4train_text.c
 tests_tools_test_c4info_LDADD = $(LDADD) $(C4_CJSON_LIBS)
 endif
+
+check_PROGRAMS += tests/tools/test_c4info_checks tests/tools/test_c4info_facts tests/tools/test_c4info_reach
+tests_tools_test_c4info_checks_SOURCES = tests/tools/test_c4info_checks.c $(c4_info_doctor)
+tests_tools_test_c4info_facts_SOURCES = tests/tools/test_c4info_facts.c tests/tools/test_c4train_text.c $(c4_info_doctor)
+tests_tools_test_c4info_reach_SOURCES = tests/tools/test_c4info_reach.c tests/tools/test_c4train_text.c $(c4_info_doctor)

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/options.h"
-#include "base/status.h"
 #include "tools/c4info/c4info.h"
 
 #define MAX_RANKS 65536
@@ -18,21 +17,60 @@ static const char help_text[] =
     "  host        cores, memory nodes, NICs, shared memory and limits\n"
     "  transports  which transports are used here, and why others are not\n"
     "  algorithms  which algorithm serves which collective and size, and why\n"
+    "  doctor      what on this machine will hurt a job, and what to do about it\n"
+    "  clean       removes the files that dead jobs of this user have left\n"
     "\n"
     "  -n, --ranks N         algorithms: of a job of N ranks [one per core, at least 2]\n"
-    "      --ranks-per-host N  algorithms: with N of them on each host [all]\n"
+    "                        doctor: the same [two hosts like this one]\n"
+    "      --ranks-per-host N  with N of them on each host [algorithms: all; doctor: one per core]\n"
+    "      --all             doctor: show what is in order, too\n"
+    "      --peers LIST      doctor: can these be reached? HOST[:PORT], comma separated; `c4info doctor --listen`\n"
+    "                        must run there, with the same key (C4_KEY_FILE)\n"
+    "      --listen          doctor: instead of checking, wait for doctors of other hosts\n"
+    "      --port N          doctor: port of --listen, and of --peers without one [lowest of C4_PORT_RANGE]\n"
+    "      --seconds N       doctor --listen: for so long [60]\n"
+    "      --count N         doctor --listen: end when N have come\n"
+    "      --dry-run         clean: only list them\n"
+    "      --older-than TIME clean: flight records only when so old, such as 30m or 3600s [0s]\n"
     "      --json            one JSON object with schema_version instead of tables\n"
+    "      --no-color        no colours on terminals (also with NO_COLOR set)\n"
     "  -h, --help            this text\n"
     "      --version         version of libc4\n"
     "\n"
-    "Exit status: 0, 1 when something could not be found out, 2 for a wrong command line.\n";
+    "Exit status: 0; 1 when something could not be found out, the doctor has found a problem (notes are none) or a\n"
+    "file could not be removed; 2 for a wrong command line.\n";
 
-enum { OPTION_JSON = 256, OPTION_RANKS_PER_HOST, OPTION_VERSION };
+enum {
+    OPTION_JSON = 256,
+    OPTION_RANKS_PER_HOST,
+    OPTION_VERSION,
+    OPTION_ALL,
+    OPTION_PEERS,
+    OPTION_LISTEN,
+    OPTION_PORT,
+    OPTION_SECONDS,
+    OPTION_COUNT,
+    OPTION_DRY_RUN,
+    OPTION_OLDER_THAN,
+    OPTION_NO_COLOR
+};
 
 static const struct option long_options[] = {
-    {"ranks", required_argument, NULL, 'n'},        {"ranks-per-host", required_argument, NULL, OPTION_RANKS_PER_HOST},
-    {"json", no_argument, NULL, OPTION_JSON},       {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0},
+    {"ranks", required_argument, NULL, 'n'},
+    {"ranks-per-host", required_argument, NULL, OPTION_RANKS_PER_HOST},
+    {"all", no_argument, NULL, OPTION_ALL},
+    {"peers", required_argument, NULL, OPTION_PEERS},
+    {"listen", no_argument, NULL, OPTION_LISTEN},
+    {"port", required_argument, NULL, OPTION_PORT},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"count", required_argument, NULL, OPTION_COUNT},
+    {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+    {"older-than", required_argument, NULL, OPTION_OLDER_THAN},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"no-color", no_argument, NULL, OPTION_NO_COLOR},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 typedef struct command {
@@ -53,19 +91,8 @@ static const command commands[] = {
 #name, c4info_##name##_text, NULL \
     }
 #endif
-    COMMAND(options),
-    COMMAND(host),
-    COMMAND(transports),
-    COMMAND(algorithms),
+    COMMAND(options), COMMAND(host), COMMAND(transports), COMMAND(algorithms), COMMAND(doctor), COMMAND(clean),
 };
-
-int c4info_complain(c4_status status, const char *what)
-{
-    /* The library's own errors, then those of the layers that are linked into this program. */
-    const char *detail = *c4_last_error(NULL) ? c4_last_error(NULL) : c4_fail_text();
-    fprintf(stderr, "c4info: %s: %s: %s\n", what, c4_status_name(status), *detail ? detail : c4_status_text(status));
-    return 1;
-}
 
 /* ---- the command line ---- */
 
@@ -89,8 +116,17 @@ static int unknown(const char *what, const char *word, const char *const *names,
 
 static int unknown_option(const char *word)
 {
-    static const char *const names[] = {"--ranks", "--ranks-per-host", "--json", "--help", "--version", "-n", "-h"};
-    return unknown("option", word, names, sizeof names / sizeof names[0]);
+    char names[sizeof long_options / sizeof long_options[0] + 1][24];
+    const char *list[sizeof long_options / sizeof long_options[0] + 1];
+    size_t count = 0;
+    for (const struct option *one = long_options; one->name; one++) {
+        snprintf(names[count], sizeof names[count], "--%s", one->name);
+        list[count] = names[count];
+        count++;
+    }
+    list[count++] = "-n";
+    list[count++] = "-h";
+    return unknown("option", word, list, count);
 }
 
 static const command *find_command(const char *name)
@@ -101,24 +137,56 @@ static const command *find_command(const char *name)
     return NULL;
 }
 
-static int read_ranks(const char *name, int *ranks)
+/* -1 to go on, else the exit status. */
+static int read_number(const char *name, int most, int *number)
 {
     int64_t value;
-    if (!c4_parse_int(optarg, &value) || value < 1 || value > MAX_RANKS) {
-        fprintf(stderr, "c4info: %s '%s': expected a whole number in 1..%d (c4info --help)\n", name, optarg, MAX_RANKS);
+    if (!c4_parse_int(optarg, &value) || value < 1 || value > most) {
+        fprintf(stderr, "c4info: %s '%s': expected a whole number in 1..%d (c4info --help)\n", name, optarg, most);
         return 2;
     }
-    *ranks = (int)value;
+    *number = (int)value;
     return -1;
+}
+
+static int read_time(const char *name, int64_t *ms)
+{
+    if (c4_parse_ms(optarg, ms))
+        return -1;
+    fprintf(stderr, "c4info: %s '%s': expected a time such as 3600s or 30m (c4info --help)\n", name, optarg);
+    return 2;
 }
 
 static int apply(int id, const char *word, c4info_request *request)
 {
     switch (id) {
     case 'n':
-        return read_ranks("-n", &request->nranks);
+        return read_number("-n", MAX_RANKS, &request->nranks);
     case OPTION_RANKS_PER_HOST:
-        return read_ranks("--ranks-per-host", &request->ranks_per_host);
+        return read_number("--ranks-per-host", MAX_RANKS, &request->ranks_per_host);
+    case OPTION_PORT:
+        return read_number("--port", 65535, &request->port);
+    case OPTION_SECONDS:
+        return read_number("--seconds", 86400, &request->seconds);
+    case OPTION_COUNT:
+        return read_number("--count", MAX_RANKS, &request->count);
+    case OPTION_OLDER_THAN:
+        return read_time("--older-than", &request->older_ms);
+    case OPTION_PEERS:
+        request->peers = optarg;
+        return -1;
+    case OPTION_LISTEN:
+        request->listen = true;
+        return -1;
+    case OPTION_ALL:
+        request->all = true;
+        return -1;
+    case OPTION_DRY_RUN:
+        request->dry_run = true;
+        return -1;
+    case OPTION_NO_COLOR:
+        request->colour = false;
+        return -1;
     case OPTION_JSON:
         request->json = true;
         return -1;
@@ -162,21 +230,40 @@ static int parse(int argc, char **argv, c4info_request *request, const char **na
     return -1;
 }
 
+/* Options that only some commands have. */
+static int check_options(const c4info_request *request, const char *name)
+{
+    bool doctor = strcmp(name, "doctor") == 0, clean = strcmp(name, "clean") == 0;
+    const char *wrong = NULL;
+    if ((request->nranks || request->ranks_per_host) && !doctor && strcmp(name, "algorithms") != 0)
+        wrong = "-n and --ranks-per-host are for `c4info algorithms` and `c4info doctor`";
+    else if (!doctor && (request->all || request->peers || request->listen || request->port))
+        wrong = "--all, --peers, --listen and --port are for `c4info doctor`";
+    else if (!request->listen && (request->seconds || request->count))
+        wrong = "--seconds and --count are for `c4info doctor --listen`";
+    else if (request->listen && (request->peers || request->json || request->all))
+        wrong = "--listen goes without --peers, --all and --json";
+    else if (!clean && (request->dry_run || request->older_ms))
+        wrong = "--dry-run and --older-than are for `c4info clean`";
+    if (wrong)
+        fprintf(stderr, "c4info: %s (c4info --help)\n", wrong);
+    return wrong ? 2 : -1;
+}
+
 static int check(const c4info_request *request, const char *name)
 {
     const char *names[sizeof commands / sizeof commands[0]];
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         names[i] = commands[i].name;
     if (!name) {
-        fprintf(stderr, "c4info: which command? options, host, transports or algorithms (c4info --help)\n");
+        fprintf(stderr,
+                "c4info: which command? options, host, transports, algorithms, doctor or clean (c4info --help)\n");
         return 2;
     }
     if (!find_command(name))
         return unknown("command", name, names, sizeof names / sizeof names[0]);
-    if ((request->nranks || request->ranks_per_host) && strcmp(name, "algorithms") != 0) {
-        fprintf(stderr, "c4info: -n and --ranks-per-host are for `c4info algorithms` (c4info --help)\n");
+    if (check_options(request, name) >= 0)
         return 2;
-    }
     if (request->json && !find_command(name)->json) {
         fprintf(stderr, "c4info: this build has no JSON: configure it with --with-cjson (libcjson-dev)\n");
         return 1;
@@ -184,31 +271,38 @@ static int check(const c4info_request *request, const char *name)
     return -1;
 }
 
-static int set_defaults(c4info_request *request)
+static int set_defaults(c4info_request *request, bool doctor)
 {
     c4_topology topology;
-    if (!request->nranks) {
+    int cores = 0;
+    if (!request->nranks || (doctor && !request->ranks_per_host)) {
         c4_status status = c4_topology_init(&topology);
         if (status < 0)
             return c4info_complain(status, "cores");
-        request->nranks = topology.ncores > 2 ? (int)topology.ncores : 2;
+        cores = (int)topology.ncores;
         c4_topology_fini(&topology);
     }
+    if (doctor && !request->ranks_per_host)
+        request->ranks_per_host = cores;
+    if (!request->nranks)
+        request->nranks = doctor ? 2 * request->ranks_per_host : cores > 2 ? cores : 2;
     if (!request->ranks_per_host || request->ranks_per_host > request->nranks)
         request->ranks_per_host = request->nranks;
+    if (!request->seconds)
+        request->seconds = 60;
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    c4info_request request = {.json = false};
+    c4info_request request = {.colour = true};
     const char *name;
     int status = parse(argc, argv, &request, &name);
     if (status < 0)
         status = check(&request, name);
     if (status >= 0)
         return status;
-    if (set_defaults(&request))
+    if (set_defaults(&request, strcmp(name, "doctor") == 0))
         return 1;
     const command *found = find_command(name);
     status = request.json ? found->json(&request) : found->text(&request);

@@ -41,6 +41,31 @@ int c4info_options_text(const c4info_request *request)
 
 /* ---- transports ---- */
 
+/* Which interface C4 would listen on for ranks of other hosts, and why not on the others. */
+static int print_interfaces(void)
+{
+    c4info_interfaces interfaces;
+    c4_status status = c4info_interfaces_read(&interfaces);
+    if (status < 0)
+        return c4info_complain(status, "interfaces");
+    static const char *const headers[] = {"INTERFACE", "ADDRESS", "USED", "WHY"};
+    c4info_table table;
+    c4info_table_init(&table, 4, 0, headers);
+    for (size_t i = 0; i < interfaces.count; i++) {
+        const c4_netif *netif = &interfaces.list[i];
+        char ip[64];
+        c4info_table_add(&table, "%s", netif->name);
+        c4info_table_add(&table, "%s", c4_netif_ip_text(netif->family, netif->ip, ip, sizeof ip));
+        c4info_table_add(&table, "%s", netif == interfaces.chosen ? "yes" : "no");
+        c4info_table_add(&table, "%s", c4_netif_reason(netif, interfaces.chosen, &interfaces.wish));
+    }
+    printf("\n");
+    c4info_table_print(&table);
+    if (!interfaces.chosen)
+        printf("\nC4_SOCKET_IFNAME and C4_SOCKET_FAMILY fit none of them: TCP cannot be used.\n");
+    return 0;
+}
+
 int c4info_transports_text(const c4info_request *request)
 {
     (void)request;
@@ -68,7 +93,7 @@ int c4info_transports_text(const c4info_request *request)
         return c4info_complain(status, "transports");
     c4info_table_print(&table);
     printf("\nLatency and bandwidth are what the choice of algorithm assumes, not measurements of this machine.\n");
-    return 0;
+    return print_interfaces();
 }
 
 /* ---- algorithms ---- */
