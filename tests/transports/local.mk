@@ -34,6 +34,9 @@ tests_transports_tcp_test_tcp_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=send,--wrap=sen
 check_PROGRAMS += tests/transports/tcp/test_tcp_refusals
 tests_transports_tcp_test_tcp_refusals_SOURCES = tests/transports/tcp/test_tcp_refusals.c tests/transports/tcp/pair.h
 tests_transports_tcp_test_tcp_refusals_LDADD = tests/conformance/libconformance.la $(LDADD)
+check_PROGRAMS += tests/transports/tcp/test_tcp_strangers
+tests_transports_tcp_test_tcp_strangers_SOURCES = tests/transports/tcp/test_tcp_strangers.c tests/transports/tcp/pair.h
+tests_transports_tcp_test_tcp_strangers_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/transports/tcp/test_tcp_reach
 tests_transports_tcp_test_tcp_reach_SOURCES = tests/transports/tcp/test_tcp_reach.c tests/transports/tcp/pair.h
 tests_transports_tcp_test_tcp_reach_LDADD = tests/conformance/libconformance.la $(LDADD)
