@@ -108,6 +108,7 @@ void c4_core_link_down(c4_core *core, int neighbour, bool has_pid, uint64_t now_
         return;
     peer->linked = false;
     peer->broken = true;
+    peer->has_pid = has_pid;
     if (!c4_core_has_overlay(core))
         c4_core_hasten_ended(core);
     if (c4_core_is_gone(core, neighbour) || core->leaving || core->peers[core->spec.rank].dead)

@@ -32,6 +32,7 @@ typedef struct c4_core_peer {
     bool linked;            /* there is a connection */
     bool broken;            /* it closed, or is quiet, though the rank lives: no way for messages */
     bool dead, left, ended; /* dead and left are final and exclude one another */
+    bool has_pid;           /* of a link that closed: the end of the process would be seen */
     c4_core_verdict verdict;
     uint32_t rumor;                  /* episode << 2 | phase; 0: none */
     bool rumor_closed;               /* of `rumor` */

@@ -80,7 +80,8 @@ static void set_rumor(c4_core *core, int rank, uint32_t episode, c4_overlay_phas
     c4_core_peer *peer = &core->peers[rank];
     peer->rumor = episode << 2 | phase;
     peer->rumor_closed = closed;
-    peer->object_ns = 0;
+    if (phase == C4_RUMOR_OVER)
+        peer->object_ns = 0;
     if (phase != C4_RUMOR_SUSPECTED || !closed || !peer->linked || peer->broken)
         return;
     peer->object_ns = core->now_ns + C4_CORE_OBJECT_MS * C4_CORE_MS;
@@ -111,6 +112,12 @@ void c4_core_heard(c4_core *core, int neighbour)
     spread_rumor(core, neighbour, -1);
 }
 
+/* There was a link, it closed, and nothing else here would show that the process ended. */
+static bool lost_link(const c4_core_peer *peer)
+{
+    return peer->broken && !peer->linked && !peer->has_pid;
+}
+
 void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor *rumor)
 {
     c4_core_peer *peer = &core->peers[rank];
@@ -127,6 +134,8 @@ void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor 
     if (rumor->phase == C4_RUMOR_SILENT)
         name_silent(core, rank, age_ns < core->now_ns ? core->now_ns - age_ns : 1);
     spread_rumor(core, rank, from);
+    if (rumor->phase == C4_RUMOR_SUSPECTED && rumor->closed && lost_link(peer))
+        c4_core_plan_verdict(core, rank, C4_VERDICT_DEAD, core->now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);
     if (rumor->phase != C4_RUMOR_OVER)
         return;
     if (!rumor->closed)
@@ -188,7 +197,8 @@ static void watch_link(c4_core *core, int neighbour, uint64_t *next_ns)
         verdict_ns = core->now_ns + heartbeat_ns / 5 * 4;
     else if (verdict_ns < core->now_ns + heartbeat_ns / 5)
         verdict_ns = core->now_ns + heartbeat_ns / 5;
-    c4_core_suspect(core, neighbour, false, C4_VERDICT_SILENT, verdict_ns);
+    c4_core_suspect(core, neighbour, lost_link(peer), lost_link(peer) ? C4_VERDICT_DEAD : C4_VERDICT_SILENT,
+                    verdict_ns);
 }
 
 static void give_verdict(c4_core *core, int rank)

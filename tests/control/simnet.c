@@ -267,10 +267,13 @@ void simnet_close(simnet *net)
     free(net->events);
 }
 
-/* Its links close behind what was sent on them; those on its host hear that the process has ended. */
+/* Its links close behind what was sent on them; those on its host hear that the process has ended. What is still on its
+ * way from one that is killed is lost on every other link: it may not have come to sending it. */
 static void end_process(simnet *net, int rank)
 {
     for (int other = 0; other < net->nranks; other++) {
+        if (net->ranks[rank].killed && c4_rng_below(&net->rng, 2))
+            net->lost_before[rank][other] = net->order;
         if (net->linked[rank][other])
             sim_close(&net->ranks[rank], other);
         if (other == rank || !simnet_same_host(net, rank, other))
@@ -305,7 +308,7 @@ static void act(simnet *net, sim_rank *self, const sim_event *event)
     int other = event->other;
     switch (event->what) {
     case SIM_DELIVER:
-        if (net->linked[self->rank][other] &&
+        if (net->linked[self->rank][other] && event->order >= net->lost_before[other][self->rank] &&
             c4_core_message(self->core, other, &event->header, event->payload, net->now_ns) < 0)
             abort();
         break;

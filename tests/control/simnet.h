@@ -57,7 +57,8 @@ typedef struct simnet {
     bool linked[SIM_MAX_RANKS][SIM_MAX_RANKS]; /* open at the first's end */
     bool quiet[SIM_MAX_RANKS][SIM_MAX_RANKS];  /* loses everything */
     uint64_t busy_until_ns[SIM_MAX_RANKS][SIM_MAX_RANKS];
-    sim_event *events; /* a binary heap */
+    uint64_t lost_before[SIM_MAX_RANKS][SIM_MAX_RANKS]; /* of the first's messages, by order; see end_process */
+    sim_event *events;                                  /* a binary heap */
     size_t nevents, capacity;
     uint64_t order;
     bool verbose;
