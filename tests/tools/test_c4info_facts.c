@@ -99,6 +99,7 @@ static void test_control_groups(void)
     put("/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n");
     put("/sys/fs/cgroup/a/cpu.max", "250000 100000\n");
     put("/sys/fs/cgroup/a/b/pids.max", "77\n");
+    put("/sys/fs/cgroup/a/pids.max", "99\n");
     put("/sys/fs/cgroup/a/b/pids.current", "7\n");
     c4info_system_facts facts = read_root();
     CU_ASSERT(facts.memory_limit_bytes == 5000000 && facts.memory_in_group_bytes == 4000);
