@@ -19,3 +19,9 @@ const c4_transport_ops *c4_builtin_transport_find(const char *name)
             return c4_builtin_transports[i];
     return NULL;
 }
+
+const c4_transport_ops *c4_builtin_transport_hooked(const c4_transport_ops *ops, const char *rules)
+{
+    const c4_transport_ops *hooked = rules != NULL && *rules != '\0' ? c4_hook_wrap(ops) : NULL;
+    return hooked != NULL ? hooked : ops;
+}

@@ -13,5 +13,7 @@ extern const c4_option_table *const c4_builtin_transport_options[];
 
 /* By name; NULL when there is none. */
 const c4_transport_ops *c4_builtin_transport_find(const char *name);
+/* What to open in place of `ops` when the rules of C4_HOOK are `rules`: the same when there are none. */
+const c4_transport_ops *c4_builtin_transport_hooked(const c4_transport_ops *ops, const char *rules);
 
 #endif

@@ -31,6 +31,7 @@ struct c4_channel {
     c4_channel *next;
     c4_module *module;
     c4_channel *inner;
+    int writer, reader;      /* ranks; of several readers the first */
     c4_xfer *first, *last;   /* held back; scratch[0]: when it may go, in ns */
     uint64_t reserve_due_ns; /* a reservation is held back till then; 0: none is */
 };
@@ -143,6 +144,8 @@ static c4_status hook_channel_open(c4_module *module, const c4_channel_spec *spe
         return status;
     }
     channel->module = module;
+    channel->writer = spec->writer;
+    channel->reader = spec->nreaders > 0 ? spec->readers[0] : spec->writer;
     channel->next = module->channels;
     module->channels = channel;
     *out = channel;
@@ -179,8 +182,8 @@ static c4_status hook_send(c4_channel *channel, c4_xfer *xfer)
     c4_module *module = channel->module;
     struct verdict verdict = judge(module, xfer->bytes);
     if (verdict.fail)
-        return xfer->state =
-                   c4_fail(C4_ERR_LINK, "hook: frame %llu fails as asked", (unsigned long long)module->frames);
+        return xfer->state = c4_fail(C4_ERR_LINK, "hook: frame %llu from rank %d to rank %d fails as asked",
+                                     (unsigned long long)module->frames, channel->writer, channel->reader);
     if (verdict.drop) {
         xfer->handed_over = 1;
         return xfer->state = C4_OK;
