@@ -182,11 +182,12 @@ void c4_engine_destroy(c4_engine *engine)
         return;
     fail_all(engine, C4_ERR_DESTROYED);
     c4_operations_reclaim(engine);
-    for (int i = 0; i < engine->spec.nrails; i++) {
+    /* No descriptor of one transport may ring the doorbell any more when another, which lends it, is closed. */
+    for (int i = 0; i < engine->spec.nrails; i++)
         if (engine->watched[i] >= 0)
             engine->spec.unwatch_fd(engine->spec.watch_context, engine->watched[i]);
+    for (int i = 0; i < engine->spec.nrails; i++)
         engine->rails[i].ops->close(engine->rails[i].module);
-    }
     c4_edge_free_all(engine);
     c4_program_cache_fini(engine);
     operations_free(engine);
