@@ -1,0 +1,170 @@
+/* What was seen against what must come of each kind of fault. */
+#include <ctype.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "tests/c4test.h"
+#include "tests/chaos/chaos.h"
+
+typedef struct verdict {
+    const chaos_plan *plan;
+    const chaos_shared *shared;
+    const int *statuses;
+    chaos_tally *tally;
+    bool good;
+} verdict;
+
+static void complain(verdict *v, int *counter, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void complain(verdict *v, int *counter, const char *format, ...)
+{
+    va_list args;
+    if (v->good)
+        chaos_plan_print(v->plan);
+    v->good = false;
+    ++*counter;
+    va_start(args, format);
+    fprintf(stderr, "    ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+}
+
+/* "rank 3", and not "rank 31". */
+static bool names_rank(const char *text, int rank)
+{
+    char name[16];
+    int length = snprintf(name, sizeof name, "rank %d", rank);
+    for (const char *at = text; (at = strstr(at, name)); at++)
+        if (!isdigit((unsigned char)at[length]))
+            return true;
+    return false;
+}
+
+static bool is_victim(const chaos_plan *plan, int rank)
+{
+    for (int i = 0; i < plan->nfaults; i++)
+        if (plan->faults[i].rank == rank)
+            return true;
+    return false;
+}
+
+/* May `rank` be blamed by `by`? */
+static bool is_culprit(const chaos_plan *plan, int rank, int by)
+{
+    const chaos_fault *fault = &plan->faults[0];
+    int host = chaos_host_of(plan, rank), other = chaos_host_of(plan, by), middle = plan->nhosts / 2;
+    if (rank == by)
+        return false;
+    switch (fault->kind) {
+    case CHAOS_KILL:
+    case CHAOS_STOP_LONG:
+        return is_victim(plan, rank);
+    case CHAOS_LINK_DOWN:
+        return (host == chaos_host_of(plan, fault->rank)) != (other == chaos_host_of(plan, fault->rank));
+    case CHAOS_PARTITION:
+        return (host >= middle) != (other >= middle);
+    default:
+        return true;
+    }
+}
+
+static bool names_culprit(const chaos_plan *plan, const char *text, int by)
+{
+    for (int r = 0; r < plan->nranks; r++)
+        if (is_culprit(plan, r, by) && names_rank(text, r))
+            return true;
+    return false;
+}
+
+static bool status_fits(const verdict *v, int rank, int status)
+{
+    switch (chaos_kinds[v->plan->faults[0].kind].outcome) {
+    case CHAOS_SURVIVES:
+        return status == C4_OK;
+    case CHAOS_DEATH: /* who dies before it has shown itself cannot be told from who is late */
+        return status == C4_ERR_PEER_DEAD ||
+               (v->plan->setup && (status == C4_ERR_PEER_ERROR || status == C4_ERR_TIMEOUT));
+    case CHAOS_SILENCE: /* the one who was away finds itself forgotten */
+        return status == C4_ERR_PEER_SILENT || (is_victim(v->plan, rank) && status < 0);
+    case CHAOS_SPLIT:
+        return status == C4_ERR_PEER_SILENT;
+    case CHAOS_MAY_END:
+        return status <= 0;
+    default:
+        return status < 0;
+    }
+}
+
+/* From the first fault on: later ones may not have been needed any more. */
+static void judge_time(verdict *v, int rank, const chaos_report *report)
+{
+    const chaos_kind_info *info = &chaos_kinds[v->plan->faults[0].kind];
+    int64_t at_ns = 0;
+    for (int i = 0; i < v->plan->nfaults; i++) {
+        int64_t fault_ns = v->plan->faults[i].at_ns;
+        if (fault_ns && (!at_ns || fault_ns < at_ns))
+            at_ns = fault_ns;
+    }
+    double took_ms = (double)(report->failed_ns - at_ns) * 1e-6;
+    if (info->hook_rule || (is_victim(v->plan, rank) && info->outcome == CHAOS_SILENCE) ||
+        (v->plan->setup && report->status != C4_ERR_PEER_DEAD))
+        return; /* when it struck is not known here, or only the deadline of the set-up tells */
+    if (took_ms > v->tally->slowest_ms)
+        v->tally->slowest_ms = took_ms;
+    if (took_ms > (double)info->limit_ms * c4test_seconds(1))
+        complain(v, &v->tally->unnamed, "rank %d: %.0f ms from the fault to its error, more than %d: %s", rank, took_ms,
+                 info->limit_ms, report->text);
+}
+
+static void judge_rank(verdict *v, int rank)
+{
+    const chaos_report *report = &v->shared->reports[rank];
+    int ended = v->statuses[rank], status = report->status;
+    bool killed = v->plan->faults[0].kind == CHAOS_KILL && is_victim(v->plan, rank);
+    if (report->wrong)
+        complain(v, &v->tally->wrong, "rank %d: wrong results (%d): %s", rank, report->wrong, report->wrong_text);
+    if (ended == C4TEST_TIMED_OUT) {
+        complain(v, &v->tally->hangs, "rank %d hangs: phase %d after %lld operations, %s", rank, report->phase,
+                 (long long)report->iterations, status ? report->text : "no error");
+        return;
+    }
+    if (killed && WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL)
+        return;
+    if (ended != 0) {
+        complain(v, &v->tally->spurious, "rank %d ended with status 0x%x after %s: %s", rank, (unsigned)ended,
+                 c4_status_name((c4_status)status), report->text);
+        return;
+    }
+    if (status == C4_ERR_SYSTEM && v->plan->setup && report->text[0] == '\0')
+        return; /* rank 0 died before there was a job */
+    if (!status_fits(v, rank, status))
+        complain(v, &v->tally->spurious, "rank %d: %s: %s", rank, c4_status_name((c4_status)status), report->text);
+    else if (status < 0 && !is_victim(v->plan, rank) && !names_culprit(v->plan, report->text, rank))
+        complain(v, &v->tally->unnamed, "rank %d does not name the culprit: %s: %s", rank,
+                 c4_status_name((c4_status)status), report->text);
+    else if (status < 0)
+        judge_time(v, rank, report);
+}
+
+bool chaos_judge(const chaos_plan *plan, const chaos_shared *shared, const int *statuses, int left_behind,
+                 chaos_tally *tallies)
+{
+    verdict v = {plan, shared, statuses, &tallies[plan->faults[0].kind], true};
+    int failures = 0;
+    for (int i = 0; i < plan->nfaults; i++)
+        v.tally->injected += plan->faults[i].at_ns != 0 && !plan->faults[i].missed;
+    for (int r = 0; r < plan->nranks; r++) {
+        judge_rank(&v, r);
+        failures += shared->reports[r].status < 0;
+    }
+    if (chaos_kinds[plan->faults[0].kind].outcome == CHAOS_MAY_END && failures != 0 && failures != plan->nranks)
+        complain(&v, &v.tally->spurious, "%d of %d ranks ended with an error, the others did not", failures,
+                 plan->nranks);
+    if (left_behind)
+        complain(&v, &v.tally->left_behind, "%d files are left behind", left_behind);
+    return v.good;
+}

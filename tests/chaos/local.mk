@@ -1,0 +1,16 @@
+# Real faults. Not part of `make check`: `make check-chaos` is the short form (CI), check-long runs the long one.
+EXTRA_PROGRAMS += tests/chaos/chaos
+tests_chaos_chaos_SOURCES = tests/chaos/chaos.h tests/chaos/job.c tests/chaos/judge.c tests/chaos/main.c \
+    tests/chaos/plan.c tests/chaos/rank.c tests/chaos/sockets.c tests/chaos/spaces.c \
+    tests/collectives/pattern.c tests/collectives/pattern.h tests/numeric/reference.c tests/numeric/reference.h
+c4_chaos_programs = tests/chaos/chaos
+
+EXTRA_DIST += tests/chaos/run.sh tests/chaos/test_long.sh
+C4_LONG_TESTS += tests/chaos/test_long.sh
+
+chaos-programs: $(c4_chaos_programs)
+
+check-chaos: all chaos-programs
+	@C4_TEST_SOURCE_ROOT='$(abs_top_srcdir)' C4_TEST_BUILD_ROOT='$(abs_top_builddir)' \
+	    bash $(top_srcdir)/tests/chaos/run.sh short
+.PHONY: check-chaos chaos-programs

@@ -1,0 +1,119 @@
+/* Connections of other processes, found in /proc and shut down from outside: what a middlebox or an operator does. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/chaos/chaos.h"
+
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+
+enum { MAX_SOCKETS = 512, MAX_PORTS = 256, STATE_ESTABLISHED = 1, STATE_LISTEN = 10 };
+
+typedef struct found_socket {
+    int fd; /* in that process */
+    unsigned local_port, remote_port, state;
+} found_socket;
+
+/* The socket with this inode as the process's network name space lists it. */
+static bool look_up(pid_t pid, unsigned long inode, found_socket *found)
+{
+    static const char *const tables[] = {"tcp", "tcp6"};
+    for (int t = 0; t < 2; t++) {
+        char path[64], line[512];
+        snprintf(path, sizeof path, "/proc/%d/net/%s", pid, tables[t]);
+        FILE *table = fopen(path, "r");
+        while (table && fgets(line, sizeof line, table)) {
+            unsigned long its_inode;
+            if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%4x %*[0-9A-Fa-f]:%4x %2x %*x:%*x %*x:%*x %*x %*u %*u %lu",
+                       &found->local_port, &found->remote_port, &found->state, &its_inode) == 4 &&
+                its_inode == inode) {
+                fclose(table);
+                return true;
+            }
+        }
+        if (table)
+            fclose(table);
+    }
+    return false;
+}
+
+static int list_sockets(pid_t pid, found_socket *sockets, int limit)
+{
+    char path[320], target[64];
+    int n = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && n < limit && (entry = readdir(dir))) {
+        unsigned long inode;
+        snprintf(path, sizeof path, "/proc/%d/fd/%s", pid, entry->d_name);
+        ssize_t got = readlink(path, target, sizeof target - 1);
+        target[got > 0 ? got : 0] = '\0';
+        if (sscanf(target, "socket:[%lu]", &inode) == 1 && look_up(pid, inode, &sockets[n]))
+            sockets[n++].fd = atoi(entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
+static bool contains(const unsigned *ports, int n, unsigned port)
+{
+    for (int i = 0; i < n; i++)
+        if (ports[i] == port)
+            return true;
+    return false;
+}
+
+static bool shut_down(pid_t pid, int fd)
+{
+    bool done = false;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+    if (copy >= 0) {
+        done = shutdown(copy, SHUT_RDWR) == 0;
+        close(copy);
+    }
+    if (pidfd >= 0)
+        close(pidfd);
+    return done;
+}
+
+bool chaos_socket_shutdown(pid_t pid, const pid_t *pids, int npids, bool data, int number)
+{
+    static found_socket sockets[MAX_SOCKETS];
+    unsigned ports[MAX_PORTS];
+    int chosen[MAX_SOCKETS], nports = 0, nchosen = 0;
+    for (int p = 0; p < npids; p++) {
+        int n = list_sockets(pids[p], sockets, MAX_SOCKETS);
+        for (int i = 0; i < n && nports < MAX_PORTS; i++)
+            if (sockets[i].state == STATE_LISTEN)
+                ports[nports++] = sockets[i].local_port;
+    }
+    int n = list_sockets(pid, sockets, MAX_SOCKETS);
+    for (int i = 0; i < n; i++) {
+        const found_socket *s = &sockets[i];
+        bool is_data = contains(ports, nports, s->local_port) || contains(ports, nports, s->remote_port);
+        if (s->state == STATE_ESTABLISHED && is_data == data)
+            chosen[nchosen++] = s->fd;
+    }
+    return nchosen > 0 && shut_down(pid, chosen[number % nchosen]);
+}
+
+bool chaos_socket_supported(void)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    int copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, pidfd, 0);
+    if (copy >= 0)
+        close(copy);
+    if (pidfd >= 0)
+        close(pidfd);
+    return copy >= 0;
+}
