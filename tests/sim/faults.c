@@ -72,9 +72,13 @@ void sim_plan_make(sim_plan *plan, uint64_t seed)
                        .nfaults = (int)c4_rng_below(&rng, SIM_MAX_FAULTS)};
     for (int i = 0; i < plan->nfaults; i++)
         fault_make(plan, &rng, &plan->faults[i]);
-    for (int i = 0; i < plan->nfaults; i++)
+    for (int i = 0; i < plan->nfaults; i++) {
+        sim_fault_kind kind = plan->faults[i].kind;
         if (needs_ways_round(&plan->faults[i]))
             plan->graph = SIM_CIRCULANT;
+        if (kind == SIM_PARTITION || kind == SIM_LINK_LOSS) /* does not happen within a host */
+            plan->one_host = false;
+    }
 }
 
 void sim_plan_print(const sim_plan *plan)
@@ -156,6 +160,11 @@ static void lose_link(sim *job, const sim_fault *f)
     if (!job->nodes[f->node].links[f->other] || job->nodes[f->node].state >= SIM_DONE ||
         job->nodes[f->other].state >= SIM_DONE)
         return;
+    for (int i = 0; i < job->plan.nnodes; i++) /* cut off from others, which cannot be asked for a second opinion */
+        if (job->net.paths[f->node][i].cut_ns || job->net.paths[f->other][i].cut_ns) {
+            may_die(job, f->node);
+            may_die(job, f->other);
+        }
     sim_shell_lose_link(job, f->node, f->other);
 }
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "tests/sim/clock.h"
 
@@ -86,6 +87,7 @@ int sim_run(sim *job, const sim_plan *plan)
 {
     *job = (sim){.plan = *plan, .wire = {.net = &job->net, .posted = plan->posted, .wake = wake, .wake_context = job}};
     c4_log_configure(C4_LOG_NONE, NULL);
+    c4_tsc_hz(); /* measured by the real clock */
     sim_net_init(&job->net, plan->seed, plan->nnodes);
     for (int i = 0; i < plan->nnodes; i++) {
         job->nodes[i].job = job;
