@@ -214,13 +214,14 @@ uint64_t c4_core_tick(c4_core *core, uint64_t now_ns)
 {
     set_time(core, now_ns);
     core->ticked_ns = now_ns;
-    uint64_t next_ns = c4_core_watch_tick(core);
-    uint64_t other_ns = c4_core_leaves_tick(core);
-    next_ns = other_ns < next_ns ? other_ns : next_ns;
-    other_ns = c4_core_questions_tick(core);
-    next_ns = other_ns < next_ns ? other_ns : next_ns;
-    other_ns = c4_core_agree_tick(core);
-    return other_ns < next_ns ? other_ns : next_ns;
+    const uint64_t due_ns[] = {c4_core_watch_tick(core), c4_core_leaves_tick(core), c4_core_questions_tick(core),
+                               c4_core_agree_tick(core)};
+    uint64_t next_ns = C4_CORE_NEVER_NS;
+    for (size_t i = 0; i < sizeof due_ns / sizeof due_ns[0]; i++)
+        next_ns = due_ns[i] < next_ns ? due_ns[i] : next_ns;
+    /* A longer pause would be taken for this rank's own sleep: a rank without links would postpone its verdicts for ever. */
+    uint64_t latest_ns = now_ns + core->spec.heartbeat_ns / 4;
+    return next_ns != C4_CORE_NEVER_NS && next_ns > latest_ns ? latest_ns : next_ns;
 }
 
 void c4_core_report(c4_core *core, uint32_t comm, const c4_control_fault *fault)
