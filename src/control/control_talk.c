@@ -136,6 +136,7 @@ static c4_status agree(c4_control_attachment *attachment, const c4_control_propo
     c4_core_agree_begin(control->core, attachment->agree, proposal, c4_now_ns());
     c4_control_wake(control); /* it has repeats to send */
     C4_TRY(await(attachment, proposal));
+    c4_core_agree_taken(attachment->agree);
     return read_decision(attachment, agreement);
 }
 

@@ -102,10 +102,11 @@ typedef struct c4_core_proposal {
  * logged. */
 c4_status c4_core_agree_create(c4_core *core, uint32_t comm, const int *members, int nmembers, c4_core_agree **agree);
 void c4_core_agree_destroy(c4_core *core, c4_core_agree *agree); /* NULL is allowed */
-/* Begins the next round, or goes on with the one that is not decided. */
+/* Begins the next round, or goes on with the one of which no decision was taken. */
 void c4_core_agree_begin(c4_core *core, c4_core_agree *agree, const c4_control_proposal *mine, uint64_t now_ns);
 /* NULL: not decided. */
 const c4_core_proposal *c4_core_agree_decision(const c4_core_agree *agree);
+void c4_core_agree_taken(c4_core_agree *agree); /* the caller has its decision */
 /* The others go on without this rank: it was given up, or excluded. Then nothing is decided here. */
 bool c4_core_agree_is_out(const c4_core *core, const c4_core_agree *agree);
 /* For the text of a timeout: the member that this one waits for, and whether it leads (then it misses that member's

@@ -21,53 +21,13 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "control/core_internal.h"
+#include "control/core_agree_internal.h"
 
-enum { RETRY_FIRST_MS = 200, RETRY_MAX_MS = 2000, NO_BALLOT = -1 };
-
-typedef enum agree_phase { PHASE_IDLE, PHASE_COLLECTING, PHASE_PROPOSING, PHASE_DECIDED } agree_phase;
-
-typedef enum agree_mark { MARK_NONE, MARK_CONTRIBUTED, MARK_ACCEPTED } agree_mark;
-
-typedef struct agree_member {
-    bool gone;          /* left, or was excluded */
-    unsigned char mark; /* while leading */
-    uint64_t heard_ns;  /* last message, or when this member began to wait for one */
-    uint32_t tag;
-    uint64_t value, minimum;
-} agree_member;
-
-struct c4_core_agree {
-    c4_core_agree *next;
-    void *context;
-    uint32_t comm;
-    int me, nmembers;
-    const int *members;
-    uint64_t round;
-    agree_phase phase;
-    agree_member *each;
-    int ballot;                /* the coordinator that this member follows; NO_BALLOT: none */
-    int accepted;              /* whose proposal it has accepted */
-    c4_core_proposal proposal; /* accepted, or decided */
-    c4_core_proposal last;     /* decided in the round before, for those that have not heard */
-    bool has_last;
-    uint32_t tag;
-    size_t blob_bytes;
-    unsigned char blob[C4_CONTROL_AGREE_BLOB_BYTES];
-    uint64_t retry_ns, gap_ns;
-    int unheard;               /* repeats since the coordinator was heard */
-    c4_overlay_agree_step led; /* what the coordinator said last, */
-    int led_again;             /* and how often more: it does not get what this member answers */
-};
+enum { RETRY_FIRST_MS = 200, RETRY_MAX_MS = 2000 };
 
 static void advance(c4_core *core, c4_core_agree *agree);
 
 /* ---- life ---- */
-
-static size_t bits_bytes(const c4_core_agree *agree)
-{
-    return ((size_t)agree->nmembers + 7) / 8;
-}
 
 c4_status c4_core_agree_create(c4_core *core, uint32_t comm, const int *members, int nmembers, c4_core_agree **agree)
 {
@@ -76,8 +36,8 @@ c4_status c4_core_agree_create(c4_core *core, uint32_t comm, const int *members,
         return C4_ERR_MEMORY;
     *made = (c4_core_agree){.comm = comm, .nmembers = nmembers, .members = members, .me = -1, .ballot = NO_BALLOT};
     made->each = calloc((size_t)nmembers, sizeof *made->each);
-    made->proposal.dead = calloc(bits_bytes(made), 1);
-    made->last.dead = calloc(bits_bytes(made), 1);
+    made->proposal.dead = calloc(c4_agree_bits_bytes(made), 1);
+    made->last.dead = calloc(c4_agree_bits_bytes(made), 1);
     if (!made->each || !made->proposal.dead || !made->last.dead) {
         c4_core_agree_destroy(core, made);
         return C4_ERR_MEMORY;
@@ -108,19 +68,19 @@ void c4_core_agree_destroy(c4_core *core, c4_core_agree *agree)
     free(agree);
 }
 
-static bool is_out(const c4_core *core, const c4_core_agree *agree, int member)
-{
-    return agree->each[member].gone || c4_core_is_gone(core, agree->members[member]);
-}
-
 bool c4_core_agree_is_out(const c4_core *core, const c4_core_agree *agree)
 {
-    return is_out(core, agree, agree->me);
+    return c4_agree_is_out(core, agree, agree->me);
 }
 
 const c4_core_proposal *c4_core_agree_decision(const c4_core_agree *agree)
 {
     return agree->phase == PHASE_DECIDED ? &agree->proposal : NULL;
+}
+
+void c4_core_agree_taken(c4_core_agree *agree)
+{
+    agree->wanted = false;
 }
 
 void *c4_core_agree_context(const c4_core_agree *agree)
@@ -136,7 +96,7 @@ void c4_core_agree_set_context(c4_core_agree *agree, void *context)
 static int coordinator_of(const c4_core *core, const c4_core_agree *agree)
 {
     for (int i = 0; i < agree->nmembers; i++)
-        if (!is_out(core, agree, i))
+        if (!c4_agree_is_out(core, agree, i))
             return i;
     return NO_BALLOT;
 }
@@ -147,88 +107,6 @@ static int member_of(const c4_core_agree *agree, int rank)
         if (agree->members[i] == rank)
             return i;
     return -1;
-}
-
-/* ---- messages out ---- */
-
-static void put_proposal(c4_overlay_agree *message, const c4_core_agree *agree, const c4_core_proposal *proposal)
-{
-    message->differ = proposal->differ;
-    message->value = proposal->value;
-    message->minimum = proposal->minimum;
-    message->lowest = (uint32_t)proposal->lowest;
-    message->blob = proposal->blob;
-    message->blob_bytes = (uint32_t)proposal->blob_bytes;
-    message->dead = proposal->dead;
-    message->nmembers = (uint32_t)agree->nmembers;
-}
-
-static void post(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree *message, bool flooded)
-{
-    c4_control_header header = {C4_CONTROL_AGREE, 0, (uint32_t)core->spec.rank, agree->comm};
-    header.bytes = (uint32_t)c4_overlay_agree_pack(message, core->out);
-    c4_core_post(core, &header, core->out, agree->members[member], flooded);
-}
-
-static void send_plain(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step, bool flooded)
-{
-    c4_overlay_agree message = {
-        .step = step, .ballot = (uint32_t)agree->ballot, .accepted = UINT32_MAX, .round = agree->round};
-    post(core, agree, member, &message, flooded);
-}
-
-static void send_state(c4_core *core, const c4_core_agree *agree, bool flooded)
-{
-    const agree_member *mine = &agree->each[agree->me];
-    c4_overlay_agree message = {.step = C4_AGREE_STATE,
-                                .ballot = (uint32_t)agree->ballot,
-                                .accepted = UINT32_MAX,
-                                .tag = mine->tag,
-                                .round = agree->round,
-                                .value = mine->value,
-                                .minimum = mine->minimum};
-    if (agree->accepted != NO_BALLOT) {
-        put_proposal(&message, agree, &agree->proposal);
-        message.accepted = (uint32_t)agree->accepted;
-    }
-    post(core, agree, agree->ballot, &message, flooded);
-}
-
-static void send_proposal(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step,
-                          bool flooded)
-{
-    c4_overlay_agree message = {
-        .step = step, .ballot = (uint32_t)agree->ballot, .accepted = UINT32_MAX, .round = agree->round};
-    put_proposal(&message, agree, &agree->proposal);
-    post(core, agree, member, &message, flooded);
-}
-
-static void send_last(c4_core *core, const c4_core_agree *agree, int member)
-{
-    c4_overlay_agree message = {.step = C4_AGREE_DECIDE, .accepted = UINT32_MAX, .round = agree->round - 1};
-    put_proposal(&message, agree, &agree->last);
-    post(core, agree, member, &message, false);
-}
-
-static void send_others(c4_core *core, const c4_core_agree *agree, c4_overlay_agree_step step)
-{
-    for (int i = 0; i < agree->nmembers; i++) {
-        if (i == agree->me || is_out(core, agree, i))
-            continue;
-        if (step == C4_AGREE_COLLECT)
-            send_plain(core, agree, i, step, false);
-        else
-            send_proposal(core, agree, i, step, false);
-    }
-}
-
-/* What this member owes its coordinator. */
-static void send_mine(c4_core *core, c4_core_agree *agree, bool flooded)
-{
-    if (agree->accepted == agree->ballot)
-        send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, flooded);
-    else
-        send_state(core, agree, flooded);
 }
 
 /* ---- leading ---- */
@@ -248,10 +126,10 @@ static void make_proposal(c4_core *core, c4_core_agree *agree)
     made->lowest = agree->me; /* that is what makes it the coordinator */
     made->blob_bytes = agree->blob_bytes;
     memcpy(made->blob, agree->blob, sizeof made->blob);
-    memset(made->dead, 0, bits_bytes(agree));
+    memset(made->dead, 0, c4_agree_bits_bytes(agree));
     for (int i = 0; i < agree->nmembers; i++) {
         const agree_member *each = &agree->each[i];
-        if (is_out(core, agree, i)) {
+        if (c4_agree_is_out(core, agree, i)) {
             made->dead[i / 8] |= (unsigned char)(1u << (i % 8));
             continue;
         }
@@ -264,7 +142,7 @@ static void make_proposal(c4_core *core, c4_core_agree *agree)
 static bool all_have(const c4_core *core, const c4_core_agree *agree, agree_mark mark)
 {
     for (int i = 0; i < agree->nmembers; i++)
-        if (!is_out(core, agree, i) && agree->each[i].mark < mark)
+        if (!c4_agree_is_out(core, agree, i) && agree->each[i].mark < mark)
             return false;
     return true;
 }
@@ -277,10 +155,10 @@ static void lead(c4_core *core, c4_core_agree *agree)
         agree->accepted = agree->ballot;
         agree->phase = PHASE_PROPOSING;
         agree->each[agree->me].mark = MARK_ACCEPTED;
-        send_others(core, agree, C4_AGREE_PROPOSE);
+        c4_agree_send_others(core, agree, C4_AGREE_PROPOSE);
     }
     if (agree->phase == PHASE_PROPOSING && all_have(core, agree, MARK_ACCEPTED)) {
-        send_others(core, agree, C4_AGREE_DECIDE);
+        c4_agree_send_others(core, agree, C4_AGREE_DECIDE);
         decide(core, agree);
     }
 }
@@ -299,11 +177,11 @@ static void follow(c4_core *core, c4_core_agree *agree, int ballot)
         agree->each[i].heard_ns = core->now_ns;
     }
     if (ballot != agree->me) {
-        send_state(core, agree, false);
+        c4_agree_send_state(core, agree, false);
         return;
     }
     agree->each[agree->me].mark = MARK_CONTRIBUTED;
-    send_others(core, agree, C4_AGREE_COLLECT);
+    c4_agree_send_others(core, agree, C4_AGREE_COLLECT);
 }
 
 static bool is_running(const c4_core_agree *agree)
@@ -316,7 +194,7 @@ static void advance(c4_core *core, c4_core_agree *agree)
 {
     if (!is_running(agree))
         return;
-    if (is_out(core, agree, agree->me)) { /* the others go on without it: it must decide nothing */
+    if (c4_agree_is_out(core, agree, agree->me)) { /* the others go on without it: it must decide nothing */
         core->spec.ops->decided(core->spec.shell, agree);
         return;
     }
@@ -354,8 +232,9 @@ static void start_round(c4_core_agree *agree, const c4_control_proposal *mine)
 void c4_core_agree_begin(c4_core *core, c4_core_agree *agree, const c4_control_proposal *mine, uint64_t now_ns)
 {
     core->now_ns = now_ns;
-    if (!is_running(agree))
+    if (!agree->wanted)
         start_round(agree, mine);
+    agree->wanted = true;
     advance(core, agree);
 }
 
@@ -366,7 +245,7 @@ int c4_core_agree_awaited(const c4_core *core, const c4_core_agree *agree, bool 
         return agree->ballot;
     agree_mark mark = agree->phase == PHASE_PROPOSING ? MARK_ACCEPTED : MARK_CONTRIBUTED;
     for (int i = 0; i < agree->nmembers; i++)
-        if (!is_out(core, agree, i) && agree->each[i].mark < mark)
+        if (!c4_agree_is_out(core, agree, i) && agree->each[i].mark < mark)
             return i;
     return -1;
 }
@@ -382,22 +261,22 @@ static void take_proposal(c4_core_agree *agree, const c4_overlay_agree *message)
     proposal->lowest = (int)message->lowest;
     proposal->blob_bytes = message->blob_bytes;
     memcpy(proposal->blob, message->blob, message->blob_bytes);
-    memcpy(proposal->dead, message->dead, bits_bytes(agree));
+    memcpy(proposal->dead, message->dead, c4_agree_bits_bytes(agree));
 }
 
 static void on_state(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
 {
     agree_member *each = &agree->each[member];
     if (agree->ballot != agree->me || message->ballot != (uint32_t)agree->me) {
-        send_plain(core, agree, member, C4_AGREE_WAIT, false); /* not yet aware that it leads */
+        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, false); /* not yet aware that it leads */
         return;
     }
     if (agree->phase == PHASE_PROPOSING) {
-        send_proposal(core, agree, member, C4_AGREE_PROPOSE, false);
+        c4_agree_send_proposal(core, agree, member, C4_AGREE_PROPOSE, false);
         return;
     }
     if (each->mark == MARK_CONTRIBUTED)
-        send_plain(core, agree, member, C4_AGREE_WAIT, false);
+        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, false);
     each->mark = MARK_CONTRIBUTED;
     each->tag = message->tag;
     each->value = message->value;
@@ -414,7 +293,7 @@ static void on_accept(c4_core *core, c4_core_agree *agree, int member, const c4_
     if (agree->phase != PHASE_PROPOSING || agree->ballot != agree->me || message->ballot != (uint32_t)agree->me)
         return;
     if (agree->each[member].mark == MARK_ACCEPTED)
-        send_plain(core, agree, member, C4_AGREE_WAIT, false);
+        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, false);
     agree->each[member].mark = MARK_ACCEPTED;
     lead(core, agree);
 }
@@ -432,13 +311,13 @@ static void on_lead(c4_core *core, c4_core_agree *agree, int member, const c4_ov
             return;
         follow(core, agree, member);
     } else if (message->step == C4_AGREE_COLLECT) {
-        send_mine(core, agree, agree->led_again % 4 == 2);
+        c4_agree_send_mine(core, agree, agree->led_again % 4 == 2);
     }
     if (message->step != C4_AGREE_PROPOSE)
         return;
     take_proposal(agree, message);
     agree->accepted = agree->ballot;
-    send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, agree->led_again % 4 == 2);
+    c4_agree_send_plain(core, agree, agree->ballot, C4_AGREE_ACCEPT, agree->led_again % 4 == 2);
 }
 
 static void on_running(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
@@ -488,9 +367,9 @@ static void on_step(c4_core *core, c4_core_agree *agree, int member, const c4_ov
     if (message->round == agree->round && is_running(agree))
         on_running(core, agree, member, message);
     else if (message->round == agree->round && agree->phase == PHASE_DECIDED && asks)
-        send_proposal(core, agree, member, C4_AGREE_DECIDE, false);
+        c4_agree_send_proposal(core, agree, member, C4_AGREE_DECIDE, false);
     else if (message->round + 1 == agree->round && agree->has_last && asks)
-        send_last(core, agree, member);
+        c4_agree_send_last(core, agree, member);
     else if (message->round > agree->round && wants_sign(message))
         answer_early(core, agree->comm, agree->members[member], message->round);
 }
@@ -507,7 +386,7 @@ c4_status c4_core_on_agree(c4_core *core, int from, const c4_control_header *hea
             continue;
         if (message.nmembers && message.nmembers != (uint32_t)agree->nmembers)
             return C4_ERR_PROTOCOL;
-        if (!is_out(core, agree, member) || message.step == C4_AGREE_DECIDE)
+        if (!c4_agree_is_out(core, agree, member) || message.step == C4_AGREE_DECIDE)
             on_step(core, agree, member, &message);
         return C4_OK;
     }
@@ -533,7 +412,7 @@ void c4_core_agree_without(c4_core *core, uint32_t comm, int rank)
 static bool waits_for(const c4_core *core, const c4_core_agree *agree, int member)
 {
     agree_mark enough = agree->phase == PHASE_PROPOSING ? MARK_ACCEPTED : MARK_CONTRIBUTED;
-    if (member == agree->me || is_out(core, agree, member))
+    if (member == agree->me || c4_agree_is_out(core, agree, member))
         return false;
     return agree->ballot == agree->me ? agree->each[member].mark < enough : member == agree->ballot;
 }
@@ -549,7 +428,7 @@ static void ask_again(c4_core *core, c4_core_agree *agree)
 {
     agree->unheard++;
     if (agree->ballot != agree->me) {
-        send_mine(core, agree, should_flood(core, agree, agree->ballot));
+        c4_agree_send_mine(core, agree, should_flood(core, agree, agree->ballot));
         return;
     }
     for (int i = 0; i < agree->nmembers; i++) {
@@ -558,9 +437,9 @@ static void ask_again(c4_core *core, c4_core_agree *agree)
         bool lost = core->now_ns > agree->each[i].heard_ns + core->spec.heartbeat_ns; /* else the way there is known */
         bool flooded = lost && should_flood(core, agree, i);
         if (agree->phase == PHASE_COLLECTING)
-            send_plain(core, agree, i, C4_AGREE_COLLECT, flooded);
+            c4_agree_send_plain(core, agree, i, C4_AGREE_COLLECT, flooded);
         else
-            send_proposal(core, agree, i, C4_AGREE_PROPOSE, flooded);
+            c4_agree_send_proposal(core, agree, i, C4_AGREE_PROPOSE, flooded);
     }
 }
 
@@ -587,7 +466,7 @@ uint64_t c4_core_agree_tick(c4_core *core)
 {
     uint64_t next_ns = C4_CORE_NEVER_NS;
     for (c4_core_agree *agree = core->agrees; agree; agree = agree->next) {
-        if (!is_running(agree) || agree->ballot == NO_BALLOT || is_out(core, agree, agree->me))
+        if (!is_running(agree) || agree->ballot == NO_BALLOT || c4_agree_is_out(core, agree, agree->me))
             continue;
         if (core->now_ns >= agree->retry_ns) {
             ask_again(core, agree);

@@ -6,5 +6,6 @@ src_control_libc4_control_la_SOURCES += src/control/control.c src/control/contro
 src_control_libc4_control_la_SOURCES += src/control/control_options.c src/control/control_options.h
 # The protocol, pure: no I/O, no clock, no threads.
 src_control_libc4_control_la_SOURCES += src/control/core.c src/control/core.h src/control/core_internal.h \
-    src/control/core_agree.c src/control/core_ask.c src/control/core_death.c src/control/core_leave.c \
+    src/control/core_agree.c src/control/core_agree_internal.h src/control/core_agree_send.c \
+    src/control/core_ask.c src/control/core_death.c src/control/core_leave.c \
     src/control/core_route.c src/control/core_silence.c

@@ -1,5 +1,3 @@
-#include "control/control.h"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,123 +10,8 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "rendezvous/listener.h"
 #include "tests/c4test.h"
-
-static const unsigned char key[C4_KEY_BYTES] = "a key of thirty-two bytes......";
-
-/* What a rank has been told, written by its control thread. */
-typedef struct news_log {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int count;
-    int members[64];
-    c4_status statuses[64];
-    char texts[64][400];
-    uint64_t last_ns;
-} news_log;
-
-typedef struct shared_state {
-    atomic_int ready, go, done;
-    _Atomic uint64_t fault_ns;
-    atomic_int reports;
-} shared_state;
-
-typedef struct test_rig {
-    int nranks, victim;
-    c4_net_address address;
-    int listen_fd;
-    shared_state *shared;
-    const char *how; /* part of the text about the victim */
-    int signal;
-} test_rig;
-
-static test_rig make_rig(int nranks, int victim)
-{
-    test_rig made = {.nranks = nranks, .victim = victim, .signal = SIGKILL, .how = "killed by signal 9"};
-    c4_listen_spec listen = {.bind = {.family = 4, .bytes = {127, 0, 0, 1}}};
-    C4TEST_OK_FATAL(c4_listener_open(&listen, &made.listen_fd, &made.address));
-    made.shared = c4test_shared(sizeof *made.shared);
-    return made;
-}
-
-static c4_control *start(const test_rig *rig, int rank)
-{
-    c4_bootstrap *bootstrap = NULL;
-    c4_control *control = NULL;
-    if (rank != 0)
-        close(rig->listen_fd);
-    c4_bootstrap_spec spec = {.rank = rank,
-                              .nranks = rig->nranks,
-                              .job_id = 1,
-                              .key = key,
-                              .addresses = &rig->address,
-                              .naddresses = 1,
-                              .listen_fd = rank ? -1 : rig->listen_fd,
-                              .timeout_ms = c4test_seconds(15) * 1000};
-    C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
-    C4TEST_OK_FATAL(c4_control_start(bootstrap, &control));
-    c4_bootstrap_close(bootstrap);
-    return control;
-}
-
-static void news_init(news_log *news)
-{
-    memset(news, 0, sizeof *news);
-    pthread_mutex_init(&news->lock, NULL);
-    pthread_cond_init(&news->changed, NULL);
-}
-
-static void on_fault(void *context, c4_status status, int member, const char *text)
-{
-    news_log *news = context;
-    pthread_mutex_lock(&news->lock);
-    if (news->count < 64) {
-        news->members[news->count] = member;
-        news->statuses[news->count] = status;
-        snprintf(news->texts[news->count], sizeof news->texts[0], "%s", text);
-        news->count++;
-    }
-    news->last_ns = c4_now_ns();
-    pthread_cond_signal(&news->changed);
-    pthread_mutex_unlock(&news->lock);
-}
-
-static void await_news(news_log *news, int count)
-{
-    pthread_mutex_lock(&news->lock);
-    while (news->count < count) /* the case's deadline ends a wait in vain */
-        pthread_cond_wait(&news->changed, &news->lock);
-    pthread_mutex_unlock(&news->lock);
-}
-
-static c4_control_attachment *attach_all(c4_control *control, const test_rig *rig, uint32_t comm, news_log *news)
-{
-    int members[256];
-    c4_control_attachment *attachment = NULL;
-    for (int i = 0; i < rig->nranks; i++)
-        members[i] = i;
-    C4TEST_OK_FATAL(c4_control_attach(control, comm, members, rig->nranks, on_fault, news, &attachment));
-    return attachment;
-}
-
-/* Waits until `count` ranks are here. */
-static void meet(atomic_int *counter, int count)
-{
-    atomic_fetch_add(counter, 1);
-    while (atomic_load(counter) < count)
-        poll(NULL, 0, 1);
-}
-
-static void run(test_rig *rig, c4test_rank_fn fn, int deadline_s, int *statuses)
-{
-    c4test_team *team = c4test_team_start(rig->nranks, fn, rig);
-    close(rig->listen_fd);
-    c4test_team_wait(team, deadline_s, statuses);
-    for (int rank = 0; rank < rig->nranks; rank++)
-        if (rank != rig->victim)
-            C4TEST_INT(statuses[rank], 0);
-}
+#include "tests/control/control_rig.h"
 
 /* ---- a clean end ---- */
 
@@ -137,12 +20,12 @@ static void clean_rank(int rank, void *arg)
     test_rig *rig = arg;
     news_log news;
     news_init(&news);
-    c4_control *control = start(rig, rank);
-    c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
+    c4_control *control = rig_start(rig, rank);
+    c4_control_attachment *attachment = rig_attach(control, rig, 7, &news);
     C4TEST_INT(c4_control_process(control, rank)->pid, getpid());
     CU_ASSERT_PTR_NULL(c4_control_process(control, rig->nranks));
     CU_ASSERT(c4_control_same_host(control, 0, rig->nranks - 1));
-    meet(&rig->shared->ready, rig->nranks);
+    rig_meet(&rig->shared->ready, rig->nranks);
     /* Leave one after the other, the victim first, each process ending at once: nobody may be called dead. */
     int turn = (rank - rig->victim + rig->nranks) % rig->nranks;
     while (atomic_load(&rig->shared->done) < turn)
@@ -162,8 +45,8 @@ static void test_clean_end(void)
     static const int victims[] = {0, 2, 4};
     for (int i = 0; i < 3; i++) {
         int statuses[5];
-        test_rig rig = make_rig(5, victims[i]);
-        run(&rig, clean_rank, 15, statuses);
+        test_rig rig = rig_make(5, victims[i]);
+        rig_run(&rig, clean_rank, 15, statuses);
         C4TEST_INT(statuses[victims[i]], 0);
     }
 }
@@ -174,13 +57,13 @@ static void early_leaver_rank(int rank, void *arg)
     test_rig *rig = arg;
     news_log news;
     news_init(&news);
-    c4_control *control = start(rig, rank);
-    meet(&rig->shared->ready, rig->nranks);
+    c4_control *control = rig_start(rig, rank);
+    rig_meet(&rig->shared->ready, rig->nranks);
     if (rank == rig->victim) {
         c4_control_stop(control);
         return;
     }
-    c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
+    c4_control_attachment *attachment = rig_attach(control, rig, 7, &news);
     pid_t pid = (pid_t)c4_control_process(control, rig->victim)->pid;
     while (kill(pid, 0) == 0 && atomic_load(&rig->shared->go) == 0)
         poll(NULL, 0, 1);
@@ -188,7 +71,7 @@ static void early_leaver_rank(int rank, void *arg)
     pthread_mutex_lock(&news.lock);
     C4TEST_INT(news.count, 0);
     pthread_mutex_unlock(&news.lock);
-    meet(&rig->shared->done, rig->nranks - 1);
+    rig_meet(&rig->shared->done, rig->nranks - 1);
     c4_control_detach(attachment);
     c4_control_stop(control);
 }
@@ -197,7 +80,7 @@ static void test_early_leaver(void)
 {
     for (int victim = 0; victim < 4; victim += 3) {
         int statuses[4];
-        test_rig rig = make_rig(4, victim);
+        test_rig rig = rig_make(4, victim);
         c4test_team *team = c4test_team_start(rig.nranks, early_leaver_rank, &rig);
         close(rig.listen_fd);
         siginfo_t info;
@@ -216,9 +99,9 @@ static void victim_rank(int rank, void *arg)
     test_rig *rig = arg;
     news_log news;
     news_init(&news);
-    c4_control *control = start(rig, rank);
-    c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
-    meet(&rig->shared->ready, rig->nranks);
+    c4_control *control = rig_start(rig, rank);
+    c4_control_attachment *attachment = rig_attach(control, rig, 7, &news);
+    rig_meet(&rig->shared->ready, rig->nranks);
     if (rank == rig->victim) {
         atomic_store(&rig->shared->fault_ns, c4_now_ns());
         if (rig->signal == 0)
@@ -226,7 +109,7 @@ static void victim_rank(int rank, void *arg)
         signal(rig->signal, SIG_DFL); /* sanitizers catch some */
         raise(rig->signal);
     }
-    await_news(&news, 1);
+    news_await(&news, 1);
     double late_ms = (double)(news.last_ns - atomic_load(&rig->shared->fault_ns)) / 1e6;
     if (late_ms > 1000.0 * c4test_seconds(1) || rank == (rig->victim ? 0 : 1))
         printf("rank %d of %d heard of rank %d after %.1f ms: %s\n", rank, rig->nranks, rig->victim, late_ms,
@@ -238,14 +121,14 @@ static void victim_rank(int rank, void *arg)
     snprintf(who, sizeof who, "rank %d (pid %u on ", rig->victim, c4_control_process(control, rig->victim)->pid);
     C4TEST_CONTAINS(news.texts[0], who);
     C4TEST_CONTAINS(news.texts[0], rig->how);
-    meet(&rig->shared->done, rig->nranks - 1);
+    rig_meet(&rig->shared->done, rig->nranks - 1);
     C4TEST_INT(news.count, 1); /* once */
     c4_control_detach(attachment);
     /* A communicator created later is told, too. */
-    attachment = attach_all(control, rig, 8, &news);
+    attachment = rig_attach(control, rig, 8, &news);
     C4TEST_INT(news.count, 2);
     C4TEST_CONTAINS(news.texts[1], "died before this communicator was created");
-    meet(&rig->shared->reports, rig->nranks - 1);
+    rig_meet(&rig->shared->reports, rig->nranks - 1);
     c4_control_detach(attachment);
     c4_control_stop(control);
 }
@@ -256,10 +139,10 @@ static void test_killed(void)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         for (int victim = 0; victim < 2; victim++) {
             int statuses[40];
-            test_rig rig = make_rig(sizes[i], victim ? sizes[i] - 1 : 0);
+            test_rig rig = rig_make(sizes[i], victim ? sizes[i] - 1 : 0);
             /* The harness reaps in rank order: the zombie is there when looked at, or the kernel tells. */
             rig.how = "died: ";
-            run(&rig, victim_rank, 20, statuses);
+            rig_run(&rig, victim_rank, 20, statuses);
             CU_ASSERT(WIFSIGNALED(statuses[rig.victim]));
         }
     }
@@ -275,10 +158,10 @@ static void test_how_it_died(void)
                 {0, "exited with status 3 without leaving the job"}};
     for (size_t i = 0; i < 3; i++) {
         int statuses[3];
-        test_rig rig = make_rig(3, 2); /* the last: the harness leaves it a zombie while it waits for the others */
+        test_rig rig = rig_make(3, 2); /* the last: the harness leaves it a zombie while it waits for the others */
         rig.signal = ends[i].signal;
         rig.how = ends[i].how;
-        run(&rig, victim_rank, 15, statuses);
+        rig_run(&rig, victim_rank, 15, statuses);
         CU_ASSERT_NOT_EQUAL(statuses[2], 0);
     }
 }
@@ -289,29 +172,29 @@ static void stopped_root_rank(int rank, void *arg)
     test_rig *rig = arg;
     news_log news;
     news_init(&news);
-    c4_control *control = start(rig, rank);
-    c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
-    meet(&rig->shared->ready, rig->nranks);
+    c4_control *control = rig_start(rig, rank);
+    c4_control_attachment *attachment = rig_attach(control, rig, 7, &news);
+    rig_meet(&rig->shared->ready, rig->nranks);
     if (rank == 0)
         raise(SIGSTOP);
     while (!atomic_load(&rig->shared->go))
         poll(NULL, 0, 1);
     if (rank == rig->victim)
         raise(SIGKILL);
-    await_news(&news, 1);
+    news_await(&news, 1);
     if (rank != 0)
         CU_ASSERT(news.last_ns - atomic_load(&rig->shared->fault_ns) < 1000000000u * (unsigned)c4test_seconds(1));
     if (atomic_fetch_add(&rig->shared->reports, 1) + 1 == rig->nranks - 2) /* all but rank 0 and the victim */
         kill((pid_t)c4_control_process(control, 0)->pid, SIGCONT);
-    meet(&rig->shared->done, rig->nranks - 1);
+    rig_meet(&rig->shared->done, rig->nranks - 1);
     c4_control_report(attachment, C4_ERR_ABORTED, "behind everything that was sent before");
-    await_news(&news, rig->nranks - 1); /* the death once, and what the others report */
+    news_await(&news, rig->nranks - 1); /* the death once, and what the others report */
     int deaths = 0;
     for (int i = 0; i < news.count; i++)
         deaths += news.statuses[i] == C4_ERR_PEER_DEAD;
     C4TEST_INT(deaths, 1);
     C4TEST_INT(news.count, rig->nranks - 1);
-    meet(&rig->shared->done, 2 * (rig->nranks - 1));
+    rig_meet(&rig->shared->done, 2 * (rig->nranks - 1));
     c4_control_detach(attachment);
     c4_control_stop(control);
 }
@@ -319,7 +202,7 @@ static void stopped_root_rank(int rank, void *arg)
 static void test_stopped_root(void)
 {
     int statuses[4];
-    test_rig rig = make_rig(4, 2);
+    test_rig rig = rig_make(4, 2);
     c4test_team *team = c4test_team_start(rig.nranks, stopped_root_rank, &rig);
     close(rig.listen_fd);
     siginfo_t info;
@@ -337,12 +220,12 @@ static void massacre_rank(int rank, void *arg)
     test_rig *rig = arg;
     news_log news;
     news_init(&news);
-    c4_control *control = start(rig, rank);
-    c4_control_attachment *attachment = attach_all(control, rig, 7, &news);
-    meet(&rig->shared->ready, rig->nranks);
+    c4_control *control = rig_start(rig, rank);
+    c4_control_attachment *attachment = rig_attach(control, rig, 7, &news);
+    rig_meet(&rig->shared->ready, rig->nranks);
     if (rank % 2 == 0)
         raise(SIGKILL);
-    await_news(&news, rig->nranks / 2);
+    news_await(&news, rig->nranks / 2);
     uint64_t seen = 0;
     for (int i = 0; i < news.count; i++)
         seen |= 1ull << news.members[i];
@@ -355,7 +238,7 @@ static void massacre_rank(int rank, void *arg)
 static void test_massacre(void)
 {
     int statuses[10];
-    test_rig rig = make_rig(10, -1);
+    test_rig rig = rig_make(10, -1);
     c4test_team *team = c4test_team_start(rig.nranks, massacre_rank, &rig);
     close(rig.listen_fd);
     c4test_team_wait(team, 15, statuses);
@@ -372,32 +255,32 @@ static void report_rank(int rank, void *arg)
     news_log half;
     news_init(&world);
     news_init(&half);
-    c4_control *control = start(rig, rank);
-    c4_control_attachment *all = attach_all(control, rig, 1, &world);
+    c4_control *control = rig_start(rig, rank);
+    c4_control_attachment *all = rig_attach(control, rig, 1, &world);
     /* Two halves with one number: even and odd ranks. Those of rank 3's half attach before or after its report. */
     int members[4] = {rank % 2, rank % 2 + 2, rank % 2 + 4, rank % 2 + 6};
     c4_control_attachment *mine = NULL;
     if (rank != 5)
-        C4TEST_OK_FATAL(c4_control_attach(control, 2, members, 4, on_fault, &half, &mine));
-    meet(&rig->shared->ready, rig->nranks);
+        C4TEST_OK_FATAL(c4_control_attach(control, 2, members, 4, news_on_fault, &half, &mine));
+    rig_meet(&rig->shared->ready, rig->nranks);
     if (rank == 3) {
         c4_control_report(mine, C4_ERR_ABORTED, "rank 3 gave up");
         c4_control_report(all, C4_ERR_MEMORY, "rank 3 has no memory");
     } else {
-        await_news(&world, 1); /* reports of one rank come in order */
+        news_await(&world, 1); /* reports of one rank come in order */
         C4TEST_INT(world.members[0], 3);
         C4TEST_INT(world.statuses[0], C4_ERR_MEMORY);
         C4TEST_STRING(world.texts[0], "rank 3 has no memory");
     }
     if (rank == 5)
-        C4TEST_OK_FATAL(c4_control_attach(control, 2, members, 4, on_fault, &half, &mine));
+        C4TEST_OK_FATAL(c4_control_attach(control, 2, members, 4, news_on_fault, &half, &mine));
     C4TEST_INT(half.count, rank % 2 && rank != 3);
     if (half.count) {
         C4TEST_INT(half.members[0], 1);
         C4TEST_INT(half.statuses[0], C4_ERR_ABORTED);
         C4TEST_STRING(half.texts[0], "rank 3 gave up");
     }
-    meet(&rig->shared->done, rig->nranks);
+    rig_meet(&rig->shared->done, rig->nranks);
     C4TEST_INT(world.count, rank != 3);
     c4_control_detach(all);
     c4_control_detach(mine);
@@ -407,8 +290,8 @@ static void report_rank(int rank, void *arg)
 static void test_report(void)
 {
     int statuses[8];
-    test_rig rig = make_rig(8, -1);
-    run(&rig, report_rank, 15, statuses);
+    test_rig rig = rig_make(8, -1);
+    rig_run(&rig, report_rank, 15, statuses);
 }
 
 /* ---- descriptors ---- */
@@ -434,8 +317,8 @@ static void await_bell(test_bell *bell, int count)
 
 static void test_watch_fd(void)
 {
-    test_rig rig = make_rig(1, -1);
-    c4_control *control = start(&rig, 0);
+    test_rig rig = rig_make(1, -1);
+    c4_control *control = rig_start(&rig, 0);
     test_bell bells[20];
     for (int i = 0; i < 20; i++) {
         atomic_init(&bells[i].rung, 0);
@@ -475,11 +358,11 @@ static void test_watch_fd(void)
 /* The child of a fork frees without touching the parent's job. */
 static void test_fork(void)
 {
-    test_rig rig = make_rig(1, -1);
+    test_rig rig = rig_make(1, -1);
     news_log news;
     news_init(&news);
-    c4_control *control = start(&rig, 0);
-    c4_control_attachment *attachment = attach_all(control, &rig, 1, &news);
+    c4_control *control = rig_start(&rig, 0);
+    c4_control_attachment *attachment = rig_attach(control, &rig, 1, &news);
     pid_t pid = fork();
     if (pid == 0) {
         c4_control_detach(attachment);
