@@ -151,6 +151,9 @@ static void partition(sim *job, const sim_fault *f, int index)
 {
     for (int i = 0; is_long(f) && i < job->plan.nnodes; i++)
         may_die(job, i);
+    for (int i = 0; i < SIM_MAX_NODES; i++) /* who is cut off and has lost a link cannot ask for a second opinion */
+        if (job->lost_link[i])
+            may_die(job, i);
     cut_or_join(job, f, true);
     sim_net_at(&job->net, sim_clock_ns + f->for_ns, on_join, job, -1, index);
 }
@@ -165,6 +168,7 @@ static void lose_link(sim *job, const sim_fault *f)
             may_die(job, f->node);
             may_die(job, f->other);
         }
+    job->lost_link[f->node] = job->lost_link[f->other] = true;
     sim_shell_lose_link(job, f->node, f->other);
 }
 

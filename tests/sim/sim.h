@@ -108,7 +108,8 @@ struct sim {
     bool killed[SIM_MAX_NODES];
     uint64_t killed_ns[SIM_MAX_NODES];
     bool may_die[SIM_MAX_NODES]; /* others may give it up: it was stopped or cut off for long */
-    bool lethal;                 /* some fault was */
+    bool lost_link[SIM_MAX_NODES];
+    bool lethal; /* some fault was */
     uint64_t duplicate_until_ns;
     int wrong; /* violations, each printed */
     unsigned long completed;
