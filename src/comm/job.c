@@ -13,7 +13,7 @@ static void on_fault(void *context, c4_status status, int member, const char *te
 {
     c4_comm *comm = context;
     if (!c4_shrink_take_fault(comm, status, member))
-        c4_engine_fault(comm->engine, status, member, text);
+        c4_engine_fault_told(comm->engine, status, member, text);
 }
 
 static void on_left(void *context, int member)

@@ -31,7 +31,7 @@ void c4_comm_tell_peers(c4_comm *comm)
     if (fault == C4_OK || comm->told_peers)
         return;
     comm->told_peers = true;
-    if (comm->attachment && !from_peers && fault != C4_ERR_ABORTED)
+    if (comm->attachment && !from_peers && fault != C4_ERR_ABORTED && !c4_engine_fault_is_known(comm->engine))
         c4_control_report(comm->attachment, fault, text);
 }
 

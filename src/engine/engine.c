@@ -118,16 +118,35 @@ uint32_t c4_engine_last_complete(const c4_engine *engine)
     return open - 1;
 }
 
-void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text)
+static void set_fault(c4_engine *engine, c4_status status, int peer, const char *text, bool known)
 {
     pthread_mutex_lock(&engine->fault_lock);
     if (atomic_load(&engine->fault) == 0) {
         strncpy(engine->fault_text, text, sizeof engine->fault_text - 1);
         engine->fault_peer = peer;
+        engine->fault_known = known;
         atomic_store_explicit(&engine->fault, status, memory_order_release);
     }
     pthread_mutex_unlock(&engine->fault_lock);
     c4_engine_ring(engine);
+}
+
+void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text)
+{
+    set_fault(engine, status, peer, text, false);
+}
+
+void c4_engine_fault_told(c4_engine *engine, c4_status status, int peer, const char *text)
+{
+    set_fault(engine, status, peer, text, true);
+}
+
+bool c4_engine_fault_is_known(c4_engine *engine)
+{
+    pthread_mutex_lock(&engine->fault_lock);
+    bool known = engine->fault_known;
+    pthread_mutex_unlock(&engine->fault_lock);
+    return known;
 }
 
 /* When a rank dies, its neighbours leave, and a connection that ends is often the first that this rank hears of it: what

@@ -65,6 +65,8 @@ typedef struct c4_engine_spec {
     bool map;       /* consider mapped buffers */
     int timeout_ms; /* per operation; 0: none */
     int late_ms;    /* a rank that has not entered a call is named in the log after this; 0: 5000 */
+    /* Without a step for so long, room for a send over a network is not under way any more; 0: 30000 */
+    int send_stuck_ms;
     /* Asks `member` about a call, as c4_control_ask does; c4_engine_hear gets the answer. NULL: nobody can be asked. */
     c4_status (*ask)(void *context, int member, uint64_t token, const unsigned char card[C4_CONTROL_CARD_BYTES]);
     /* "rank 2 (host h)"; NULL: "rank 2". Any thread. */
@@ -103,6 +105,10 @@ c4_status c4_operation_status(const c4_operation *op);
 
 /* From any thread: every operation, present and future, ends with `status`. The first fault wins. `text` is copied. */
 void c4_engine_fault(c4_engine *engine, c4_status status, int peer, const char *text);
+/* The same, told by another rank: the others know it too. */
+void c4_engine_fault_told(c4_engine *engine, c4_status status, int peer, const char *text);
+/* Does every rank know why this engine has failed? */
+bool c4_engine_fault_is_known(c4_engine *engine);
 /* From any thread: `peer` has left the communicator in good order. Operations that get no further because they wait for it
  * end with C4_ERR_MISMATCH; what it has sent before is still received. */
 void c4_engine_peer_left(c4_engine *engine, int peer);

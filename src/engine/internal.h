@@ -220,6 +220,7 @@ struct c4_engine {
     char call_text[C4_ERROR_TEXT_BYTES]; /* the same with the first operation that it ended */
     atomic_bool has_call_text;
     int fault_peer;
+    bool fault_known; /* by all ranks */
 };
 
 /* The bytes step `step` handles in iteration `iteration`; false: nothing (skip). */

@@ -60,17 +60,23 @@ static bool own_card(const c4_engine *engine, const c4_operation *op, uint32_t s
     return true;
 }
 
-/* Blocks until the answer, the time or a fault. */
+/* Blocks until the answer, the time or a fault. A call is counted and recorded a little later than its first frames are sent:
+ * what is not known, or not called, will be in a moment. */
 static c4_control_answer ask_and_wait(c4_engine *engine, int member, const c4_call_card *card, uint64_t by_ns,
                                       c4_call_answer *told)
 {
     c4_control_answer answer = C4_ANSWER_UNKNOWN;
-    if (!c4_stuck_ask(engine, member, engine->spec.rank, card))
-        return answer;
-    while (!c4_stuck_take_answer(engine->stuck, &answer, told)) {
-        if (atomic_load(&engine->fault) || c4_now_ns() > by_ns)
-            return C4_ANSWER_UNKNOWN;
-        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    while ((answer == C4_ANSWER_UNKNOWN || answer == C4_ANSWER_NOT_YET) &&
+           c4_stuck_ask(engine, member, engine->spec.rank, card)) {
+        while (!c4_stuck_take_answer(engine->stuck, &answer, told)) {
+            if (atomic_load(&engine->fault) || c4_now_ns() > by_ns)
+                return C4_ANSWER_UNKNOWN;
+            nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        }
+        if (answer == C4_ANSWER_UNKNOWN || answer == C4_ANSWER_NOT_YET)
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        if (c4_now_ns() > by_ns)
+            break;
     }
     return answer;
 }
@@ -91,7 +97,7 @@ static bool explain(c4_engine *engine, const c4_operation *op, int peer, uint32_
             c4_stuck_fail_different(engine, &own, peer, &told.call);
             return true;
         }
-        if (p2p || answer == C4_ANSWER_UNKNOWN)
+        if (p2p || answer != C4_ANSWER_SAME)
             return false;
     }
     return false;

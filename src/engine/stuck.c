@@ -47,6 +47,11 @@ static bool is_stuck(const c4_operation *op, uint64_t now)
     return op->still_ns && now - op->still_ns >= C4_STUCK_NS && c4_operation_waits_on(op);
 }
 
+static uint32_t send_stuck_ms(const c4_engine *engine)
+{
+    return engine->spec.send_stuck_ms > 0 ? (uint32_t)engine->spec.send_stuck_ms : C4_SEND_STUCK_MS;
+}
+
 /* The rank at the other end; of several readers one after the other. */
 static int peer_of(const c4_edge *edge, unsigned turn)
 {
@@ -173,19 +178,20 @@ static void name_late(const c4_engine *engine, c4_operation *op, const c4_call_a
            who, call, engine->spec.name ? engine->spec.name : "", engine->spec.rank, (double)still_ms / 1e3, last);
 }
 
-static void fail_circle(c4_engine *engine, c4_operation *op)
+/* The links from `first` on: each waits for the next, the last one for the first. */
+static void fail_circle(c4_engine *engine, c4_operation *op, unsigned first)
 {
     const c4_stuck *s = engine->stuck;
     char text[C4_ERROR_TEXT_BYTES];
     size_t at = 0;
-    for (unsigned i = 0; i < s->nchain; i++) {
+    for (unsigned i = first; i < s->nchain; i++) {
         char who[C4_ENGINE_WHO_BYTES], call[C4_CARD_TEXT_BYTES];
         const c4_chain_link *link = &s->chain[i];
         c4_engine_describe(engine, link->rank, who);
-        s->nchain <= 2 ? c4_card_text(&link->call, call) : c4_card_short_text(&link->call, call);
-        int next = s->chain[(i + 1) % s->nchain].rank;
-        int used = snprintf(text + at, sizeof text - at, "%s%s called %s and waits there for rank %d", i ? ", " : "",
-                            who, call, next);
+        s->nchain - first <= 2 ? c4_card_text(&link->call, call) : c4_card_short_text(&link->call, call);
+        int next = s->chain[i + 1 < s->nchain ? i + 1 : first].rank;
+        int used = snprintf(text + at, sizeof text - at, "%s%s called %s and waits there for rank %d",
+                            i > first ? ", " : "", who, call, next);
         at = at + (size_t)used < sizeof text ? at + (size_t)used : sizeof text - 1;
     }
     c4_status status = c4_fail(C4_ERR_MISMATCH, "deadlock on communicator \"%s\": %s",
@@ -201,39 +207,53 @@ static bool in_chain(const c4_stuck *s, int rank)
     return false;
 }
 
+/* The last link is in a collective that one before it was asked about and had not called. Its index, or 0: there is none. */
+static unsigned circle_start(const c4_stuck *s)
+{
+    const c4_chain_link *last = &s->chain[s->nchain - 1];
+    for (unsigned i = 1; i + 1 < s->nchain && !c4_card_is_p2p(&last->call); i++) {
+        const c4_call_card *asked = &s->chain[i - 1].call;
+        if (!c4_card_is_p2p(asked) && asked->sequence == last->call.sequence &&
+            c4_card_needs(&last->call, last->rank, s->chain[i].rank))
+            return i;
+    }
+    return 0;
+}
+
 /* The rank asked has not called its part of `about`, which s->owner is in. Goes on with what that rank is in. */
-static void follow_blocked(c4_engine *engine, c4_operation *op, const c4_call_answer *told)
+static void follow_blocked(c4_engine *engine, c4_operation *op, const c4_operation *waited, const c4_call_answer *told)
 {
     c4_stuck *s = engine->stuck;
-    int self = engine->spec.rank;
-    bool holds = told->receives || told->sure || told->stuck_ms >= C4_SEND_STUCK_MS ||
-                 c4_card_needs(&told->stuck, s->asked, told->waits_for);
+    int next = told->waits_for;
+    bool holds = told->receives || told->sure || told->stuck_ms >= send_stuck_ms(engine) ||
+                 c4_card_needs(&told->stuck, s->asked, next);
     if (!told->waits || !told->blocked || !holds || !s->holds || s->nchain == C4_CHAIN_LIMIT || in_chain(s, s->asked))
         return;
     s->chain[s->nchain++] = (c4_chain_link){s->asked, told->stuck};
-    if (told->waits_for != self) {
-        if (!in_chain(s, told->waits_for)) /* a circle without this rank: those in it will find it */
-            c4_stuck_ask(engine, told->waits_for, s->asked, &told->stuck);
-        return;
-    }
-    if (!c4_engine_called(engine, s->asked, &told->stuck))
-        fail_circle(engine, op);
+    unsigned start = circle_start(s);
+    if (start)
+        fail_circle(engine, op, start);
+    else if (next == engine->spec.rank && op == waited && !c4_engine_called(engine, s->asked, &told->stuck))
+        fail_circle(engine, op, 0);
+    else if (!in_chain(s, next)) /* else a circle without this rank: those in it will find it */
+        c4_stuck_ask(engine, next, s->asked, &told->stuck);
 }
 
-/* The rank asked is in `about` too and waits there for another, whom the owner of `about` needs as well. */
-static void follow_same(c4_engine *engine, c4_operation *op, const c4_call_answer *told)
+/* The rank asked is in `about` too and waits there for another, whom the owner of `about` needs as well. One such step is
+ * enough to find most early; whoever waits for the missing rank itself finds the rest, and questions stay few. */
+static void follow_same(c4_engine *engine, c4_operation *op, const c4_operation *waited, const c4_call_answer *told)
 {
     c4_stuck *s = engine->stuck;
     int next = told->waits_for;
     bool there = told->waits && told->stuck.kind == s->about.kind && told->stuck.sequence == s->about.sequence;
     if (!there || c4_card_is_p2p(&s->about) || next == s->owner || !c4_card_needs(&s->about, s->owner, next) ||
-        ++s->hops > (unsigned)engine->spec.nranks)
+        ++s->hops > C4_HOPS_LIMIT)
         return;
     s->holds = true;
     if (next != engine->spec.rank)
         c4_stuck_ask(engine, next, s->owner, &s->about);
-    else if (s->nchain > 1 && !c4_engine_called(engine, s->owner, &s->about))
-        fail_circle(engine, op);
+    else if (s->nchain > 1 && op == waited && !c4_engine_called(engine, s->owner, &s->about))
+        fail_circle(engine, op, 0);
 }
 
 /* The operation that the inquiry began with, if it is still where it was. */
@@ -257,12 +277,11 @@ static void go_on(c4_engine *engine, const c4_operation *waited, uint64_t now, c
     if (answer == C4_ANSWER_DIFFERENT && own && told->has_call) {
         fail_different(engine, op, told);
     } else if (answer == C4_ANSWER_SAME) {
-        follow_same(engine, op, told);
+        follow_same(engine, op, waited, told);
     } else if (answer == C4_ANSWER_NOT_YET) {
         if (own)
             name_late(engine, op, told, now);
-        if (op == waited)
-            follow_blocked(engine, op, told);
+        follow_blocked(engine, op, waited, told);
     }
 }
 
@@ -290,7 +309,7 @@ static void begin(c4_engine *engine, uint64_t now)
         s->nchain = 1;
         s->hops = 0;
         s->holds = !edge->writer || edge->windows || c4_card_needs(&call, self, peer) ||
-                   now - op->still_ns >= C4_SEND_STUCK_MS * 1000000ull;
+                   now - op->still_ns >= send_stuck_ms(engine) * 1000000ull;
         if (peer != self)
             c4_stuck_ask(engine, peer, self, &call);
         return;

@@ -7,8 +7,10 @@
  * - It called something else: C4_ERR_MISMATCH, both calls named.
  * - It has not come so far: named in the log once, after 5 s. But when its thread is inside a call that waits for a rank, that
  *   one is asked about that call, and so on. When this leads back to this rank, which has not called its part either and whose
- *   thread is inside its call too, then nobody of the circle can go on: C4_ERR_MISMATCH, all named. This holds whatever is slow:
+ *   thread is inside its call too, or to one asked before, then nobody of the circle can go on: C4_ERR_MISMATCH, all named. This holds whatever is slow:
  *   each has not *called* what its neighbour needs, and calls nothing before its own call is over.
+ *   A send may end without its receive, when there is room on the way: it counts as waiting for its peer at once where both
+ *   share memory, over a network after send_stuck_ms.
  * - It is in the same call, and waits for another, whom this call needs too: that one is asked.
  *
  * All is decided by the thread that drives the engine, so an operation ends where it would end with any other error. */

@@ -8,8 +8,9 @@
 #define C4_ANSWER_NS     2000000000u /* then another question may go out */
 #define C4_EXPLAIN_NS    1000000000u /* how long a mismatch waits for the other half of its text */
 #define C4_LATE_MS       5000u
-#define C4_SEND_STUCK_MS 5000u /* after this, room for a send is not under way any more either */
+#define C4_SEND_STUCK_MS 30000u /* one frame of 1 MiB takes as long at 35 KB/s */
 #define C4_CHAIN_LIMIT   16
+#define C4_HOPS_LIMIT    1
 #define C4_LOOKS_PER_S   10
 
 /* What an engine shows of its own waiting. */

@@ -28,6 +28,8 @@ typedef struct stuck_case {
     int nranks;
     step steps[WORLD_MAX_RANKS][MAX_STEPS];
     const char *parts[4]; /* of the text; none: all must go well */
+    bool backwards;       /* what is waited for later, is so in reverse order */
+    const char *algorithm;
 } stuck_case;
 
 typedef struct field {
@@ -102,8 +104,9 @@ static c4_status run_steps(int rank, char *send, char *recv)
             c4_engine_start(engine, later[nlater++]);
     }
     for (unsigned i = 0; i < nlater; i++) {
-        c4_engine_wait(engine, later[i]);
-        c4_status ended = c4_engine_finish(engine, later[i]);
+        c4_operation *op = later[the_field.table->backwards ? nlater - 1 - i : i];
+        c4_engine_wait(engine, op);
+        c4_status ended = c4_engine_finish(engine, op);
         if (status == C4_OK)
             status = ended;
     }
@@ -140,13 +143,16 @@ static void open_field(const stuck_case *table, bool posted)
 {
     static int ranks[WORLD_MAX_RANKS] = {0, 1, 2, 3};
     the_field.table = table;
-    world_open(&the_field.world, &(world_spec){.nranks = table->nranks, .record = !posted, .posted = posted});
+    world_open(
+        &the_field.world,
+        &(world_spec){.nranks = table->nranks, .record = !posted, .posted = posted, .algorithm = table->algorithm});
     for (int i = 0; i < table->nranks; i++) {
         c4_engine_spec *spec = &the_field.world.engines[i]->spec;
         spec->name = "dp";
         spec->ask = ask;
         spec->ask_context = &ranks[i];
         spec->late_ms = 1500;
+        spec->send_stuck_ms = 2000;
         spec->wait.yield_ns = 1000000;
     }
 }
@@ -175,93 +181,118 @@ static void run_field(const stuck_case *table, bool posted)
 #define DP "on communicator \"dp\""
 
 static const stuck_case different[] = {
-    {"kind",
+    {.label = "kind",
      2,
      {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_GATHER, 8)}},
      {"all_reduce #1 of 8 float32 sum", "all_gather #1 of 8 float32", DP}},
-    {"kind_no_shared_channel",
+    {.label = "kind_no_shared_channel",
      2,
      {{CALL(ALL_REDUCE, BIG)}, {CALL(BROADCAST, BIG, 1)}},
      {"rank 0 called all_reduce #1 of 1048576 float32 sum", "rank 1 called broadcast #1 of 1048576 float32 root 1",
       DP}},
-    {"count",
+    {.label = "count",
      2,
      {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 16)}},
      {"all_reduce #1 of 8 float32 sum", "all_reduce #1 of 16 float32 sum"}},
-    {"count_big",
+    {.label = "count_big",
      3,
      {{CALL(ALL_REDUCE, BIG)}, {CALL(ALL_REDUCE, BIG)}, {CALL(ALL_REDUCE, BIG - 1)}},
      {"of 1048575 float32", "rank 2 called", "of 1048576 float32"}},
-    {"dtype", 2, {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8, .dtype = C4_INT32)}}, {"8 float32 sum", "8 int32 sum"}},
-    {"op", 2, {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8, .op = C4_MAX)}}, {"float32 sum", "float32 max"}},
-    {"root",
+    {.label = "dtype",
+     2,
+     {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8, .dtype = C4_INT32)}},
+     {"8 float32 sum", "8 int32 sum"}},
+    {.label = "op", 2, {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8, .op = C4_MAX)}}, {"float32 sum", "float32 max"}},
+    {.label = "root",
      3,
      {{CALL(REDUCE, 8, 0)}, {CALL(REDUCE, 8, 1)}, {CALL(REDUCE, 8, 0)}},
      {"reduce #1 of 8 float32 sum root 0", "rank 1 called reduce #1 of 8 float32 sum root 1"}},
-    {"root_both_return",
+    {.label = "root_both_return",
      2,
      {{CALL(BROADCAST, 8, 0), CALL(ALL_REDUCE, 8)}, {CALL(BROADCAST, 8, 1), CALL(ALL_REDUCE, 8)}},
      {"rank 0 called broadcast #1 of 8 float32 root 0", "rank 1 called broadcast #1 of 8 float32 root 1"}},
-    {"root_found_later",
+    {.label = "root_found_later",
      2,
      {{CALL(BROADCAST, 8, 0), CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8)},
       {CALL(BROADCAST, 8, 1), CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8)}},
      {"broadcast #1 of 8 float32 root 0", "broadcast #1 of 8 float32 root 1"}},
-    {"skipped",
+    {.label = "skipped",
      2,
      {{CALL(ALL_REDUCE, 8), CALL(ALL_GATHER, 8)}, {CALL(ALL_GATHER, 8)}},
      {"all_reduce #1 of 8", "all_gather #1 of 8"}},
-    {"added",
+    {.label = "added",
      3,
      {{CALL(ALL_REDUCE, 8), CALL(BARRIER, 0)},
       {CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8), CALL(BARRIER, 0)},
       {CALL(ALL_REDUCE, 8), CALL(BARRIER, 0)}},
      {"all_reduce #2 of 8", "barrier #2"}},
-    {"swapped",
+    {.label = "swapped",
      2,
      {{CALL(ALL_REDUCE, 8), CALL(ALL_GATHER, 8)}, {CALL(ALL_GATHER, 8), CALL(ALL_REDUCE, 8)}},
      {"all_reduce #1 of 8", "all_gather #1 of 8"}},
-    {"swapped_non_blocking",
+    {.label = "swapped_non_blocking",
      2,
      {{CALL(ALL_REDUCE, 8, .later = true), CALL(ALL_GATHER, 8, .later = true)},
       {CALL(ALL_GATHER, 8, .later = true), CALL(ALL_REDUCE, 8, .later = true)}},
      {"all_reduce #1 of 8", "all_gather #1 of 8"}},
-    {"against_receive",
+    {.label = "against_receive",
      2,
      {{CALL(ALL_REDUCE, 8)}, {CALL(RECV, 8, 0)}},
      {"deadlock " DP, "rank 0 called all_reduce #1 of 8 float32 sum and waits there for rank 1",
       "rank 1 called recv #0 of 8 float32 from rank 0 and waits there for rank 0"}},
-    {"against_send",
+    {.label = "against_send",
      2,
      {{CALL(ALL_REDUCE, 8)}, {CALL(SEND, BIG, 0)}},
      {"deadlock " DP, "rank 0 called all_reduce #1", "rank 1 called send #0 of 1048576 float32 to rank 0"}},
-    {"after_many",
+    {.label = "after_many",
      2,
      {{CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8)},
       {CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8), CALL(RECV, 8, 0)}},
      {"all_reduce #3 of 8", "recv #0"}},
-    {"send_count",
+    {.label = "send_count",
      2,
      {{CALL(SEND, 8, 1)}, {CALL(RECV, 16, 0)}},
      {"send #0 of 8 float32 to rank 1", "recv #0 of 16 float32 from rank 0"}},
-    {"send_dtype",
+    {.label = "send_dtype",
      2,
      {{CALL(SEND, 8, 1), CALL(SEND, 8, 1)}, {CALL(RECV, 8, 0), CALL(RECV, 8, 0, .dtype = C4_INT32)}},
      {"send #1 of 8 float32 to rank 1", "recv #1 of 8 int32 from rank 0"}},
-    {"receives_in_a_circle",
+    {.label = "receives_in_a_circle",
      2,
      {{CALL(RECV, 8, 1)}, {CALL(RECV, 8, 0)}},
      {"deadlock", "rank 0 called recv #0 of 8 float32 from rank 1", "rank 1 called recv #0 of 8 float32 from rank 0"}},
-    {"sends_in_a_circle",
+    {.label = "sends_in_a_circle",
      2,
      {{CALL(SEND, BIG, 1)}, {CALL(SEND, BIG, 0)}},
      {"deadlock", "rank 0 called send #0", "rank 1 called send #0"}},
-    {"circle_of_three",
+    {.label = "circle_of_three",
      3,
      {{CALL(RECV, 8, 1)}, {CALL(RECV, 8, 2)}, {CALL(RECV, 8, 0)}},
      {"deadlock", "rank 0 called recv #0 and waits there for rank 1",
       "rank 1 called recv #0 and waits there for rank 2", "rank 2 called recv #0 and waits there for rank 0"}},
-    {"circle_through_collective",
+    {.label = "circle_beside_ring",
+     4,
+     {{CALL(ALL_REDUCE, 8)}, {CALL(RECV, 8, 0)}, {CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8)}},
+     {"deadlock", "rank 1 called recv #0 of 8 float32 from rank 0 and waits there for rank 0",
+      "rank 0 called all_reduce #1 of 8 float32 sum and waits there for rank 1"},
+     false,
+     "ring"},
+    {.label = "circle_of_tested",
+     4,
+     {{CALL(ALL_REDUCE, 8)},
+      {CALL(RECV, 8, 0)},
+      {CALL(ALL_REDUCE, 8, .later = true), CALL(ALL_REDUCE, 8)},
+      {CALL(ALL_REDUCE, 8)}},
+     {"deadlock", "rank 1 called recv #0 of 8 float32 from rank 0 and waits there for rank 0",
+      "rank 0 called all_reduce #1 of 8 float32 sum and waits there for rank 1"},
+     false,
+     "ring"},
+    {.label = "queued_behind",
+     2,
+     {{CALL(ALL_REDUCE, 8, .later = true), CALL(ALL_REDUCE, 8, .later = true)}, {CALL(RECV, 8, 0)}},
+     {"deadlock", "rank 0 called all_reduce #1 of 8", "rank 1 called recv #0 of 8"},
+     true},
+    {.label = "circle_through_collective",
      4,
      {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8)}, {CALL(RECV, 8, 3)}, {CALL(ALL_REDUCE, 8)}},
      {"deadlock", "rank 2 called recv #0 of 8 float32 from rank 3", "all_reduce #1 of 8"}},
@@ -279,33 +310,33 @@ static void test_different_posted(void)
 
 #define LATE(ms) .delay_ms = (ms)
 static const stuck_case alike[] = {
-    {"late", 2, {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8, LATE(2500))}}, {NULL}},
-    {"late_root",
+    {.label = "late", 2, {{CALL(ALL_REDUCE, 8)}, {CALL(ALL_REDUCE, 8, LATE(2500))}}, {NULL}},
+    {.label = "late_root",
      3,
      {{CALL(BROADCAST, BIG, 2)}, {CALL(BROADCAST, BIG, 2)}, {CALL(BROADCAST, BIG, 2, LATE(2500))}},
      {NULL}},
-    {"late_receive", 2, {{CALL(SEND, BIG, 1)}, {CALL(RECV, BIG, 0, LATE(2500))}}, {NULL}},
-    {"late_in_turn",
+    {.label = "late_receive", 2, {{CALL(SEND, BIG, 1)}, {CALL(RECV, BIG, 0, LATE(2500))}}, {NULL}},
+    {.label = "late_in_turn",
      4,
      {{CALL(ALL_REDUCE, 8), CALL(BARRIER, 0)},
       {CALL(ALL_REDUCE, 8, LATE(1300)), CALL(BARRIER, 0)},
       {CALL(ALL_REDUCE, 8, LATE(2600)), CALL(BARRIER, 0)},
       {CALL(ALL_REDUCE, 8), CALL(BARRIER, 0, LATE(1500))}},
      {NULL}},
-    {"message_first",
+    {.label = "message_first",
      2,
      {{CALL(ALL_REDUCE, 8, .later = true), CALL(SEND, 8, 1, LATE(2500))}, {CALL(RECV, 8, 0), CALL(ALL_REDUCE, 8)}},
      {NULL}},
-    {"both_ways",
+    {.label = "both_ways",
      2,
      {{CALL(SEND, BIG, 1, .later = true), CALL(RECV, BIG, 1)},
       {CALL(SEND, BIG, 0, .later = true, LATE(2500)), CALL(RECV, BIG, 0)}},
      {NULL}},
-    {"waits_for_one_that_waits",
+    {.label = "waits_for_one_that_waits",
      3,
      {{CALL(RECV, 8, 1)}, {CALL(RECV, 8, 2), CALL(SEND, 8, 0)}, {CALL(SEND, 8, 1, LATE(2500))}},
      {NULL}},
-    {"collective_after_message",
+    {.label = "collective_after_message",
      3,
      {{CALL(ALL_REDUCE, 8)},
       {CALL(RECV, 8, 2), CALL(ALL_REDUCE, 8)},
@@ -333,10 +364,41 @@ static unsigned add(c4test_case *cases, unsigned n, const stuck_case *one, void 
     return n + 1;
 }
 
+/* Up to the first that has not ended, whatever has after it; failed ones do not count. */
+static void test_last_complete(void)
+{
+    world w;
+    float values[2][3] = {{1}, {1}}, message[2] = {0};
+    world_open(&w, &(world_spec){.nranks = 2});
+    c4_call calls[2];
+    for (int i = 0; i < 2; i++)
+        calls[i] = world_all_reduce(values[i], values[i], 3, C4_FLOAT32, C4_MAX);
+    C4TEST_INT(c4_engine_last_complete(w.engines[0]), 0);
+    world_run(&w, calls, C4_OK);
+    C4TEST_INT(c4_engine_last_complete(w.engines[0]), 1);
+    c4_operation *open = world_start(&w, 0, &calls[0]);
+    c4_call send = world_send(message, 1, 1);
+    c4_operation *p2p = world_start(&w, 0, &send);
+    CU_ASSERT(world_wait(&w, p2p));
+    CU_ASSERT_FALSE(c4_operation_done(open));
+    C4TEST_INT(c4_engine_last_complete(w.engines[0]), 1);
+    c4_operation *peer = world_start(&w, 1, &calls[1]);
+    CU_ASSERT(world_wait(&w, open) && world_wait(&w, peer));
+    C4TEST_INT(c4_engine_last_complete(w.engines[0]), 2);
+    C4TEST_INT(c4_engine_last_complete(w.engines[1]), 2);
+    c4_operation *failed = world_start(&w, 0, &calls[0]);
+    c4_engine_fault(w.engines[0], C4_ERR_ABORTED, 0, "enough");
+    CU_ASSERT(world_wait(&w, failed));
+    C4TEST_INT(c4_engine_last_complete(w.engines[0]), 2);
+    for (int i = 0; i < 4; i++)
+        c4_engine_finish(w.engines[i == 1], (c4_operation *[]){open, peer, p2p, failed}[i]);
+    world_close(&w);
+}
+
 int main(int argc, char **argv)
 {
     enum { NDIFFERENT = sizeof different / sizeof different[0], NALIKE = sizeof alike / sizeof alike[0] };
-    static c4test_case cases[2 * (NDIFFERENT + NALIKE) + 1];
+    static c4test_case cases[2 * (NDIFFERENT + NALIKE) + 2];
     unsigned n = 0;
     bool quick = getenv("C4_TEST_QUICK") != NULL; /* every fourth of those over posted channels */
     for (unsigned i = 0; i < NDIFFERENT; i++) {
@@ -349,5 +411,6 @@ int main(int argc, char **argv)
         if (!quick || i % 4 == 0)
             n = add(cases, n, &alike[i], test_alike_posted, "_posted");
     }
+    cases[n] = (c4test_case)C4TEST(last_complete);
     return c4test_main(argc, argv, cases);
 }

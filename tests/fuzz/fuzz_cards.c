@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "wire/bytes.h"
+#include "wire/call_card.h"
 #include "wire/cost_card.h"
 #include "wire/rank_card.h"
 #include "wire/unique_id.h"
@@ -124,10 +125,32 @@ static void fuzz_cost_card(const uint8_t *data, size_t size)
     require(memcmp(again, in, USED) == 0);
 }
 
+static void fuzz_call_card(const uint8_t *data, size_t size)
+{
+    unsigned char in[C4_CALL_CARD_BYTES], again[C4_CALL_CARD_BYTES], once[C4_CALL_CARD_BYTES];
+    c4_call_question question;
+    c4_call_answer answer;
+    take(in, sizeof in, data, size);
+    if (c4_call_question_unpack(in, &question) == C4_OK) {
+        require(question.call.dtype < C4_NDTYPES && question.call.op <= C4_NOPS);
+        c4_call_question_pack(&question, once);
+        require(c4_call_question_unpack(once, &question) == C4_OK);
+        c4_call_question_pack(&question, again);
+        require(memcmp(once, again, sizeof once) == 0);
+    }
+    if (c4_call_answer_unpack(in, &answer) == C4_OK) {
+        require(answer.call.dtype < C4_NDTYPES && answer.stuck.op <= C4_NOPS);
+        c4_call_answer_pack(&answer, once);
+        require(c4_call_answer_unpack(once, &answer) == C4_OK);
+        c4_call_answer_pack(&answer, again);
+        require(memcmp(once, again, sizeof once) == 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const layouts[])(const uint8_t *, size_t) = {fuzz_net_address, fuzz_net_address_text, fuzz_unique_id,
-                                                               fuzz_rank_card, fuzz_cost_card};
+                                                               fuzz_rank_card,   fuzz_cost_card,        fuzz_call_card};
     c4_log_configure(C4_LOG_NONE, NULL);
     if (size)
         layouts[data[0] % (sizeof layouts / sizeof layouts[0])](data + 1, size - 1);

@@ -10,3 +10,5 @@ C4_FUZZ_TARGETS += tests/fuzz/fuzz_control
 tests_fuzz_fuzz_control_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
 tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
 EXTRA_DIST += tests/fuzz/corpus/fuzz_control
+
+check_PROGRAMS += tests/wire/test_call_card
