@@ -22,13 +22,15 @@ static inline ssize_t c4_tcp_stream_readv(const c4_tcp_stream *stream, const str
 
 static inline ssize_t c4_tcp_stream_read(const c4_tcp_stream *stream, void *to, size_t bytes)
 {
+    if (__builtin_expect(stream->tls == NULL, 1))
+        return recv(stream->fd, to, bytes, MSG_DONTWAIT);
     const struct iovec iov = {to, bytes};
-    return stream->tls == NULL ? recv(stream->fd, to, bytes, MSG_DONTWAIT) : c4_tcp_tls_read(stream->tls, &iov, 1);
+    return c4_tcp_tls_read(stream->tls, &iov, 1);
 }
 
 static inline ssize_t c4_tcp_stream_writev(const c4_tcp_stream *stream, struct iovec *iov, int n)
 {
-    if (stream->tls != NULL)
+    if (__builtin_expect(stream->tls != NULL, 0))
         return c4_tcp_tls_write(stream->tls, iov, n);
     if (n == 1)
         return send(stream->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
