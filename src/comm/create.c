@@ -105,6 +105,9 @@ c4_status c4_creation_begin(const c4_comm_config *config, const char *inherited,
         .listen_fd = -1,
         .timeout_ms = timeout_ms > 0 ? timeout_ms : (int)c4_option_int(c->comm->options, "C4_SETUP_TIMEOUT_MS"),
         .abort_flag = &c->comm->abort_requested};
+    /* A range that is none is refused where somebody names it for the rendezvous or the data: here it is no port. */
+    c4_parse_port_range(c4_option_string(c->comm->options, "C4_PORT_RANGE"), &c->bootstrap.port_lo,
+                        &c->bootstrap.port_hi);
     return C4_OK;
 }
 

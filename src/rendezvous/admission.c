@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "rendezvous/admission_internal.h"
+#include "rendezvous/file_store.h"
 #include "rendezvous/listener.h"
 #include "rendezvous/rank_list.h"
 
@@ -160,8 +161,13 @@ static c4_status open_doors(c4_door *door)
         spec->listen_fd = c4_listener_take(spec->job_id);
     if (spec->listen_fd < 0) {
         c4_listen_spec listen = {.bind = bootstrap->addresses[0]};
+        if (spec->file)
+            listen = (c4_listen_spec){.bind = bootstrap->listen[0], .port_lo = spec->port_lo, .port_hi = spec->port_hi};
         c4_net_address bound;
         C4_TRY(c4_listener_open(&listen, &spec->listen_fd, &bound));
+        bootstrap->addresses[0] = bound;
+        if (spec->file)
+            spec->naddresses = 1;
     }
     door->doors[0] = spec->listen_fd;
     int flags = fcntl(spec->listen_fd, F_GETFL); /* an inherited one may be blocking */
@@ -243,6 +249,7 @@ static void tell_everybody(c4_door *door)
     bootstrap->spec.timeout_ms = C4_BOOTSTRAP_LINGER_MS;
     c4_bootstrap_start_clock(bootstrap, 0);
     bootstrap->spec.timeout_ms = timeout_ms;
+    bootstrap->spec.abort_flag = NULL; /* who comes to an aborted root must hear so, too */
     while (c4_bootstrap_check(bootstrap) == C4_OK && door_step(door) == C4_OK)
         continue;
 }
@@ -264,13 +271,31 @@ static void keep_door(c4_door *door)
     bootstrap->processes[0] = bootstrap->self;
 }
 
+/* Tells by the file where this rank listens, when there is one. */
+static c4_status publish(c4_bootstrap *bootstrap, c4_file_store_entry *entry)
+{
+    const c4_bootstrap_spec *spec = &bootstrap->spec;
+    const c4_net_address *told = spec->nadvertise ? bootstrap->advertise : bootstrap->addresses;
+    if (!spec->file)
+        return C4_OK;
+    *entry =
+        (c4_file_store_entry){.job_id = spec->job_id, .nranks = (uint32_t)spec->nranks, .process = bootstrap->self};
+    entry->naddresses = spec->nadvertise ? spec->nadvertise : spec->naddresses;
+    for (size_t i = 0; i < entry->naddresses; i++)
+        entry->addresses[i] = told[i];
+    c4_status status = c4_file_store_publish(spec->file, entry);
+    return status < 0 ? c4_bootstrap_fail(bootstrap, status, 0, "rank 0: %s", c4_fail_text()) : C4_OK;
+}
+
 c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
 {
     c4_door door;
+    c4_file_store_entry entry;
     c4_status status = C4_OK;
     C4_TRY_GOTO(c4_door_init(&door, bootstrap, (size_t)bootstrap->spec.nranks), out);
     door.missing = bootstrap->spec.nranks - 1;
     C4_TRY_GOTO(open_doors(&door), out);
+    C4_TRY_GOTO(publish(bootstrap, &entry), out);
     while (status == C4_OK && door.missing > 0) {
         status = c4_bootstrap_check(bootstrap);
         if (status == C4_OK)
@@ -282,6 +307,8 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
         tell_everybody(&door);
     else
         keep_door(&door);
+    if (bootstrap->spec.file)
+        c4_file_store_remove(bootstrap->spec.file, &entry);
 out:
     if (door.doors[1] >= 0)
         close(door.doors[1]);

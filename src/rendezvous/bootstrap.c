@@ -127,7 +127,10 @@ static c4_status check_spec(const c4_bootstrap_spec *spec)
         return c4_fail(C4_ERR_ARGUMENT, "nranks is %d; it must be 1 .. %u", spec->nranks, C4_CONTROL_MAX_RANKS);
     if (spec->rank < 0 || spec->rank >= spec->nranks)
         return c4_fail(C4_ERR_ROOT, "rank is %d of %d; ranks are 0 .. nranks-1", spec->rank, spec->nranks);
-    if (spec->nranks > 1 && (spec->naddresses < 1 || spec->naddresses > C4_UNIQUE_ID_ADDRESSES))
+    bool told = !spec->file && !spec->all_gather;
+    if (!told && spec->rank == 0 && spec->nlisten == 0)
+        return c4_fail(C4_ERR_INTERNAL, "bootstrap without an address to listen on");
+    if (told && spec->nranks > 1 && (spec->naddresses < 1 || spec->naddresses > C4_UNIQUE_ID_ADDRESSES))
         return c4_fail(C4_ERR_INTERNAL, "bootstrap with %zu addresses", spec->naddresses);
     if (spec->nlisten > C4_ENDPOINT_ADDRESSES || spec->nadvertise > C4_ENDPOINT_ADDRESSES)
         return c4_fail(C4_ERR_INTERNAL, "bootstrap that listens on %zu and tells %zu addresses", spec->nlisten,
@@ -213,12 +216,10 @@ static c4_status meet(c4_bootstrap *bootstrap)
     return status;
 }
 
-c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
+static c4_status open_told(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
 {
     c4_bootstrap *made = NULL;
-    c4_status status = check_spec(spec);
-    if (status == C4_OK)
-        status = allocate(spec, &made);
+    c4_status status = allocate(spec, &made);
     if (status < 0) {
         if (spec->listen_fd >= 0)
             close(spec->listen_fd);
@@ -232,6 +233,37 @@ c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootst
     }
     *bootstrap = made;
     return C4_OK;
+}
+
+static c4_status open_invited(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
+{
+    c4_unique_id_fields fields = {0};
+    c4_bootstrap_spec told = *spec;
+    c4_status status = c4_bootstrap_invite(spec, &fields, &told.listen_fd);
+    if (status < 0) {
+        if (told.listen_fd >= 0)
+            close(told.listen_fd);
+        return status;
+    }
+    told.job_id = fields.job_id;
+    told.key = fields.key;
+    told.addresses = fields.addresses;
+    told.naddresses = fields.naddresses;
+    status = open_told(&told, bootstrap);
+    explicit_bzero(&fields, sizeof fields);
+    return status;
+}
+
+c4_status c4_bootstrap_open(const c4_bootstrap_spec *spec, c4_bootstrap **bootstrap)
+{
+    c4_status status = check_spec(spec);
+    if (status == C4_OK && spec->all_gather)
+        return open_invited(spec, bootstrap);
+    if (status == C4_OK)
+        return open_told(spec, bootstrap);
+    if (spec->listen_fd >= 0)
+        close(spec->listen_fd);
+    return status;
 }
 
 /* What has come is read first: closing over unread bytes would take back a fault that is still on its way. */

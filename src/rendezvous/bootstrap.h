@@ -45,8 +45,16 @@ typedef struct c4_bootstrap_spec {
     uint16_t port_lo, port_hi; /* ports for that; 0, 0: any */
     /* What the others are told instead, as behind a router that forwards ports; copied. */
     const c4_net_address *advertise;
-    size_t nadvertise;            /* 0 .. 3; 0: where this rank listens */
-    int timeout_ms;               /* of check-in, of links, and of each all-gather */
+    size_t nadvertise; /* 0 .. 3; 0: where this rank listens */
+    int timeout_ms;    /* of check-in, of links, and of each all-gather */
+    /* Instead of addresses: a file that all ranks can reach (file_store.h), which rank 0 writes and removes; valid during
+     * open. Rank 0 listens on listen[0]. NULL: none. */
+    const char *file;
+    /* Instead of addresses, job_id, key and listen_fd: the caller's own all-gather of all ranks; 0: done. Called once, in
+     * open, with 136 bytes a rank; it may block. Rank 0 listens on listen[0] and makes the key, so that what it carries
+     * must not be read by strangers. NULL: none. */
+    int (*all_gather)(void *context, const void *in, size_t bytes, void *out);
+    void *all_gather_context;
     const atomic_int *abort_flag; /* not 0: end with C4_ERR_ABORTED within 50 ms; NULL: none */
 } c4_bootstrap_spec;
 

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "rendezvous/bootstrap_internal.h"
+#include "rendezvous/file_store.h"
 #include "rendezvous/listener.h"
 
 enum { FIRST_PAUSE_MS = 5, LONGEST_PAUSE_MS = 250, CONNECT_MS = 5000 };
@@ -19,8 +20,9 @@ enum { FIRST_PAUSE_MS = 5, LONGEST_PAUSE_MS = 250, CONNECT_MS = 5000 };
 /* What the last attempt met, for the error at the deadline. */
 typedef struct try_state {
     const c4_net_address *address;
-    int error;          /* errno of the connection, 0: it was closed during the handshake */
-    char stranger[256]; /* who answered at a guessed address and was not rank 0 of this job */
+    int error;                                 /* errno of the connection, 0: it was closed during the handshake */
+    char unusable[C4_FILE_STORE_REASON_BYTES]; /* why the file does not tell an address; "" */
+    char stranger[256];                        /* who answered at a guessed address and was not rank 0 of this job */
 } try_state;
 
 int c4_bootstrap_dial(const c4_bootstrap *bootstrap, const c4_net_address *address, uint32_t number, int *fd)
@@ -210,6 +212,10 @@ static c4_status explain(c4_bootstrap *bootstrap, c4_status status, const try_st
                                  rank, address);
     if (status != C4_ERR_TIMEOUT)
         return status;
+    if (*attempt->unusable)
+        return c4_bootstrap_fail(bootstrap, status, 0,
+                                 "rank %d: no rank 0 through the file %.120s within %d ms (C4_SETUP_TIMEOUT_MS): %s",
+                                 rank, bootstrap->spec.file, bootstrap->spec.timeout_ms, attempt->unusable);
     const char *local = c4_bootstrap_is_local(bootstrap)
                             ? "; this rank has no key and so looks only for a rank 0 without key, of the same user on "
                               "this host: set C4_KEY_FILE on all ranks for anything else"
@@ -219,6 +225,25 @@ static c4_status explain(c4_bootstrap *bootstrap, c4_status status, const try_st
                              "(C4_SETUP_TIMEOUT_MS): %s%s%s",
                              rank, address, bootstrap->spec.timeout_ms,
                              attempt->error ? strerror(attempt->error) : "no answer", attempt->stranger, local);
+}
+
+/* The file's word on where rank 0 is; C4_ERR_LINK: none yet. */
+static c4_status look_up(c4_bootstrap *bootstrap, try_state *attempt)
+{
+    c4_bootstrap_spec *spec = &bootstrap->spec;
+    c4_file_store_entry entry;
+    attempt->unusable[0] = '\0';
+    if (!spec->file)
+        return C4_OK;
+    c4_status status = c4_file_store_read(spec->file, spec->job_id, (uint32_t)spec->nranks, &entry, attempt->unusable);
+    if (status < 0)
+        return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: %s", spec->rank, c4_fail_text());
+    if (status == C4_IN_PROGRESS)
+        return C4_ERR_LINK;
+    memcpy(bootstrap->addresses, entry.addresses, sizeof entry.addresses);
+    spec->naddresses = entry.naddresses;
+    spec->guessed = true; /* it may have been left by a dead job on another host */
+    return C4_OK;
 }
 
 c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)
@@ -231,8 +256,11 @@ c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap)
         c4_hmac_available(); /* opens libcrypto (5 ms) before it costs the root time; what fails shows in the handshake */
     c4_bootstrap_start_clock(bootstrap, C4_BOOTSTRAP_GRACE_MS);
     for (size_t i = 0;; i++) {
-        attempt.address = &bootstrap->addresses[i % bootstrap->spec.naddresses];
-        c4_status status = enter_once(bootstrap, &attempt);
+        c4_status status = look_up(bootstrap, &attempt);
+        if (status == C4_OK) {
+            attempt.address = &bootstrap->addresses[i % bootstrap->spec.naddresses];
+            status = enter_once(bootstrap, &attempt);
+        }
         if (status == C4_ERR_LINK && bootstrap->fault.status == C4_OK) /* and not a fault that says so */
             status = pause_before_retry(bootstrap, &rng, &pause_ms);
         else if (status == C4_OK)

@@ -14,7 +14,8 @@ enum {
     LONGEST_PAUSE_MS = 1000,
     CONNECT_MS = 3000,
     SHAKE_MS = 10000,
-    HOPELESS = 6 /* failures on each side after which nobody tries on */
+    HOPELESS = 6, /* failures on each side, and how long, after which nobody tries on */
+    HOPELESS_MS = 1500
 };
 
 void c4_linking_say(c4_linking *l, c4_control_kind kind, int rank, int value)
@@ -84,9 +85,12 @@ static c4_status edge_failed(c4_linking *l, c4_edge *e, int error, const char *r
 {
     e->error = error;
     snprintf(e->reason, sizeof e->reason, "%s", reason);
-    e->failures++;
+    uint64_t now_ns = c4_now_ns();
+    if (e->failures++ == 0)
+        e->failing_since_ns = now_ns;
     c4_edge_rest(l, e, C4_EDGE_RESTING);
-    bool hopeless = e->failures >= HOPELESS * (e->endpoint.naddresses > 1 ? e->endpoint.naddresses : 1u);
+    bool hopeless = e->failures >= HOPELESS * (e->endpoint.naddresses > 1 ? e->endpoint.naddresses : 1u) &&
+                    now_ns - e->failing_since_ns >= HOPELESS_MS * 1000000ull;
     if (e->owned && hopeless && e->peer_error)
         return fail_unreachable(l, e);
     if (e->owned && e->failures >= e->endpoint.naddresses)
@@ -94,7 +98,7 @@ static c4_status edge_failed(c4_linking *l, c4_edge *e, int error, const char *r
     else if (!e->owned && hopeless)
         c4_linking_say(l, C4_CONTROL_ASK, e->rank, error ? error : EPROTO);
     int wait_ms = e->pause_ms / 2 + (int)c4_rng_below(&l->rng, (uint64_t)e->pause_ms / 2 + 1);
-    e->due_ns = c4_now_ns() + (uint64_t)wait_ms * 1000000u;
+    e->due_ns = now_ns + (uint64_t)wait_ms * 1000000u;
     e->pause_ms = 2 * e->pause_ms < LONGEST_PAUSE_MS ? 2 * e->pause_ms : LONGEST_PAUSE_MS;
     e->next++;
     return C4_OK;

@@ -80,6 +80,10 @@ void c4_bootstrap_spread_fault(c4_bootstrap *bootstrap);
 /* This rank's connection has ended: its last words, or that it died. Always an error. */
 c4_status c4_bootstrap_peer_left(c4_bootstrap *bootstrap, int rank);
 
+/* By the caller's all-gather: what the others need to know of rank 0. The caller owns *listen_fd (root; else -1), also
+ * after an error. */
+c4_status c4_bootstrap_invite(const c4_bootstrap_spec *spec, c4_unique_id_fields *fields, int *listen_fd);
+
 /* Root: lets all others in. */
 c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap);
 /* Others: gets in. */

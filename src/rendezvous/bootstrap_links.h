@@ -27,9 +27,10 @@ typedef struct c4_edge {
     c4_endpoint endpoint;
     unsigned next;     /* which address */
     unsigned failures; /* in a row */
-    int error;         /* errno of the last failure */
-    char reason[96];   /* of the last failed handshake */
-    int peer_error;    /* what the other end met on its way here; 0: not known */
+    uint64_t failing_since_ns;
+    int error;       /* errno of the last failure */
+    char reason[96]; /* of the last failed handshake */
+    int peer_error;  /* what the other end met on its way here; 0: not known */
     int pause_ms;
     uint64_t due_ns;
 } c4_edge;

@@ -1,0 +1,229 @@
+#include "rendezvous/file_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "rendezvous/process.h"
+
+enum { FILE_MAX_BYTES = 1024 };
+
+/* ---- text ---- */
+
+static bool parse_boot_id(const char *digits, unsigned char out[16])
+{
+    for (size_t i = 0; i < 16; i++) {
+        char pair[3] = {digits[2 * i], digits[2 * i + 1], '\0'};
+        char *end = NULL;
+        out[i] = (unsigned char)strtoul(pair, &end, 16);
+        if (end != pair + 2)
+            return false;
+    }
+    return digits[32] == '\0';
+}
+
+bool c4_file_store_parse(const char *text, size_t bytes, c4_file_store_entry *entry)
+{
+    char copy[FILE_MAX_BYTES + 1];
+    char boot[33] = "";
+    int used = 0;
+    if (bytes > FILE_MAX_BYTES || memchr(text, '\0', bytes))
+        return false;
+    memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
+    c4_file_store_entry made = {0};
+    c4_process *process = &made.process;
+    if (sscanf(copy,
+               "c4-rendezvous 1\njob %16" SCNx64 " ranks %9" SCNu32 "\nprocess %9" SCNu32 " %20" SCNu64 " %20" SCNu64
+               " %32[0-9a-f] %63[!-~]\n%n",
+               &made.job_id, &made.nranks, &process->pid, &process->start_ticks, &process->pid_namespace, boot,
+               process->host, &used) != 7 ||
+        used == 0 || !parse_boot_id(boot, process->boot_id))
+        return false;
+    char *rest = NULL;
+    for (char *line = strtok_r(copy + used, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (strncmp(line, "address ", 8) != 0 || made.naddresses == C4_UNIQUE_ID_ADDRESSES ||
+            !c4_net_address_parse(line + 8, &made.addresses[made.naddresses]))
+            return false;
+        made.naddresses++;
+    }
+    *entry = made;
+    return made.naddresses > 0 && text[bytes - 1] == '\n';
+}
+
+static size_t append(char *text, size_t used, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static size_t append(char *text, size_t used, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text + used, FILE_MAX_BYTES - used, format, args);
+    va_end(args);
+    return used + (size_t)length;
+}
+
+/* Three addresses and the longest of all else fit well. */
+static size_t print_entry(const c4_file_store_entry *entry, char text[FILE_MAX_BYTES])
+{
+    const c4_process *process = &entry->process;
+    char address[C4_NET_ADDRESS_TEXT_BYTES];
+    size_t used =
+        append(text, 0, "c4-rendezvous 1\njob %016" PRIx64 " ranks %" PRIu32 "\n", entry->job_id, entry->nranks);
+    used = append(text, used, "process %" PRIu32 " %" PRIu64 " %" PRIu64 " ", process->pid, process->start_ticks,
+                  process->pid_namespace);
+    for (size_t i = 0; i < sizeof process->boot_id; i++)
+        used = append(text, used, "%02x", process->boot_id[i]);
+    used = append(text, used, " %s\n", *process->host ? process->host : "?");
+    for (size_t i = 0; i < entry->naddresses; i++)
+        used = append(text, used, "address %s\n", c4_net_address_format(&entry->addresses[i], address));
+    return used;
+}
+
+/* ---- reading ---- */
+
+static bool is_same_process(const c4_process *a, const c4_process *b)
+{
+    return a->pid == b->pid && a->start_ticks == b->start_ticks && c4_process_same_kernel(a, b);
+}
+
+/* C4_IN_PROGRESS with errno: it is not there, or cannot be read now. */
+static c4_status read_file(const char *path, char text[FILE_MAX_BYTES], size_t *bytes)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ELOOP)
+        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is a symbolic link; name the file itself", path);
+    if (fd < 0)
+        return C4_IN_PROGRESS;
+    if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_uid != geteuid()) {
+        close(fd);
+        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is not a regular file of this user; name another one",
+                       path);
+    }
+    ssize_t got = read(fd, text, FILE_MAX_BYTES);
+    int error = errno;
+    close(fd);
+    errno = error;
+    *bytes = got > 0 ? (size_t)got : 0;
+    return got < 0 ? C4_IN_PROGRESS : C4_OK;
+}
+
+c4_status c4_file_store_read(const char *path, uint64_t job_id, uint32_t nranks, c4_file_store_entry *entry,
+                             char reason[C4_FILE_STORE_REASON_BYTES])
+{
+    char text[FILE_MAX_BYTES];
+    size_t bytes = 0;
+    c4_file_store_entry found;
+    c4_process self;
+    c4_status status = read_file(path, text, &bytes);
+    if (status < 0)
+        return status;
+    if (status == C4_IN_PROGRESS) {
+        snprintf(reason, C4_FILE_STORE_REASON_BYTES, "%s",
+                 errno == ENOENT ? "rank 0 has not written it" : strerror(errno));
+        return C4_IN_PROGRESS;
+    }
+    if (!c4_file_store_parse(text, bytes, &found)) {
+        snprintf(reason, C4_FILE_STORE_REASON_BYTES, "what it holds was not written by rank 0");
+        return C4_IN_PROGRESS;
+    }
+    c4_process_self(&self);
+    const c4_process *process = &found.process;
+    if (found.job_id != job_id || found.nranks != nranks)
+        snprintf(reason, C4_FILE_STORE_REASON_BYTES, "it is of another job, of %u ranks (pid %u on %s)", found.nranks,
+                 process->pid, process->host);
+    else if (c4_process_same_kernel(&self, process) && !c4_process_is_alive(process))
+        snprintf(reason, C4_FILE_STORE_REASON_BYTES, "it was left by pid %u on %s, which is dead", process->pid,
+                 process->host);
+    else {
+        *entry = found;
+        return C4_OK;
+    }
+    return C4_IN_PROGRESS;
+}
+
+/* ---- writing ---- */
+
+static c4_status fail_write(const char *path, int error)
+{
+    return c4_fail_errno(C4_ERR_OPTION, error,
+                         "C4_RENDEZVOUS=file:%s cannot be written; name a file in a directory that all hosts share and "
+                         "this user may write to",
+                         path);
+}
+
+/* A file that a living rank 0 has written here belongs to a job that starts right now. */
+static c4_status check_owner(const char *path, const c4_process *self)
+{
+    char text[FILE_MAX_BYTES];
+    size_t bytes = 0;
+    c4_file_store_entry old;
+    c4_status status = read_file(path, text, &bytes);
+    if (status != C4_OK)
+        return status < 0 ? status : C4_OK;
+    if (!c4_file_store_parse(text, bytes, &old) || is_same_process(self, &old.process))
+        return C4_OK;
+    if (c4_process_same_kernel(self, &old.process) && c4_process_is_alive(&old.process))
+        return c4_fail(C4_ERR_OPTION,
+                       "C4_RENDEZVOUS=file:%s is in use by another job that is starting (rank 0 is pid %u on %s); give "
+                       "each job its own file",
+                       path, old.process.pid, old.process.host);
+    c4_log(C4_LOG_INFO, "rendezvous: replacing %s, left by pid %u on %s", path, old.process.pid, old.process.host);
+    return C4_OK;
+}
+
+static int write_all(int fd, const char *text, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t done = write(fd, text, bytes);
+        if (done < 0 && errno != EINTR)
+            return errno;
+        if (done > 0) {
+            text += done;
+            bytes -= (size_t)done;
+        }
+    }
+    return fsync(fd) < 0 ? errno : 0; /* other hosts must not see an empty file */
+}
+
+c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *entry)
+{
+    char text[FILE_MAX_BYTES];
+    char temporary[4096];
+    uint64_t unique = 0;
+    C4_TRY(check_owner(path, &entry->process));
+    C4_TRY(c4_random_bytes(&unique, sizeof unique));
+    int length = snprintf(temporary, sizeof temporary, "%s.%016" PRIx64, path, unique);
+    if (length < 0 || (size_t)length >= sizeof temporary)
+        return fail_write(path, ENAMETOOLONG);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fail_write(path, errno);
+    int error = write_all(fd, text, print_entry(entry, text));
+    close(fd);
+    if (!error && rename(temporary, path) < 0)
+        error = errno;
+    if (!error)
+        return C4_OK;
+    unlink(temporary);
+    return fail_write(path, error);
+}
+
+void c4_file_store_remove(const char *path, const c4_file_store_entry *entry)
+{
+    char text[FILE_MAX_BYTES];
+    size_t bytes = 0;
+    c4_file_store_entry found;
+    bool own = read_file(path, text, &bytes) == C4_OK && c4_file_store_parse(text, bytes, &found) &&
+               found.job_id == entry->job_id && is_same_process(&found.process, &entry->process);
+    if (own && unlink(path) < 0)
+        c4_log(C4_LOG_WARN, "rendezvous: cannot remove %s: %s", path, strerror(errno));
+}

@@ -1,0 +1,220 @@
+/* The rendezvous through a file: what it holds, what a dead job has left, and whole jobs that meet by it. */
+#include "rendezvous/file_store.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "rendezvous/bootstrap.h"
+#include "rendezvous/process.h"
+#include "tests/c4test.h"
+
+static const unsigned char key[C4_KEY_BYTES] = "a key of thirty-two bytes......";
+static const c4_net_address any_loopback = {.family = 4, .bytes = {127, 0, 0, 1}};
+
+static c4_file_store_entry make_entry(void)
+{
+    c4_file_store_entry entry = {.job_id = 0x1234567890abcdef, .nranks = 8, .naddresses = 2};
+    c4_process_self(&entry.process);
+    entry.addresses[0] = (c4_net_address){.family = 4, .port = 4711, .bytes = {10, 0, 0, 5}};
+    entry.addresses[1] = (c4_net_address){.family = 6, .port = 4712, .bytes = {[15] = 1}};
+    return entry;
+}
+
+/* A process that was here and is not any more. */
+static c4_process dead_process(void)
+{
+    c4_process process;
+    int ends[2];
+    CU_ASSERT_FATAL(pipe(ends) == 0);
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        c4_process_self(&process);
+        _exit(write(ends[1], &process, sizeof process) != sizeof process);
+    }
+    CU_ASSERT_EQUAL_FATAL(read(ends[0], &process, sizeof process), sizeof process);
+    waitpid(child, NULL, 0);
+    close(ends[0]);
+    close(ends[1]);
+    return process;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void test_write_and_read(void)
+{
+    const char *path = c4test_path("meet");
+    char reason[C4_FILE_STORE_REASON_BYTES] = "";
+    c4_file_store_entry entry = make_entry();
+    c4_file_store_entry found;
+    struct stat info;
+    C4TEST_INT(c4_file_store_read(path, entry.job_id, 8, &found, reason), C4_IN_PROGRESS);
+    C4TEST_CONTAINS(reason, "rank 0 has not written it");
+    C4TEST_OK_FATAL(c4_file_store_publish(path, &entry));
+    CU_ASSERT(stat(path, &info) == 0 && (info.st_mode & 0777) == 0600);
+    C4TEST_OK_FATAL(c4_file_store_read(path, entry.job_id, 8, &found, reason));
+    CU_ASSERT_EQUAL(memcmp(&found, &entry, sizeof found), 0);
+    C4TEST_INT(c4_file_store_read(path, entry.job_id + 1, 8, &found, reason), C4_IN_PROGRESS);
+    C4TEST_CONTAINS(reason, "it is of another job");
+    C4TEST_INT(c4_file_store_read(path, entry.job_id, 9, &found, reason), C4_IN_PROGRESS);
+    C4TEST_OK(c4_file_store_publish(path, &entry)); /* its own it may replace */
+    c4_file_store_entry other = entry;
+    other.job_id++;
+    c4_file_store_remove(path, &other);
+    CU_ASSERT_EQUAL(access(path, F_OK), 0);
+    c4_file_store_remove(path, &entry);
+    CU_ASSERT_NOT_EQUAL(access(path, F_OK), 0);
+}
+
+static void test_refuses(void)
+{
+    static const char *const bad[] = {
+        "",
+        "\n",
+        "c4-rendezvous 1\n",
+        "c4-rendezvous 2\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress 1.2.3.4:5\n",
+        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\n",
+        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddee h\naddress 1.2.3.4:5\n",
+        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress 1.2.3.4:5",
+        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress here:5\n",
+        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress 1.2.3.4:5\n"
+        "address 1.2.3.4:6\naddress 1.2.3.4:7\naddress 1.2.3.4:8\n",
+    };
+    c4_file_store_entry found;
+    char reason[C4_FILE_STORE_REASON_BYTES] = "";
+    const char *path = c4test_path("meet");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CU_ASSERT(!c4_file_store_parse(bad[i], strlen(bad[i]), &found));
+        write_text(path, bad[i]);
+        C4TEST_INT(c4_file_store_read(path, 1, 2, &found, reason), C4_IN_PROGRESS);
+        C4TEST_CONTAINS(reason, "not written by rank 0");
+    }
+    const char *link = c4test_path("link");
+    CU_ASSERT_EQUAL_FATAL(symlink(path, link), 0);
+    C4TEST_INT(c4_file_store_read(link, 1, 2, &found, reason), C4_ERR_OPTION);
+    C4TEST_CONTAINS(c4_fail_text(), "is a symbolic link");
+    C4TEST_INT(c4_file_store_read(c4test_dir(), 1, 2, &found, reason), C4_ERR_OPTION);
+    C4TEST_CONTAINS(c4_fail_text(), "is not a regular file of this user");
+    c4_file_store_entry entry = make_entry();
+    C4TEST_INT(c4_file_store_publish("/proc/no/such/place", &entry), C4_ERR_OPTION);
+    C4TEST_CONTAINS(c4_fail_text(), "C4_RENDEZVOUS=file:/proc/no/such/place cannot be written");
+}
+
+static void test_stale(void)
+{
+    const char *path = c4test_path("meet");
+    char reason[C4_FILE_STORE_REASON_BYTES] = "";
+    c4_file_store_entry dead = make_entry();
+    c4_file_store_entry mine = make_entry();
+    c4_file_store_entry found;
+    dead.process = dead_process();
+    C4TEST_OK_FATAL(c4_file_store_publish(path, &dead));
+    C4TEST_INT(c4_file_store_read(path, dead.job_id, 8, &found, reason), C4_IN_PROGRESS);
+    C4TEST_CONTAINS(reason, "which is dead");
+    C4TEST_OK(c4_file_store_publish(path, &mine)); /* replaces it */
+    c4_file_store_remove(path, &dead);             /* not its own any more */
+    C4TEST_OK(c4_file_store_read(path, mine.job_id, 8, &found, reason));
+    /* Another living process may not take it over. */
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        c4_file_store_entry other = make_entry();
+        _exit(c4_file_store_publish(path, &other) == C4_ERR_OPTION && strstr(c4_fail_text(), "in use by another job")
+                  ? 0
+                  : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    C4TEST_INT(status, 0);
+}
+
+/* ---- jobs ---- */
+
+typedef struct file_job {
+    const char *path;
+    int nranks;
+    bool keyless;
+    int timeout_ms;
+} file_job;
+
+static void meeting_rank(int rank, void *arg)
+{
+    const file_job *job = arg;
+    c4_bootstrap *bootstrap = NULL;
+    uint32_t out[8];
+    c4_bootstrap_spec spec = {.rank = rank,
+                              .nranks = job->nranks,
+                              .job_id = 4711,
+                              .key = job->keyless ? NULL : key,
+                              .listen_fd = -1,
+                              .listen = &any_loopback,
+                              .nlisten = 1,
+                              .file = job->path,
+                              .timeout_ms = job->timeout_ms};
+    C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
+    C4TEST_OK_FATAL(c4_bootstrap_all_gather(bootstrap, &(uint32_t){(uint32_t)rank}, 4, out));
+    for (int i = 0; i < job->nranks; i++)
+        C4TEST_INT(out[i], i);
+    CU_ASSERT_NOT_EQUAL(access(job->path, F_OK), 0);
+    c4_bootstrap_close(bootstrap);
+}
+
+/* With what dead jobs have left: of this host, and of another one, at whose address nobody answers. */
+static void test_jobs(void)
+{
+    file_job job = {.path = c4test_path("meet"), .nranks = 5, .timeout_ms = c4test_seconds(15) * 1000};
+    c4_file_store_entry left = make_entry();
+    c4test_ranks(job.nranks, meeting_rank, &job, 30);
+    left.job_id = 4711;
+    left.nranks = 5;
+    left.process = dead_process();
+    C4TEST_OK_FATAL(c4_file_store_publish(job.path, &left));
+    c4test_ranks(job.nranks, meeting_rank, &job, 30);
+    left.process.boot_id[0] ^= 1;
+    left.naddresses = 1;
+    left.addresses[0] = (c4_net_address){.family = 4, .port = 1, .bytes = {127, 0, 0, 1}};
+    C4TEST_OK_FATAL(c4_file_store_publish(job.path, &left));
+    c4test_ranks(job.nranks, meeting_rank, &job, 30);
+    job.keyless = true;
+    c4test_ranks(job.nranks, meeting_rank, &job, 30);
+}
+
+static void lonely_rank(int rank, void *arg)
+{
+    const file_job *job = arg;
+    c4_bootstrap *bootstrap = NULL;
+    c4_bootstrap_spec spec = {.rank = rank + 1,
+                              .nranks = 2,
+                              .job_id = 4711,
+                              .key = key,
+                              .listen_fd = -1,
+                              .file = job->path,
+                              .timeout_ms = 300};
+    C4TEST_INT(c4_bootstrap_open(&spec, &bootstrap), C4_ERR_TIMEOUT);
+    C4TEST_CONTAINS(c4_fail_text(), "within 300 ms (C4_SETUP_TIMEOUT_MS): rank 0 has not written it");
+}
+
+static void test_no_root(void)
+{
+    file_job job = {.path = c4test_path("meet")};
+    c4test_ranks(1, lonely_rank, &job, 20);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST(write_and_read), C4TEST(refuses),           C4TEST(stale),
+                                        C4TEST(no_root),        C4TEST_DEADLINE(jobs, 90), C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
