@@ -264,19 +264,26 @@ static void take_proposal(c4_core_agree *agree, const c4_overlay_agree *message)
     memcpy(proposal->dead, message->dead, c4_agree_bits_bytes(agree));
 }
 
+/* Then routes do not lead there, and the answer needs the same. */
+static bool came_flooded(const c4_overlay_agree *message)
+{
+    return message->envelope.number != 0;
+}
+
 static void on_state(c4_core *core, c4_core_agree *agree, int member, const c4_overlay_agree *message)
 {
     agree_member *each = &agree->each[member];
     if (agree->ballot != agree->me || message->ballot != (uint32_t)agree->me) {
-        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, false); /* not yet aware that it leads */
+        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT,
+                            came_flooded(message)); /* not yet aware that it leads */
         return;
     }
     if (agree->phase == PHASE_PROPOSING) {
-        c4_agree_send_proposal(core, agree, member, C4_AGREE_PROPOSE, false);
+        c4_agree_send_proposal(core, agree, member, C4_AGREE_PROPOSE, came_flooded(message));
         return;
     }
     if (each->mark == MARK_CONTRIBUTED)
-        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, false);
+        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, came_flooded(message));
     each->mark = MARK_CONTRIBUTED;
     each->tag = message->tag;
     each->value = message->value;
@@ -293,7 +300,7 @@ static void on_accept(c4_core *core, c4_core_agree *agree, int member, const c4_
     if (agree->phase != PHASE_PROPOSING || agree->ballot != agree->me || message->ballot != (uint32_t)agree->me)
         return;
     if (agree->each[member].mark == MARK_ACCEPTED)
-        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, false);
+        c4_agree_send_plain(core, agree, member, C4_AGREE_WAIT, came_flooded(message));
     agree->each[member].mark = MARK_ACCEPTED;
     lead(core, agree);
 }
@@ -367,9 +374,9 @@ static void on_step(c4_core *core, c4_core_agree *agree, int member, const c4_ov
     if (message->round == agree->round && is_running(agree))
         on_running(core, agree, member, message);
     else if (message->round == agree->round && agree->phase == PHASE_DECIDED && asks)
-        c4_agree_send_proposal(core, agree, member, C4_AGREE_DECIDE, false);
+        c4_agree_send_proposal(core, agree, member, C4_AGREE_DECIDE, came_flooded(message));
     else if (message->round + 1 == agree->round && agree->has_last && asks)
-        c4_agree_send_last(core, agree, member);
+        c4_agree_send_last(core, agree, member, came_flooded(message));
     else if (message->round > agree->round && wants_sign(message))
         answer_early(core, agree->comm, agree->members[member], message->round);
 }

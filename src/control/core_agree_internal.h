@@ -60,7 +60,7 @@ void c4_agree_send_state(c4_core *core, const c4_core_agree *agree, bool flooded
 void c4_agree_send_proposal(c4_core *core, const c4_core_agree *agree, int member, c4_overlay_agree_step step,
                             bool flooded);
 /* The decision of the round before. */
-void c4_agree_send_last(c4_core *core, const c4_core_agree *agree, int member);
+void c4_agree_send_last(c4_core *core, const c4_core_agree *agree, int member, bool flooded);
 void c4_agree_send_others(c4_core *core, const c4_core_agree *agree, c4_overlay_agree_step step);
 /* What this member owes its coordinator. */
 void c4_agree_send_mine(c4_core *core, c4_core_agree *agree, bool flooded);

@@ -56,11 +56,11 @@ void c4_agree_send_proposal(c4_core *core, const c4_core_agree *agree, int membe
     post(core, agree, member, &message, flooded);
 }
 
-void c4_agree_send_last(c4_core *core, const c4_core_agree *agree, int member)
+void c4_agree_send_last(c4_core *core, const c4_core_agree *agree, int member, bool flooded)
 {
     c4_overlay_agree message = {.step = C4_AGREE_DECIDE, .accepted = UINT32_MAX, .round = agree->round - 1};
     put_proposal(&message, agree, &agree->last);
-    post(core, agree, member, &message, false);
+    post(core, agree, member, &message, flooded);
 }
 
 void c4_agree_send_others(c4_core *core, const c4_core_agree *agree, c4_overlay_agree_step step)

@@ -57,7 +57,7 @@ static int hop_cost(const c4_core *core, int neighbour, int target)
     return cost;
 }
 
-/* The neighbour to send to; -1: there is none. Never back, nor to the origin. Where no neighbour is nearer than this rank,
+/* The neighbour to send to; -1: there is none. Not back, nor to the origin. Where no neighbour is nearer than this rank,
  * since those that were have gone, any one may be the way round: another one each time. */
 static int next_hop(const c4_core *core, int target, int from, int origin)
 {
@@ -117,10 +117,8 @@ bool c4_core_take(c4_core *core, int from, const c4_control_header *header, cons
 {
     int origin = (int)header->rank;
     bool mine = envelope->target == (uint32_t)core->spec.rank;
-    if (origin == core->spec.rank)
-        return false;
     if (envelope->number) {
-        if (!note_flood(core, origin, envelope->number))
+        if (origin == core->spec.rank || !note_flood(core, origin, envelope->number))
             return false;
         if (!mine)
             c4_core_spread(core, header, payload, from);
@@ -129,7 +127,9 @@ bool c4_core_take(c4_core *core, int from, const c4_control_header *header, cons
     if (mine)
         return true;
     int hop = next_hop(core, (int)envelope->target, from, origin);
-    if (hop < 0 || envelope->ttl == 0)
+    if (hop < 0) /* a dead end: back, to be sent another way */
+        hop = from;
+    if (!is_way(core, hop) || envelope->ttl == 0)
         return false;
     c4_overlay_envelope onwards = {envelope->target, 0, envelope->ttl - 1};
     memmove(core->out, payload, header->bytes);

@@ -230,14 +230,22 @@ static double allowed_s(int rank)
     return allowed;
 }
 
+static bool has_broken_link(int rank)
+{
+    bool found = false;
+    for (int other = 0; other < world.net.nranks; other++)
+        found = found || world.broken[rank][other];
+    return found;
+}
+
 static void check_news(int witness, int rank)
 {
     const sim_news *news = &world.net.ranks[witness].news[rank];
     double death_s = since_fate_s(rank, news->death_ns);
     double named_s = since_fate_s(rank, news->named_ns);
     bool dies = world.fates[rank] == FATE_KILLED || world.fates[rank] == FATE_LONG_STOP;
-    bool late =
-        world.quiet[rank]; /* two faults in one: somebody may take its link for open, or know nothing since long */
+    /* Two faults in one: somebody may take a link for open, or know nothing since long. */
+    bool late = has_broken_link(rank);
     double early_s = late ? 5 : 0;
     if (world.no_centre && rank != 0 && (world.fates[rank] == FATE_STOP || world.fates[rank] == FATE_LONG_STOP))
         return; /* only rank 0 could have told */
@@ -250,13 +258,15 @@ static void check_news(int witness, int rank)
         HOLDS(late || news->status == C4_ERR_PEER_DEAD, "status %d", (int)news->status);
         break;
     case FATE_LONG_STOP:
-        HOLDS(named_s > 3 - early_s && named_s < 6.5, "rank %d named rank %d after %.3f s", witness, rank, named_s);
+        HOLDS(named_s > 3 - early_s && named_s < 6.5 + early_s, "rank %d named rank %d after %.3f s", witness, rank,
+              named_s);
         HOLDS(death_s > 28 - early_s && death_s < 33, "rank %d gave up rank %d after %.3f s", witness, rank, death_s);
         HOLDS(news->status == C4_ERR_PEER_SILENT, "status %d", (int)news->status);
         HOLDS(news->named == 1 && news->backs == 0, "named %d, back %d", news->named, news->backs);
         break;
     case FATE_STOP:
-        HOLDS(named_s > 3 - early_s && named_s < 6.5, "rank %d named rank %d after %.3f s", witness, rank, named_s);
+        HOLDS(named_s > 3 - early_s && named_s < 6.5 + early_s, "rank %d named rank %d after %.3f s", witness, rank,
+              named_s);
         HOLDS(news->named == 1 && news->backs == 1, "rank %d: rank %d named %d, back %d", witness, rank, news->named,
               news->backs);
         break;
