@@ -192,7 +192,7 @@ struct c4_module {
     unsigned nstrangers;
     bool listening; /* the listeners are in setup_fd: off while there are too many strangers */
     uint64_t setup_poll_tsc, setup_period_tsc;
-    unsigned idle_polls; /* without an active link */
+    unsigned idle_polls;                /* without an active link */
     uint64_t refused, refused_unlogged; /* connections turned away */
     uint64_t refused_logged_ns;
     c4_tcp_pool pool;
