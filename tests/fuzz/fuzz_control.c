@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "wire/control_message.h"
+#include "wire/control_overlay.h"
 #include "wire/unique_id.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,6 +32,42 @@ static void parse_fault(const uint8_t *data, size_t size)
         abort();
     if (c4_control_fault_pack(&fault, packed) > sizeof packed)
         abort();
+}
+
+/* What is accepted is packed again into the same bytes, and stays within the ranks. */
+static void parse_agree(const uint8_t *data, size_t size, uint32_t nranks)
+{
+    static unsigned char packed[C4_CONTROL_MESSAGE_MAX_BYTES + 256];
+    c4_overlay_agree agree;
+    c4_overlay_agree again;
+    if (c4_overlay_agree_unpack(data, size, nranks, &agree) < 0)
+        return;
+    if (size > c4_overlay_max_bytes(nranks) || c4_overlay_agree_pack(&agree, packed) != size ||
+        c4_overlay_agree_unpack(packed, size, nranks, &again) < 0 || again.round != agree.round ||
+        (agree.blob_bytes && memcmp(agree.blob, again.blob, agree.blob_bytes) != 0))
+        abort();
+}
+
+static void parse_overlay(const uint8_t *data, size_t size, uint32_t nranks)
+{
+    unsigned char packed[C4_CONTROL_MESSAGE_MAX_BYTES];
+    c4_overlay_leavers leavers;
+    c4_overlay_rumor rumor;
+    c4_overlay_card card;
+    if (c4_overlay_leavers_unpack(data, size, nranks, &leavers) == C4_OK &&
+        (c4_overlay_leavers_pack(&leavers, packed) != size || memcmp(packed, data, size) != 0))
+        abort();
+    if (c4_overlay_rumor_unpack(data, size, &rumor) == C4_OK) {
+        c4_overlay_rumor_pack(&rumor, packed);
+        if (c4_overlay_rumor_unpack(packed, C4_OVERLAY_RUMOR_BYTES, &rumor) < 0)
+            abort();
+    }
+    if (c4_overlay_card_unpack(data, size, nranks, &card) == C4_OK) {
+        c4_overlay_card_pack(&card, packed);
+        if (card.about >= nranks || c4_overlay_card_unpack(packed, C4_OVERLAY_CARD_BYTES, nranks, &card) < 0)
+            abort();
+    }
+    parse_agree(data, size, nranks);
 }
 
 static void parse_unique_id(const uint8_t *data, size_t size)
@@ -62,6 +99,7 @@ static void parse_stream(const uint8_t *data, size_t size, uint32_t nranks)
         size_t take = header.bytes < size ? header.bytes : size;
         parse_process(data, take);
         parse_fault(data, take);
+        parse_overlay(data, take, nranks);
         c4_control_welcome_unpack(data, take, &welcome);
         data += take;
         size -= take;
@@ -76,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse_stream(data + 1, size - 1, data[0] + 1u);
     parse_process(data + 1, size - 1);
     parse_fault(data + 1, size - 1);
+    parse_overlay(data + 1, size - 1, data[0] + 1u);
     parse_unique_id(data, size);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "tests/c4test.h"
 #include "wire/control_message.h"
+#include "wire/control_overlay.h"
 #include "wire/cost_card.h"
 #include "wire/net_address.h"
 #include "wire/rank_card.h"
@@ -225,6 +226,72 @@ static void test_fault(void)
     }
 }
 
+/* ---- the overlay of the control threads ---- */
+
+static void test_overlay_agree(void)
+{
+    static const unsigned char dead[] = {0x21, 0x02};
+    unsigned char packed[C4_CONTROL_MESSAGE_MAX_BYTES + 16];
+    c4_overlay_agree agree = {.envelope = {.target = 3, .number = 8, .ttl = 20},
+                              .step = C4_AGREE_PROPOSE,
+                              .ballot = 2,
+                              .accepted = UINT32_MAX,
+                              .round = 1ull << 40,
+                              .value = 5,
+                              .minimum = 6,
+                              .lowest = 1,
+                              .blob_bytes = 3,
+                              .blob = (const unsigned char *)"abc",
+                              .nmembers = 10,
+                              .dead = dead};
+    c4_overlay_agree again;
+    size_t bytes = c4_overlay_agree_pack(&agree, packed);
+    C4TEST_INT(bytes, C4_OVERLAY_AGREE_BYTES + 3 + 2);
+    C4TEST_OK(c4_overlay_agree_unpack(packed, bytes, 10, &again));
+    CU_ASSERT(again.step == C4_AGREE_PROPOSE && again.ballot == 2 && again.round == 1ull << 40 && again.value == 5 &&
+              again.minimum == 6 && again.lowest == 1 && again.envelope.target == 3 && again.envelope.number == 8);
+    CU_ASSERT(memcmp(again.blob, "abc", 3) == 0 && memcmp(again.dead, dead, 2) == 0);
+    C4TEST_INT(c4_overlay_agree_unpack(packed, bytes - 1, 10, &again), C4_ERR_PROTOCOL);
+    C4TEST_INT(c4_overlay_agree_unpack(packed, bytes, 9, &again), C4_ERR_PROTOCOL); /* more members than ranks */
+    agree.lowest = 10;
+    C4TEST_INT(c4_overlay_agree_unpack(packed, c4_overlay_agree_pack(&agree, packed), 10, &again), C4_ERR_PROTOCOL);
+    agree = (c4_overlay_agree){.step = C4_AGREE_DECIDE, .accepted = UINT32_MAX}; /* decides nothing */
+    C4TEST_INT(c4_overlay_agree_unpack(packed, c4_overlay_agree_pack(&agree, packed), 10, &again), C4_ERR_PROTOCOL);
+}
+
+static void test_overlay(void)
+{
+    unsigned char packed[C4_CONTROL_MESSAGE_MAX_BYTES];
+    c4_overlay_leavers leavers = {.ttl = 4, .count = C4_OVERLAY_LEAVERS_MAX};
+    c4_overlay_leavers left;
+    for (uint32_t i = 0; i < leavers.count; i++)
+        leavers.ranks[i] = i;
+    size_t bytes = c4_overlay_leavers_pack(&leavers, packed);
+    C4TEST_INT(bytes, C4_CONTROL_MESSAGE_MAX_BYTES);
+    C4TEST_OK(c4_overlay_leavers_unpack(packed, bytes, leavers.count, &left));
+    C4TEST_INT(left.ranks[left.count - 1], C4_OVERLAY_LEAVERS_MAX - 1);
+    C4TEST_INT(c4_overlay_leavers_unpack(packed, bytes, leavers.count - 1, &left), C4_ERR_PROTOCOL);
+    C4TEST_INT(c4_overlay_leavers_unpack(packed, 4, 8, &left), C4_ERR_PROTOCOL);
+    C4TEST_INT(c4_overlay_leavers_unpack(packed, 9, 8, &left), C4_ERR_PROTOCOL);
+    c4_overlay_rumor rumor = {.episode = 7, .phase = C4_RUMOR_SUSPECTED, .closed = true, .age_ms = 9};
+    c4_overlay_rumor heard;
+    c4_overlay_rumor_pack(&rumor, packed);
+    C4TEST_OK(c4_overlay_rumor_unpack(packed, C4_OVERLAY_RUMOR_BYTES, &heard));
+    CU_ASSERT(heard.episode == 7 && heard.phase == C4_RUMOR_SUSPECTED && heard.closed && heard.age_ms == 9);
+    packed[4] = 4;
+    C4TEST_INT(c4_overlay_rumor_unpack(packed, C4_OVERLAY_RUMOR_BYTES, &heard), C4_ERR_PROTOCOL);
+    c4_overlay_card card = {.envelope = {.target = 2, .ttl = 9}, .about = 1, .answer = 4, .sequence = 11};
+    c4_overlay_card seen;
+    card.card[63] = 77;
+    c4_overlay_card_pack(&card, packed);
+    C4TEST_OK(c4_overlay_card_unpack(packed, C4_OVERLAY_CARD_BYTES, 3, &seen));
+    CU_ASSERT(seen.about == 1 && seen.answer == 4 && seen.sequence == 11 && seen.card[63] == 77);
+    C4TEST_INT(c4_overlay_card_unpack(packed, C4_OVERLAY_CARD_BYTES, 2, &seen), C4_ERR_PROTOCOL);
+    c4_overlay_envelope all = {.target = UINT32_MAX, .number = 0}; /* to all, yet routed */
+    c4_overlay_envelope_pack(&all, packed);
+    C4TEST_INT(c4_overlay_envelope_unpack(packed, C4_OVERLAY_ENVELOPE_BYTES, 4, &all), C4_ERR_PROTOCOL);
+}
+
 /* ---- cards ---- */
 
 static void test_rank_card(void)
@@ -275,8 +342,9 @@ static void test_cost_card(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST(address_text), C4TEST(address_bytes), C4TEST(unique_id), C4TEST(header),    C4TEST(process),
-        C4TEST(welcome),      C4TEST(fault),         C4TEST(rank_card), C4TEST(cost_card), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(address_text), C4TEST(address_bytes), C4TEST(unique_id),
+                                        C4TEST(header),       C4TEST(process),       C4TEST(welcome),
+                                        C4TEST(fault),        C4TEST(overlay),       C4TEST(overlay_agree),
+                                        C4TEST(rank_card),    C4TEST(cost_card),     C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
