@@ -15,8 +15,8 @@
 /* Records per system call. */
 #define WRITE_RECORDS 8u
 #define OUTPUT_BYTES  ((size_t)WRITE_RECORDS * (RECORD_BYTES + RECORD_EXTRA) + 4096u)
-/* Bytes that one recv takes from the kernel, as many records again. */
-#define INPUT_BYTES ((size_t)WRITE_RECORDS * (RECORD_BYTES + RECORD_EXTRA))
+/* Bytes that one recv takes from the kernel: as many records again, with a little room, for OpenSSL keeps some of it. */
+#define INPUT_BYTES ((size_t)WRITE_RECORDS * (RECORD_BYTES + RECORD_EXTRA) + 256u)
 /* AES-GCM wants another key after 2^24.5 full records (RFC 8446, 5.5). */
 #define REKEY_RECORDS (1u << 22)
 #define PSK_IDENTITY  "c4"
