@@ -379,6 +379,13 @@ static void test_needs_a_key(void)
     C4TEST_CONTAINS(c4_fail_text(), "C4_KEY_FILE");
     C4TEST_OK_FATAL(open_keyless("", &module));
     c4_tcp_ops.close(module);
+    /* Who asks about the machine needs none, and is not warned. */
+    c4_test_host host;
+    c4_transport_caps caps = {.struct_size = sizeof caps};
+    char reason[256] = "";
+    c4_test_host_init(&host, &c4_tcp_option_table, "C4_TLS=on", 1, 0, 2);
+    host.host.key = NULL;
+    C4TEST_OK(c4_tcp_ops.probe(&host.host, &caps, reason, sizeof reason));
 }
 
 /* ---- libssl is opened when needed and only then (linked with --wrap) ---- */
