@@ -89,12 +89,15 @@ static void test_refuses(void)
         "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddee h\naddress 1.2.3.4:5\n",
         "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress 1.2.3.4:5",
         "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress here:5\n",
-        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress 1.2.3.4:5\n"
-        "address 1.2.3.4:6\naddress 1.2.3.4:7\naddress 1.2.3.4:8\n",
+        "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\naddress 1:5\naddress 1:6\n",
     };
     c4_file_store_entry found;
     char reason[C4_FILE_STORE_REASON_BYTES] = "";
     const char *path = c4test_path("meet");
+    const char *four = "c4-rendezvous 1\njob 1 ranks 2\nprocess 1 2 3 00112233445566778899aabbccddeeff h\n"
+                       "address 1.2.3.4:5\naddress 1.2.3.4:6\naddress 1.2.3.4:7\naddress 1.2.3.4:8\n";
+    CU_ASSERT(!c4_file_store_parse(four, strlen(four), &found)); /* three fit */
+    CU_ASSERT(c4_file_store_parse(four, strlen(four) - strlen("address 1.2.3.4:8\n"), &found));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         CU_ASSERT(!c4_file_store_parse(bad[i], strlen(bad[i]), &found));
         write_text(path, bad[i]);
