@@ -25,6 +25,7 @@ tests_tools_test_c4info_LDADD = $(LDADD) $(C4_CJSON_LIBS)
 endif
 
 check_PROGRAMS += tests/tools/test_c4info_checks tests/tools/test_c4info_facts tests/tools/test_c4info_reach
-tests_tools_test_c4info_checks_SOURCES = tests/tools/test_c4info_checks.c $(c4_info_doctor)
+tests_tools_test_c4info_checks_SOURCES = tests/tools/test_c4info_checks.c tests/tools/c4info_machine.c \
+    tests/tools/c4info_machine.h $(c4_info_doctor)
 tests_tools_test_c4info_facts_SOURCES = tests/tools/test_c4info_facts.c tests/tools/test_c4train_text.c $(c4_info_doctor)
 tests_tools_test_c4info_reach_SOURCES = tests/tools/test_c4info_reach.c tests/tools/test_c4train_text.c $(c4_info_doctor)
