@@ -94,7 +94,8 @@ static c4_status run_steps(int rank, char *send, char *recv)
     c4_status status = C4_OK;
     for (int i = 0; i < MAX_STEPS && steps[i].call && status == C4_OK; i++) {
         c4_call call = make_call(&steps[i], the_field.table->nranks, rank, send, recv);
-        sleep_ms(steps[i].delay_ms);
+        for (int ms = 0; ms < steps[i].delay_ms; ms++, sleep_ms(1))
+            c4_engine_progress(engine); /* as c4_test does */
         if (!steps[i].later) {
             status = c4_engine_call(engine, &call);
             continue;
@@ -216,6 +217,10 @@ static const stuck_case different[] = {
      {{CALL(BROADCAST, 8, 0), CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8)},
       {CALL(BROADCAST, 8, 1), CALL(ALL_REDUCE, 8), CALL(ALL_REDUCE, 8)}},
      {"broadcast #1 of 8 float32 root 0", "broadcast #1 of 8 float32 root 1"}},
+    {.label = "nothing_sent",
+     2,
+     {{CALL(BROADCAST, 0, 0), CALL(ALL_REDUCE, 8)}, {CALL(BROADCAST, 0, 1), CALL(ALL_REDUCE, 8)}},
+     {"rank 0 called broadcast #1 of 0 float32 root 0", "rank 1 called broadcast #1 of 0 float32 root 1"}},
     {.label = "skipped",
      2,
      {{CALL(ALL_REDUCE, 8), CALL(ALL_GATHER, 8)}, {CALL(ALL_GATHER, 8)}},
@@ -331,6 +336,10 @@ static const stuck_case alike[] = {
      2,
      {{CALL(SEND, BIG, 1, .later = true), CALL(RECV, BIG, 1)},
       {CALL(SEND, BIG, 0, .later = true, LATE(2500)), CALL(RECV, BIG, 0)}},
+     {NULL}},
+    {.label = "tested_receive",
+     2,
+     {{CALL(RECV, 8, 1), CALL(SEND, 8, 1)}, {CALL(RECV, 8, 0, .later = true), CALL(SEND, 8, 0, LATE(2500))}},
      {NULL}},
     {.label = "waits_for_one_that_waits",
      3,
