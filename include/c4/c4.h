@@ -124,15 +124,15 @@ typedef struct c4_unique_id {
 
 /* A program's own all-gather: `bytes` of every rank's `send` to recv[nranks * bytes], in rank order. Blocks. All ranks
  * call it equally often with equal bytes. 0: done. Called from the thread that sets the communicator up. */
-typedef int (*c4_all_gather_fn)(void *context, const void *send, void *recv, size_t bytes);
+typedef int (*c4_all_gather_fn)(void *context, const void *send, size_t bytes, void *recv);
 
 typedef struct c4_comm_config {
     size_t struct_size;
     const char *name;    /* shown in errors and records; NULL: "world", or the parent's name with a suffix */
     const char *options; /* "C4_TRANSPORTS=tcp C4_ALGO=ring": overrides environment and file; NULL: none */
     int timeout_ms;      /* set-up deadline; 0: C4_SETUP_TIMEOUT_MS (60 s) */
-    /* c4_comm_create only, on all ranks or none: carries the set-up's exchanges in place of connections to the address in
-     * the unique id. An abort waits until it returns. NULL: none. */
+    /* c4_comm_create only, on all ranks or none, with a NULL id: brings the id that rank 0 makes to all ranks. An abort
+     * waits until it returns. NULL: none. */
     c4_all_gather_fn all_gather;
     void *all_gather_context;
 } c4_comm_config;
@@ -199,6 +199,11 @@ c4_status c4_comm_pending(c4_comm *comm, int *nwaiting);
  * C4_ERR_TIMEOUT names who is missing; the next call then repeats the round. Any thread, beside other calls on `comm`,
  * but one of agree and shrink at a time. C4_ERR_EXCLUDED: the others took this rank for dead. */
 c4_status c4_comm_agree(c4_comm *comm, uint64_t mine, int timeout_ms, uint64_t *all, int *live, int *nlive);
+
+/* After a failure: *sequence = the last operation of `comm` that is complete on all living ranks, with all before it
+ * (collectives count from 1 in call order; 0: none). Outputs of later ones are undefined. Collective, blocking,
+ * errors: as c4_comm_agree. */
+c4_status c4_comm_last_complete(c4_comm *comm, int timeout_ms, uint64_t *sequence);
 
 /* Ends every operation of `comm` on this rank with C4_ERR_ABORTED, as well as a blocking split, shrink or grow of it,
  * and tells the peers. Returns within 1 s, as does the call that it ends; any thread, any time, as often as one likes.

@@ -1,6 +1,7 @@
 /* Agreements among the living ranks, over the control plane: they need no transport, and so work after a failure. */
 #include "comm/agree.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ c4_status c4_agree_status(const c4_comm *comm, c4_status status)
     char text[C4_ERROR_TEXT_BYTES];
     if (status != C4_ERR_PEER_DEAD)
         return status;
-    memcpy(text, c4_fail_text(), sizeof text);
+    snprintf(text, sizeof text, "%s", c4_fail_text());
     char *advice = strstr(text, " [C4_ERR_");
     if (advice)
         *advice = '\0';
@@ -78,5 +79,23 @@ C4_API c4_status c4_comm_agree(c4_comm *comm, uint64_t mine, int timeout_ms, uin
         if (nlive)
             *nlive = agreement.nlive;
     }
+    return c4_comm_leave_control(comm, status);
+}
+
+C4_API c4_status c4_comm_last_complete(c4_comm *comm, int timeout_ms, uint64_t *sequence)
+{
+    c4_control_agreement agreement;
+    c4_control_proposal proposal = {.tag = C4_AGREE_LAST, .timeout_ms = timeout_ms};
+    C4_TRY(c4_comm_enter_control(comm, "c4_comm_last_complete"));
+    c4_status status = check_timeout("c4_comm_last_complete", timeout_ms);
+    if (status == C4_OK && !sequence)
+        status = c4_fail(C4_ERR_NULL, "c4_comm_last_complete: sequence is NULL");
+    if (status == C4_OK) {
+        proposal.abort_flag = &comm->control_abort;
+        proposal.minimum = c4_engine_last_complete(comm->engine);
+        status = agree_on(comm, &proposal, &agreement, NULL);
+    }
+    if (status == C4_OK)
+        *sequence = agreement.minimum;
     return c4_comm_leave_control(comm, status);
 }

@@ -60,6 +60,7 @@ c4_status c4_creation_run(c4_creation *c)
 {
     c4_comm *comm = c->comm;
     C4_TRY(c4_bootstrap_open(&c->bootstrap, &comm->bootstrap));
+    comm->job_id = c4_bootstrap_job_id(comm->bootstrap);
     const unsigned char *key = c4_bootstrap_key(comm->bootstrap);
     comm->has_key = key != NULL;
     if (key)
@@ -154,11 +155,23 @@ static c4_status create_in_background(c4_creation *c, c4_request **request)
         return c4_fail(C4_ERR_MEMORY, "set-up");
     *kept = *c;
     kept->bootstrap.addresses = kept->addresses;
+    kept->bootstrap.listen = c->bootstrap.listen ? kept->addresses : NULL;
     kept->bootstrap.key = c->bootstrap.key ? kept->key : NULL;
     c4_status status = c4_request_start_setup(c->comm, create_main, kept, request);
     if (status < 0)
         free(kept);
     return status;
+}
+
+/* For rank 0, which others are to find by the caller's all-gather. */
+static c4_status listen_here(c4_creation *c)
+{
+    c4_listen_spec spec;
+    C4_TRY(c4_creation_listen_spec(c->comm->options, &spec));
+    c->addresses[0] = spec.bind;
+    c->bootstrap.listen = c->addresses;
+    c->bootstrap.nlisten = 1;
+    return C4_OK;
 }
 
 C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, const c4_comm_config *config,
@@ -167,15 +180,23 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
     c4_creation c = {0};
     c4_unique_id_fields fields;
     c4_comm_config full;
-    if (!id || !comm)
-        return c4_fail(C4_ERR_NULL, "c4_comm_create: id or comm is NULL");
+    if (!comm)
+        return c4_fail(C4_ERR_NULL, "c4_comm_create: comm is NULL");
     C4_TRY(c4_comm_config_read(config, &full));
+    if (!id && !full.all_gather)
+        return c4_fail(C4_ERR_NULL, "c4_comm_create: id is NULL, and config has no all_gather");
     if (nranks < 1 || nranks > (int)C4_CONTROL_MAX_RANKS || rank < 0 || rank >= nranks)
         return c4_fail(C4_ERR_ROOT, "c4_comm_create: rank %d of %d", rank, nranks);
-    C4_TRY(c4_unique_id_unpack(id, &fields));
+    if (!full.all_gather)
+        C4_TRY(c4_unique_id_unpack(id, &fields));
     C4_TRY(c4_creation_begin(&full, NULL, rank, nranks, &c));
-    c4_creation_identify(&c, &fields);
-    c4_status status = request ? create_in_background(&c, request) : c4_creation_finish(&c, c4_creation_run(&c));
+    c.bootstrap.all_gather = full.all_gather;
+    c.bootstrap.all_gather_context = full.all_gather_context;
+    c4_status status = full.all_gather ? listen_here(&c) : C4_OK;
+    if (!full.all_gather)
+        c4_creation_identify(&c, &fields);
+    if (status == C4_OK)
+        status = request ? create_in_background(&c, request) : c4_creation_finish(&c, c4_creation_run(&c));
     if (status < 0)
         c4_comm_free(c.comm);
     else

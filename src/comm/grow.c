@@ -21,7 +21,8 @@ typedef struct growth {
     c4_comm *parent;
     growth_card own;
     growth_card *all;
-    int nmembers; /* of the parent, which may be gone by the end */
+    bool gathered; /* the exchange over the parent has ended well: the other members know the id */
+    int nmembers;  /* of the parent, which may be gone by the end */
     c4_creation creation;
 } growth;
 
@@ -72,6 +73,7 @@ static c4_status meet_members(growth *g)
     snprintf(text, sizeof text, "%s", c4_fail_text());
     C4_TRY(c4_call_check(parent, &call));
     C4_TRY(c4_comm_submit(parent, &call, NULL));
+    g->gathered = true;
     if (own < 0)
         c4_fail_keep(text);
     C4_TRY(own);
@@ -93,6 +95,23 @@ static void drop_listener(const growth *g)
         close(fd);
 }
 
+/* The exchange failed here, by an abort for example, and may have succeeded elsewhere: who comes to this rank's door is
+ * told for half a second that it is in vain. */
+static void refuse_latecomers(growth *g)
+{
+    c4_unique_id_fields fields;
+    c4_comm *child = g->creation.comm;
+    char text[C4_ERROR_TEXT_BYTES];
+    if (g->parent->rank != 0 || g->own.status < 0 || c4_unique_id_unpack(&g->own.id, &fields) < 0)
+        return;
+    snprintf(text, sizeof text, "%s", c4_fail_text());
+    c4_creation_identify(&g->creation, &fields);
+    atomic_store(&child->abort_requested, C4_COMM_ABORT_ASKED);
+    if (c4_bootstrap_open(&g->creation.bootstrap, &child->bootstrap) == C4_OK)
+        c4_bootstrap_give_up(child->bootstrap, text);
+    c4_fail_keep(text);
+}
+
 static void growth_free(growth *g)
 {
     if (g->all)
@@ -106,8 +125,10 @@ static void growth_free(growth *g)
 static c4_status growth_run(growth *g)
 {
     c4_status status = meet_members(g);
-    if (status < 0)
+    if (status < 0 && g->gathered)
         drop_listener(g);
+    else if (status < 0)
+        refuse_latecomers(g);
     c4_comm_leave(g->parent, status);
     if (status == C4_OK)
         status = c4_creation_run(&g->creation);

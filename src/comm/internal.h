@@ -106,10 +106,11 @@ struct c4_comm {
     atomic_int aborted;             /* c4_comm_abort has done its work on the engine */
     atomic_int control_abort;       /* ends an agreement under way */
     atomic_int in_control;          /* an agreement or a shrink of this communicator is under way */
-    pthread_mutex_t derive_lock;    /* of the next two */
+    pthread_mutex_t derive_lock;    /* of the next four */
     struct c4_comm *deriving;       /* being made of this one by a call without request; NULL: none */
     struct c4_shrink *shrinking;    /* of this one, under way; NULL: none */
     int quitter;                    /* member that has given up c4_comm_shrink, plus 1; 0: none */
+    bool excluded;                  /* the other ranks have shrunk without this one */
     uint16_t epoch;                 /* membership epoch: up with every shrink and growth */
     long self_receives; /* started from this rank itself, less sends to itself: > 0, a send has its receive */
     bool told_peers;    /* this rank's own fault has been reported */

@@ -12,7 +12,7 @@
 static void on_fault(void *context, c4_status status, int member, const char *text)
 {
     c4_comm *comm = context;
-    if (!c4_shrink_take_fault(comm, status, member))
+    if (!c4_shrink_take_fault(comm, status, member, text))
         c4_engine_fault_told(comm->engine, status, member, text);
 }
 

@@ -85,8 +85,8 @@ static void start_record(c4_comm *comm)
                              .keep_s = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_S"),
                              .keep_bytes = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_BYTES")};
     comm->recorder = c4_option_int(options, "C4_RECORD") ? c4_recorder_acquire(&spec) : NULL;
-    c4_record_writer_open(comm->recorder, (uint32_t)(comm->job_id ^ comm->job_id >> 32), comm->epoch, comm->rank, comm->nranks,
-                          comm->roster.layout.nhosts, comm->name, &comm->writer);
+    c4_record_writer_open(comm->recorder, (uint32_t)(comm->job_id ^ comm->job_id >> 32), comm->epoch, comm->rank,
+                          comm->nranks, comm->roster.layout.nhosts, comm->name, &comm->writer);
 }
 
 c4_status c4_setup_start_engine(c4_setup *setup)

@@ -60,11 +60,29 @@ static void stop_setup(c4_comm *child)
     atomic_compare_exchange_strong(&child->abort_requested, &(int){0}, C4_COMM_ABORT_BY_DEATH);
 }
 
-bool c4_shrink_take_fault(c4_comm *comm, c4_status status, int member)
+/* "excluded: 3 7": the ranks that others leave behind. */
+static const char list_prefix[] = "excluded:";
+
+static bool is_listed(const char *list, int rank)
+{
+    char *end;
+    for (long one = strtol(list, &end, 10); end != list; one = strtol(list, &end, 10)) {
+        if (one == rank)
+            return true;
+        list = end;
+    }
+    return false;
+}
+
+bool c4_shrink_take_fault(c4_comm *comm, c4_status status, int member, const char *text)
 {
     pthread_mutex_lock(&comm->derive_lock);
     c4_shrink *s = comm->shrinking;
-    if (status == C4_ERR_EXCLUDED) {
+    if (status == C4_ERR_EXCLUDED && strncmp(text, list_prefix, strlen(list_prefix)) == 0) {
+        comm->excluded |= is_listed(text + strlen(list_prefix), comm->rank);
+        if (s && comm->excluded)
+            stop(s->creation.comm, C4_COMM_ABORT_BY_PEER);
+    } else if (status == C4_ERR_EXCLUDED) {
         comm->quitter = member + 1;
         if (s)
             stop(s->creation.comm, C4_COMM_ABORT_BY_PEER);
@@ -82,6 +100,17 @@ static void tell_quit(c4_comm *parent)
     snprintf(text, sizeof text, "%s", c4_fail_text());
     if (parent->attachment)
         c4_control_report(parent->attachment, C4_ERR_EXCLUDED, text);
+}
+
+/* An excluded rank may be in a shrink, too, and would wait for ranks that have gone on. */
+static void tell_excluded(const c4_shrink *s)
+{
+    char text[C4_CONTROL_TEXT_MAX_BYTES];
+    size_t used = (size_t)snprintf(text, sizeof text, "%s", list_prefix);
+    for (int i = 0; i < s->nexclude && used + 16 < sizeof text; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, " %d", s->exclude[i]);
+    if (s->nexclude && s->parent->attachment)
+        c4_control_report(s->parent->attachment, C4_ERR_EXCLUDED, text);
 }
 
 static void set_phase(c4_shrink *s, bool setting_up)
@@ -128,6 +157,17 @@ static uint64_t list_value(const c4_shrink *s)
     return hash | (~hash & HASH_MASK) << 30;
 }
 
+/* They have gone on without this rank, and destroyed what it still holds. */
+static bool all_others_left(const c4_shrink *s)
+{
+    const c4_comm *parent = s->parent;
+    for (int i = 0; i < parent->nranks; i++)
+        if (i != parent->rank &&
+            (!parent->attachment || c4_control_member_state(parent->attachment, i) != C4_CONTROL_LEFT))
+            return false;
+    return parent->nranks > 1;
+}
+
 static c4_status check_first(const c4_shrink *s, const c4_control_agreement *agreement)
 {
     const c4_comm *parent = s->parent;
@@ -139,6 +179,8 @@ static c4_status check_first(const c4_shrink *s, const c4_control_agreement *agr
                        parent->name);
     if (agreement->dead[parent->rank])
         return c4_fail(C4_ERR_EXCLUDED, "the other ranks of \"%s\" took rank %d for dead", parent->name, parent->rank);
+    if (agreement->nlive == 1 && all_others_left(s))
+        return c4_fail(C4_ERR_EXCLUDED, "c4_comm_shrink of \"%s\": all other ranks have left it", parent->name);
     if (agreement->blob_bytes != OFFER_BYTES)
         return c4_fail(C4_ERR_PROTOCOL, "c4_comm_shrink of \"%s\": rank %d offers %zu bytes where %d are due",
                        parent->name, agreement->lowest, agreement->blob_bytes, OFFER_BYTES);
@@ -166,6 +208,8 @@ static c4_status agree_on_survivors(c4_shrink *s, unsigned char offer[OFFER_BYTE
     C4_TRY(own);
     C4_TRY(check_first(s, &agreement));
     memcpy(offer, agreement.blob, OFFER_BYTES);
+    if (agreement.lowest == s->parent->rank)
+        tell_excluded(s);
     return C4_OK;
 }
 
@@ -273,6 +317,9 @@ static c4_status explain(const c4_shrink *s, c4_status status)
     int reason = atomic_load(&s->creation.comm->abort_requested);
     if (status >= 0 || !atomic_load(&s->creation.comm->control_abort))
         return status;
+    if (s->parent->excluded)
+        return c4_fail(C4_ERR_EXCLUDED, "the other ranks of \"%s\" have shrunk it without rank %d", s->parent->name,
+                       s->parent->rank);
     if (reason == C4_COMM_ABORT_BY_PEER)
         return c4_fail(C4_ERR_PEER_ERROR, "c4_comm_shrink of \"%s\": rank %d has given it up: see its log",
                        s->parent->name, s->parent->quitter - 1);
@@ -284,7 +331,7 @@ static c4_status shrink_run(c4_shrink *s)
     c4_comm *parent = s->parent, *child = s->creation.comm;
     pthread_mutex_lock(&parent->derive_lock);
     parent->shrinking = s;
-    if (parent->quitter)
+    if (parent->quitter || parent->excluded)
         stop(child, C4_COMM_ABORT_BY_PEER);
     pthread_mutex_unlock(&parent->derive_lock);
     c4_status status = C4_IN_PROGRESS;

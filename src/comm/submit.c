@@ -70,8 +70,7 @@ c4_status c4_comm_enter_control(c4_comm *comm, const char *what)
         return c4_fail(C4_ERR_GROUP, "%s inside a group", what);
     C4_TRY(c4_comm_usable(comm));
     if (atomic_exchange(&comm->in_control, 1))
-        return c4_fail(C4_ERR_CONCURRENT_USE, "%s: another thread is in agree or shrink of \"%s\"", what,
-                       comm->name);
+        return c4_fail(C4_ERR_CONCURRENT_USE, "%s: another thread is in agree or shrink of \"%s\"", what, comm->name);
     atomic_store(&comm->control_abort, 0);
     return C4_OK;
 }

@@ -16,3 +16,10 @@ check_PROGRAMS += tests/comm/test_join
 tests_comm_test_join_SOURCES = tests/comm/test_join.c $(c4run_job)
 EXTRA_PROGRAMS += tests/comm/joining_ranks
 check_DATA += tests/comm/joining_ranks$(EXEEXT)
+
+check_PROGRAMS += tests/comm/test_shrink
+tests_comm_test_shrink_SOURCES = tests/comm/test_shrink.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_abort
+tests_comm_test_abort_SOURCES = tests/comm/test_abort.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_statuses
+tests_comm_test_statuses_SOURCES = tests/comm/test_statuses.c $(c4_collectives_sources)

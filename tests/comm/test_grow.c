@@ -1,5 +1,6 @@
 /* Growth: members keep their ranks, new ones come behind them, the old communicator goes on. */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -202,10 +203,59 @@ static void test_wrong_calls(void)
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, wrong_rank, NULL);
 }
 
+/* ---- the program's own all-gather in place of an id ---- */
+
+typedef struct meeting {
+    _Atomic int arrived[64]; /* ranks, by call */
+    unsigned char data[64][4][4096];
+    int calls[4]; /* by rank */
+} meeting;
+
+static int gather_by_memory(void *context, const void *send, size_t bytes, void *recv)
+{
+    struct {
+        meeting *m;
+        int rank;
+    } *own = context;
+    int call = own->m->calls[own->rank]++;
+    memcpy(own->m->data[call][own->rank], send, bytes);
+    own->m->arrived[call]++;
+    while (own->m->arrived[call] < 4)
+        sched_yield();
+    for (int i = 0; i < 4; i++)
+        memcpy((char *)recv + (size_t)i * bytes, own->m->data[call][i], bytes);
+    return 0;
+}
+
+static void gathering_rank(int rank, void *arg)
+{
+    struct {
+        meeting *m;
+        int rank;
+    } own = {arg, rank};
+    c4_comm *comm = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .all_gather = gather_by_memory, .all_gather_context = &own};
+    setenv("C4_LOG", "error", 1);
+    C4TEST_OK_FATAL(c4_comm_create(NULL, 4, rank, &config, NULL, &comm));
+    check_sum(comm, 4, rank);
+    C4TEST_OK(c4_barrier(comm, NULL));
+    C4TEST_OK(c4_comm_destroy(comm));
+    setenv("C4_LOG", "none", 1);
+    C4TEST_INT(c4_comm_create(NULL, 4, rank, NULL, NULL, &comm), C4_ERR_NULL);
+}
+
+static void test_own_all_gather(void)
+{
+    c4test_ranks(4, gathering_rank, c4test_shared(sizeof(meeting)), 30);
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 90), C4TEST_DEADLINE(tcp, 90),
-                                        C4TEST_DEADLINE(new_rank_does_not_come, 60), C4TEST_DEADLINE(wrong_calls, 30),
+    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 90),
+                                        C4TEST_DEADLINE(tcp, 90),
+                                        C4TEST_DEADLINE(new_rank_does_not_come, 60),
+                                        C4TEST_DEADLINE(wrong_calls, 30),
+                                        C4TEST_DEADLINE(own_all_gather, 30),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
