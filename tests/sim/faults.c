@@ -52,19 +52,11 @@ static void fault_make(const sim_plan *plan, c4_rng *rng, sim_fault *f)
         f->kind = SIM_SLOW_PATH; /* too few ways round a lost link */
 }
 
-/* In a star nobody hears anybody any more when its middle is gone. */
-static bool needs_ways_round(const sim_fault *f)
-{
-    bool ends = f->kind == SIM_KILL || ((f->kind == SIM_STOP || f->kind == SIM_PARTITION) && is_long(f));
-    return f->kind == SIM_LINK_LOSS || (ends && (f->node == 0 || f->kind == SIM_PARTITION));
-}
-
 void sim_plan_make(sim_plan *plan, uint64_t seed)
 {
     c4_rng rng = {seed * 0xd1342543de82ef95u + 1};
     *plan = (sim_plan){.seed = seed,
                        .nnodes = (int)between(&rng, 2, 9),
-                       .graph = c4_rng_below(&rng, 3) ? SIM_CIRCULANT : SIM_STAR,
                        .one_host = c4_rng_below(&rng, 2),
                        .posted = c4_rng_below(&rng, 2),
                        .ncalls = (unsigned)between(&rng, 10, 60),
@@ -74,8 +66,6 @@ void sim_plan_make(sim_plan *plan, uint64_t seed)
         fault_make(plan, &rng, &plan->faults[i]);
     for (int i = 0; i < plan->nfaults; i++) {
         sim_fault_kind kind = plan->faults[i].kind;
-        if (needs_ways_round(&plan->faults[i]))
-            plan->graph = SIM_CIRCULANT;
         if (kind == SIM_PARTITION || kind == SIM_LINK_LOSS) /* does not happen within a host */
             plan->one_host = false;
     }
@@ -83,9 +73,9 @@ void sim_plan_make(sim_plan *plan, uint64_t seed)
 
 void sim_plan_print(const sim_plan *plan)
 {
-    printf("seed %llu: %d ranks, %s, %s, %s, %u calls, %u at a time\n", (unsigned long long)plan->seed, plan->nnodes,
-           plan->graph == SIM_STAR ? "star" : "circulant", plan->one_host ? "one host" : "a host each",
-           plan->posted ? "posted frames" : "windows", plan->ncalls, plan->overlap);
+    printf("seed %llu: %d ranks, %s, %s, %u calls, %u at a time\n", (unsigned long long)plan->seed, plan->nnodes,
+           plan->one_host ? "one host" : "a host each", plan->posted ? "posted frames" : "windows", plan->ncalls,
+           plan->overlap);
     for (int i = 0; i < plan->nfaults; i++) {
         const sim_fault *f = &plan->faults[i];
         printf("  %.6f s: %s, node %d, other %d, for %.3f s, allocation %u\n", (double)f->at_ns * 1e-9, names[f->kind],

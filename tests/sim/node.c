@@ -157,6 +157,7 @@ static void go_on(sim_node *node)
         return;
     }
     unsigned from = (unsigned)p->minimum;
+    c4_core_leave(node->core, node->comm, sim_clock_ns);
     comm_close(node);
     memcpy(node->members, members, sizeof members);
     node->nmembers = n;

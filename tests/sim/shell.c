@@ -142,7 +142,9 @@ static void died(void *shell, int rank, const c4_control_fault *fault)
     if (node->told_ns[rank])
         sim_wrong(job, node->id, "was told twice that node %d died", rank);
     node->told_ns[rank] = sim_clock_ns;
-    if (!job->killed[rank] && !job->may_die[rank] && !job->may_die[node->id])
+    /* The goodbye of one that left among the last may find nobody left to bring it. */
+    bool gone = job->nodes[rank].state == SIM_DONE && fault->status == C4_ERR_PEER_SILENT;
+    if (!gone && !job->killed[rank] && !job->may_die[rank] && !job->may_die[node->id])
         sim_wrong(job, node->id, "called node %d dead, which is well: %s", rank, fault->text);
     sim_node_fault(node, fault->status, rank, fault->text);
 }
@@ -194,13 +196,12 @@ static const c4_core_ops ops = {send_message, close_link, describe, name,     sa
 
 /* ---- life ---- */
 
+/* As the bootstrap links them. */
 static bool are_neighbours(const sim_plan *plan, int a, int b)
 {
     int n = plan->nnodes, distance = (b - a + n) % n;
     if (a == b)
         return false;
-    if (plan->graph == SIM_STAR)
-        return a == 0 || b == 0;
     for (int step = 1; step < n; step *= 2)
         if (distance == step || n - distance == step)
             return true;

@@ -14,8 +14,6 @@
 #define SIM_MAX_FAULTS   4
 #define SIM_KEPT_REPORTS 16
 
-typedef enum sim_graph { SIM_STAR, SIM_CIRCULANT } sim_graph;
-
 typedef enum sim_fault_kind {
     SIM_KILL,
     SIM_STOP,
@@ -38,7 +36,6 @@ typedef struct sim_fault {
 typedef struct sim_plan {
     uint64_t seed;
     int nnodes;
-    sim_graph graph;
     bool one_host; /* ranks watch one another's processes */
     bool posted;
     unsigned ncalls;
