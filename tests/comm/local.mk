@@ -23,3 +23,5 @@ check_PROGRAMS += tests/comm/test_abort
 tests_comm_test_abort_SOURCES = tests/comm/test_abort.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_statuses
 tests_comm_test_statuses_SOURCES = tests/comm/test_statuses.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_agree
+tests_comm_test_agree_SOURCES = tests/comm/test_agree.c $(c4_collectives_sources)

@@ -14,6 +14,16 @@ static int child_uses(c4_comm *comm)
         return 1;
     if (strstr(c4_last_error(NULL), "fork") == NULL)
         return 2;
+    uint64_t all;
+    int waiting;
+    c4_unique_id id;
+    c4_comm *made;
+    if (c4_comm_abort(comm) != C4_ERR_DESTROYED || c4_comm_agree(comm, 1, 100, &all, NULL, NULL) != C4_ERR_DESTROYED ||
+        c4_comm_last_complete(comm, 100, &all) != C4_ERR_DESTROYED ||
+        c4_comm_shrink(comm, NULL, 0, NULL, NULL, &made) != C4_ERR_DESTROYED ||
+        c4_comm_grow_id(comm, &id) != C4_ERR_DESTROYED || c4_comm_pending(comm, &waiting) != C4_ERR_DESTROYED ||
+        c4_comm_grow(comm, NULL, 3, -1, NULL, NULL, &made) != C4_ERR_DESTROYED)
+        return 4;
     return c4_comm_destroy(comm) == C4_ERR_DESTROYED ? 0 : 3;
 }
 
