@@ -13,8 +13,9 @@
 
 /* C4_* variables that are not options: they say who this process is, where the files are, or belong to a tool. */
 static const char *const other_variables[] = {
-    "C4_RANK",          "C4_NRANKS", "C4_LOCAL_RANK", "C4_LOCAL_NRANKS", "C4_NODE_RANK", "C4_NNODES",   "C4_RENDEZVOUS",
-    "C4_RENDEZVOUS_FD", "C4_KEY",    "C4_JOB_ID",     "C4_CONFIG_FILE",  "C4_LAUNCHER",  "C4_TOPOLOGY", "C4_RUN_SOCKET", "C4_UNIQUE_ID",
+    "C4_RANK",        "C4_NRANKS",     "C4_LOCAL_RANK",    "C4_LOCAL_NRANKS", "C4_NODE_RANK",
+    "C4_NNODES",      "C4_RENDEZVOUS", "C4_RENDEZVOUS_FD", "C4_KEY",          "C4_JOB_ID",
+    "C4_CONFIG_FILE", "C4_LAUNCHER",   "C4_TOPOLOGY",      "C4_RUN_SOCKET",   "C4_UNIQUE_ID",
 };
 static const char test_prefix[] = "C4_TEST_";
 
