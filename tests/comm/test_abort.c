@@ -313,14 +313,19 @@ static void two_rank(c4_comm **comm, int rank, void *arg)
         sched_yield();
     uint64_t start_ns = c4_now_ns();
     if (t->how->expected != C4_OK) {
-        c4_status status = t->how->call(&b);
-        if (status == C4_OK && b.request)
-            status = c4_wait(&b.request);
+        c4_status status = C4_OK;
+        while (status ==
+               C4_OK) { /* a barrier may still succeed: rank 0 had sent its part, and the news are on their way */
+            status = t->how->call(&b);
+            if (status == C4_OK && b.request)
+                status = c4_wait(&b.request);
+        }
         if (status != t->how->expected)
             world_fail("rank 1 in %s: %s, not %s: %s", t->how->name, c4_status_name(status),
                        c4_status_name(t->how->expected), c4_last_error(NULL));
         check_prompt("the peer", start_ns);
-        WORLD_TRUE(strstr(c4_last_error(NULL), "rank 0") != NULL);
+        if (!strstr(c4_last_error(NULL), "rank 0"))
+            world_fail("%s: who aborted is not in \"%s\"", t->how->name, c4_last_error(NULL));
         if (b.child)
             WORLD_OK(c4_comm_destroy(b.child));
     }

@@ -35,9 +35,22 @@ static void agree_rank(c4_comm **comm, int rank, void *arg)
     WORLD_TRUE(all == ~0ull);
 }
 
+static void alone_rank(c4_comm **comm, int rank, void *arg)
+{
+    uint64_t all = 0, last = 0;
+    int live = -1, nlive = 0;
+    (void)arg;
+    WORLD_OK(c4_barrier(*comm, NULL));
+    WORLD_OK(c4_comm_agree(*comm, 7, 100, &all, &live, &nlive));
+    WORLD_TRUE(all == 7 && live == rank && nlive == 1);
+    WORLD_OK(c4_comm_last_complete(*comm, 100, &last));
+    WORLD_TRUE(last == 1);
+}
+
 static void test_all_live(void)
 {
     setenv("C4_LOG", "none", 1);
+    world_run(&(world_spec){.nranks = 1}, alone_rank, NULL);
     world_run(&(world_spec){.nranks = 4, .options = "C4_TRANSPORTS=shm"}, agree_rank, NULL);
     world_run(&(world_spec){.nranks = 4, .options = "C4_TRANSPORTS=tcp C4_PROGRESS=thread"}, agree_rank, NULL);
 }
