@@ -96,7 +96,10 @@ static void test_table(void)
         c4_address_table_find(table, bytes, rank, &found);
         C4TEST_INT(found.pid, expected.pid);
         C4TEST_STRING(found.host, expected.host);
-        CU_ASSERT_EQUAL(memcmp(&found.endpoint, &expected.endpoint, sizeof found.endpoint), 0);
+        unsigned char theirs[C4_ENDPOINT_MAX_BYTES], mine[C4_ENDPOINT_MAX_BYTES];
+        size_t size = c4_endpoint_pack(&expected.endpoint, mine);
+        C4TEST_INT_FATAL(c4_endpoint_pack(&found.endpoint, theirs), size);
+        CU_ASSERT_EQUAL(memcmp(theirs, mine, size), 0);
     }
     for (size_t cut = 0; cut < bytes; cut++) {
         unsigned char *exact = malloc(cut ? cut : 1); /* so that a sanitizer sees a read past the end */
@@ -211,7 +214,8 @@ static void hand_over_rank(int rank, void *arg)
     c4_net_address bound;
     CU_ASSERT_FATAL(getsockname(listeners[0], (struct sockaddr *)&name, &(socklen_t){sizeof name}) == 0);
     CU_ASSERT_FATAL(c4_net_address_from_sockaddr((struct sockaddr *)&name, &bound));
-    CU_ASSERT_EQUAL(memcmp(&bound, &address, sizeof bound), 0);
+    CU_ASSERT(bound.family == address.family && bound.port == address.port);
+    CU_ASSERT_EQUAL(memcmp(bound.bytes, address.bytes, sizeof bound.bytes), 0);
     c4_bootstrap_take_connections(bootstrap, fds);
     c4_bootstrap_close(bootstrap);
     for (int other = 0; other < job->nranks; other++)

@@ -138,9 +138,9 @@ int c4info_listen(const c4info_facts *facts, const c4info_request *request)
         explicit_bzero(bytes, sizeof bytes);
         return 1;
     }
-    const char *open = netif->family == 6 ? "[" : "", *close_ = netif->family == 6 ? "]" : "";
+    bool brackets = netif->family == 6;
     printf("listening on %s %s, port %d, for %d s; on the other host: c4info doctor --peers %s%s%s:%d\n", netif->name,
-           ip, port, request->seconds, open, ip, close_, port);
+           ip, port, request->seconds, brackets ? "[" : "", ip, brackets ? "]" : "", port);
     fflush(stdout);
     int status = serve(fd, key, request);
     close(fd);
