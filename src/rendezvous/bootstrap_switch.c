@@ -41,12 +41,13 @@ static void describe(const void *context, size_t rank, c4_table_rank *entry)
 static c4_status make_table(c4_bootstrap *bootstrap)
 {
     size_t nranks = (size_t)bootstrap->spec.nranks;
-    unsigned char *table = malloc(c4_address_table_max_bytes(nranks));
-    if (!table)
+    bootstrap->table = malloc(c4_address_table_max_bytes(nranks));
+    if (!bootstrap->table)
         return c4_bootstrap_fail(bootstrap, C4_ERR_MEMORY, 0, "rank 0: address table of %zu ranks", nranks);
-    bootstrap->table_bytes = c4_address_table_pack(nranks, describe, bootstrap, table);
-    unsigned char *fitting = realloc(table, bootstrap->table_bytes);
-    bootstrap->table = fitting ? fitting : table;
+    bootstrap->table_bytes = c4_address_table_pack(nranks, describe, bootstrap, bootstrap->table);
+    unsigned char *fitting = realloc(bootstrap->table, bootstrap->table_bytes);
+    if (fitting)
+        bootstrap->table = fitting;
     return C4_OK;
 }
 
