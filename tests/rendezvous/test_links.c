@@ -366,6 +366,7 @@ static void half_rank(int rank, void *arg)
         if (other != rank)
             disturb(&entry.endpoint.addresses[0]);
     }
+    free(table);
     if (job->expect == C4_ERR_PEER_DEAD)
         raise(SIGKILL);
     while (atomic_load(job->flag) < job->nranks - 1)
