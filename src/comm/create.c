@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/export.h"
 #include "base/log.h"
@@ -174,6 +175,14 @@ static c4_status listen_here(c4_creation *c)
     return C4_OK;
 }
 
+/* The id's listening socket, when set-up has ended before anybody took it: nobody should wait at a dead door. */
+static void drop_listener(const c4_unique_id_fields *fields, int rank)
+{
+    int fd = rank == 0 ? c4_listener_take(fields->job_id) : -1;
+    if (fd >= 0)
+        close(fd);
+}
+
 C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, const c4_comm_config *config,
                                 c4_request **request, c4_comm **comm)
 {
@@ -189,17 +198,22 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
         return c4_fail(C4_ERR_ROOT, "c4_comm_create: rank %d of %d", rank, nranks);
     if (!full.all_gather)
         C4_TRY(c4_unique_id_unpack(id, &fields));
-    C4_TRY(c4_creation_begin(&full, NULL, rank, nranks, &c));
-    c.bootstrap.all_gather = full.all_gather;
-    c.bootstrap.all_gather_context = full.all_gather_context;
-    c4_status status = full.all_gather ? listen_here(&c) : C4_OK;
-    if (!full.all_gather)
-        c4_creation_identify(&c, &fields);
+    c4_status status = c4_creation_begin(&full, NULL, rank, nranks, &c);
+    if (status == C4_OK) {
+        c.bootstrap.all_gather = full.all_gather;
+        c.bootstrap.all_gather_context = full.all_gather_context;
+        if (full.all_gather)
+            status = listen_here(&c);
+        else
+            c4_creation_identify(&c, &fields);
+        if (status == C4_OK)
+            status = request ? create_in_background(&c, request) : c4_creation_finish(&c, c4_creation_run(&c));
+        if (status < 0)
+            c4_comm_free(c.comm);
+    }
+    if (status < 0 && !full.all_gather)
+        drop_listener(&fields, rank);
     if (status == C4_OK)
-        status = request ? create_in_background(&c, request) : c4_creation_finish(&c, c4_creation_run(&c));
-    if (status < 0)
-        c4_comm_free(c.comm);
-    else
         *comm = c.comm;
     return status;
 }

@@ -1,5 +1,6 @@
 /* The job behind communicators: its control thread, faults on their way to the engines, sleep and wake-up. */
 #include <linux/futex.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,11 +10,26 @@
 #include "comm/shrink.h"
 #include "control/control_options.h"
 
+/* A member's own words do not say whose they are, and what it lacks this rank may have. */
+static c4_status say_who(c4_status status, int member, const char *text, char told[C4_ERROR_TEXT_BYTES])
+{
+    bool third = status == C4_ERR_PEER_DEAD || status == C4_ERR_PEER_SILENT || status == C4_ERR_MISMATCH;
+    bool resource = status <= C4_ERR_MEMORY && status > C4_ERR_LINK;
+    if (third)
+        snprintf(told, C4_ERROR_TEXT_BYTES, "%s", text);
+    else
+        snprintf(told, C4_ERROR_TEXT_BYTES, "rank %d reports: %s", member, text);
+    return resource ? C4_ERR_PEER_ERROR : status;
+}
+
 static void on_fault(void *context, c4_status status, int member, const char *text)
 {
     c4_comm *comm = context;
-    if (!c4_shrink_take_fault(comm, status, member, text))
-        c4_engine_fault_told(comm->engine, status, member, text);
+    char told[C4_ERROR_TEXT_BYTES];
+    if (c4_shrink_take_fault(comm, status, member, text))
+        return;
+    status = say_who(status, member, text, told);
+    c4_engine_fault_told(comm->engine, status, member, told);
 }
 
 static void on_left(void *context, int member)

@@ -85,6 +85,13 @@ static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
 
 /* ---- phase 2: transports ---- */
 
+/* For the message, when no other transport reaches a peer either. */
+static void leave_out(c4_setup *setup, const char *name, const char *reason)
+{
+    size_t used = strlen(setup->left_out);
+    snprintf(setup->left_out + used, sizeof setup->left_out - used, "; %s is left out: %s", name, reason);
+}
+
 /* Other transports may take the place of one that cannot be had, but not that of loop. */
 static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops, bool needed)
 {
@@ -95,12 +102,13 @@ static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops, bool ne
     c4_status status = ops->probe(&setup->comm->host, &rail->caps, reason, sizeof reason);
     if (status < 0) {
         c4_log(C4_LOG_WARN, "transport %s is not available: %s", ops->name, reason);
+        leave_out(setup, ops->name, reason);
         return C4_OK;
     }
     status = ops->open(&setup->comm->host, &rail->module);
     if (status < 0) {
         c4_log(C4_LOG_WARN, "transport %s is left out: %s", ops->name, c4_fail_text());
-        snprintf(setup->left_out, sizeof setup->left_out, "; %s is left out: %s", ops->name, c4_fail_text());
+        leave_out(setup, ops->name, c4_fail_text());
         return needed ? status : C4_OK;
     }
     setup->nrails++; /* counted first: from here on setup_fini closes it */

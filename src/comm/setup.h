@@ -11,7 +11,7 @@ typedef struct c4_setup {
     c4_rail rails[C4_ENGINE_MAX_RAILS]; /* [0] is loop, the rest in the order of C4_TRANSPORTS */
     int nrails;
     bool use_loop;      /* C4_TRANSPORTS names it */
-    char left_out[384]; /* the last transport that could not be opened, and why; "": none */
+    char left_out[384]; /* the transports that could not be opened, and why; "": none */
     uint8_t *reach;     /* [nranks] bit mask of builtin transports by which this rank reaches the peer */
     uint8_t *rail_of;   /* [nranks] */
 } c4_setup;

@@ -71,7 +71,7 @@ c4_status c4_hmac_sha256(const void *key, size_t key_bytes, const struct iovec *
     unsigned char tag[64];
     unsigned int tag_bytes = 0;
     if (!crypto.hmac(crypto.sha256(), key, (int)key_bytes, input, used, tag, &tag_bytes) || tag_bytes != C4_HMAC_BYTES)
-        return c4_fail(C4_ERR_INTERNAL, "libcrypto's HMAC failed");
+        return c4_fail(C4_ERR_MEMORY, "libcrypto's HMAC, which fails only without memory");
     memcpy(out, tag, C4_HMAC_BYTES);
     return C4_OK;
 }
