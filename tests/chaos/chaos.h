@@ -8,6 +8,7 @@
 #define C4_TESTS_CHAOS_CHAOS_H
 
 #include <c4/c4.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -121,6 +122,8 @@ int chaos_rank_main(const chaos_plan *plan, chaos_shared *shared, int rank, cons
  * False: there is none. */
 bool chaos_socket_shutdown(pid_t pid, const pid_t *pids, int npids, bool data, int number);
 bool chaos_socket_supported(void);
+/* Where these processes listen for TCP; those on IPv6 are taken for its loopback's IPv4 side. Returns how many. */
+int chaos_socket_doors(const pid_t *pids, int npids, struct sockaddr_in *doors, int limit);
 
 /* ---- name spaces ---- */
 
@@ -150,6 +153,8 @@ bool chaos_judge(const chaos_plan *plan, const chaos_shared *shared, const int *
 
 /* Runs one plan; `directory` is empty and stays so. */
 bool chaos_job_run(const chaos_plan *plan, const char *directory, chaos_tally *tallies);
+
+/* ---- time ---- */
 
 int64_t chaos_now_ns(void);
 void chaos_sleep_ms(int ms);

@@ -1,7 +1,7 @@
 # Real faults. Not part of `make check`: `make check-chaos` is the short form (CI), check-long runs the long one.
 EXTRA_PROGRAMS += tests/chaos/chaos
 tests_chaos_chaos_SOURCES = tests/chaos/chaos.h tests/chaos/job.c tests/chaos/judge.c tests/chaos/main.c \
-    tests/chaos/plan.c tests/chaos/rank.c tests/chaos/sockets.c tests/chaos/spaces.c \
+    tests/chaos/plan.c tests/chaos/rank.c tests/chaos/sockets.c tests/chaos/spaces.c tests/chaos/time.c \
     tests/collectives/pattern.c tests/collectives/pattern.h tests/numeric/reference.c tests/numeric/reference.h
 c4_chaos_programs = tests/chaos/chaos
 
@@ -14,3 +14,14 @@ check-chaos: all chaos-programs
 	@C4_TEST_SOURCE_ROOT='$(abs_top_srcdir)' C4_TEST_BUILD_ROOT='$(abs_top_builddir)' \
 	    bash $(top_srcdir)/tests/chaos/run.sh short
 .PHONY: check-chaos chaos-programs
+
+EXTRA_PROGRAMS += tests/chaos/test_communicators tests/chaos/test_allocation
+tests_chaos_test_communicators_SOURCES = tests/chaos/test_communicators.c $(c4_collectives_sources)
+tests_chaos_test_allocation_SOURCES = tests/chaos/test_allocation.c tests/chaos/alloc_fault.c tests/chaos/alloc_fault.h \
+    $(c4_collectives_sources)
+c4_chaos_programs += tests/chaos/test_communicators tests/chaos/test_allocation
+
+EXTRA_PROGRAMS += tests/chaos/test_strangers
+tests_chaos_test_strangers_SOURCES = tests/chaos/test_strangers.c tests/chaos/chaos.h tests/chaos/sockets.c \
+    tests/chaos/time.c $(c4_collectives_sources)
+c4_chaos_programs += tests/chaos/test_strangers

@@ -17,8 +17,8 @@
 enum { MAX_SOCKETS = 512, MAX_PORTS = 256, STATE_ESTABLISHED = 1, STATE_LISTEN = 10 };
 
 typedef struct found_socket {
-    int fd; /* in that process */
-    unsigned local_port, remote_port, state;
+    int fd;                                           /* in that process */
+    unsigned address, local_port, remote_port, state; /* address: of this end, 0 with IPv6 */
 } found_socket;
 
 /* The socket with this inode as the process's network name space lists it. */
@@ -31,6 +31,9 @@ static bool look_up(pid_t pid, unsigned long inode, found_socket *found)
         FILE *table = fopen(path, "r");
         while (table && fgets(line, sizeof line, table)) {
             unsigned long its_inode;
+            found->address = 0;
+            if (t == 0 && sscanf(line, " %*d: %8x", &found->address) != 1)
+                continue;
             if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%4x %*[0-9A-Fa-f]:%4x %2x %*x:%*x %*x:%*x %*x %*u %*u %lu",
                        &found->local_port, &found->remote_port, &found->state, &its_inode) == 4 &&
                 its_inode == inode) {
@@ -105,6 +108,22 @@ bool chaos_socket_shutdown(pid_t pid, const pid_t *pids, int npids, bool data, i
             chosen[nchosen++] = s->fd;
     }
     return nchosen > 0 && shut_down(pid, chosen[number % nchosen]);
+}
+
+int chaos_socket_doors(const pid_t *pids, int npids, struct sockaddr_in *doors, int limit)
+{
+    static found_socket sockets[MAX_SOCKETS];
+    int ndoors = 0;
+    for (int p = 0; p < npids; p++) {
+        int n = list_sockets(pids[p], sockets, MAX_SOCKETS);
+        for (int i = 0; i < n && ndoors < limit; i++)
+            if (sockets[i].state == STATE_LISTEN)
+                doors[ndoors++] = (struct sockaddr_in){.sin_family = AF_INET,
+                                                       .sin_port = htons((uint16_t)sockets[i].local_port),
+                                                       .sin_addr.s_addr = sockets[i].address ? sockets[i].address
+                                                                                             : htonl(INADDR_LOOPBACK)};
+    }
+    return ndoors;
 }
 
 bool chaos_socket_supported(void)
