@@ -282,7 +282,8 @@ static void test_tables_full(void)
         index = c4_record_edge_add(&writer, 1, (uint32_t)i, true, 0);
     C4TEST_INT(index, C4_RECORD_NO_INDEX);
     c4_record_edge_count(&writer, index, 1, 1, 1, 1); /* nowhere: no crash */
-    for (int i = 0; i < 200; i++)
+    c4_record_writer_open(recorder, 2, 0, 0, 1, 1, "y", &late);
+    for (int i = 0; i < 200 && late.recorder; i++)
         c4_record_writer_open(recorder, 2, 0, 0, 1, 1, "y", &late);
     CU_ASSERT_PTR_NULL(late.recorder);
     fill_calls(&late, 1);
@@ -330,6 +331,9 @@ static void test_find(void)
         } while (again.recorder && again.comm_index != writers[5].comm_index);
         CU_ASSERT((again.recorder != NULL) == (file == 1));
         CU_ASSERT_FALSE(c4_record_operation_find(&again, accept_sequence, &(uint32_t){8}, &found));
+        c4_record_writer_close(&again, C4_OK);
+        for (int i = 0; i < 5; i++)
+            c4_record_writer_close(&writers[i], C4_OK);
         c4_recorder_release(recorder, true);
     }
 }

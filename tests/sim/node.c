@@ -98,9 +98,11 @@ static void comm_open(sim_node *node)
 
 static void comm_close(sim_node *node)
 {
+    c4_engine_fault(node->engine, C4_ERR_ABORTED, node->rank, "the communicator is closed");
+    c4_engine_progress(node->engine);
     for (int i = 0; i < SIM_OVERLAP; i++)
         if (node->ops[i] && c4_operation_done(node->ops[i]))
-            c4_engine_finish(node->engine, node->ops[i]); /* the others end with the engine */
+            c4_engine_finish(node->engine, node->ops[i]);
     memset(node->ops, 0, sizeof node->ops);
     c4_engine_destroy(node->engine);
     c4_record_writer_close(&node->writer, C4_OK);

@@ -79,7 +79,6 @@ typedef struct sim_node {
     c4_cost_params cost;
     c4_record_writer writer;
     c4_engine *engine;
-    bool closed;   /* its engine is gone */
     bool heard;    /* the control plane has told of a fault */
     bool reported; /* this rank has told of its own */
     struct {
