@@ -1,5 +1,6 @@
 #include "wire/control_message.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "wire/bytes.h"
@@ -135,5 +136,7 @@ c4_status c4_control_fault_unpack(const unsigned char *in, size_t bytes, c4_cont
     for (size_t i = 0; i < bytes - 4; i++)
         fault->text[i] = is_printable((char)in[4 + i]) ? (char)in[4 + i] : '?';
     fault->text[bytes - 4] = '\0';
+    if (bytes == 4) /* an error is never without words */
+        snprintf(fault->text, sizeof fault->text, "%s", c4_status_text(status));
     return C4_OK;
 }
