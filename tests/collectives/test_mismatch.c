@@ -359,7 +359,7 @@ static void slow_main(c4_comm **comm, int rank, void *arg)
 static void test_slow(void)
 {
     const transport_case *transport = c4test_arg();
-    slow_run run = {.seed = c4test_rand(), .seconds = getenv("C4_TEST_QUICK") ? 4 : 20};
+    slow_run run = {.seed = c4test_rand(), .seconds = getenv("C4_TEST_QUICK") ? 4 : 8};
     world_run(&(world_spec){3, transport->threads, transport->options, 120}, slow_main, &run);
 }
 
