@@ -113,6 +113,33 @@ typedef enum c4_transport_log_level {
     C4_TLOG_DEBUG
 } c4_transport_log_level;
 
+/* An address of this host, in numbers. */
+typedef struct c4_transport_address {
+    uint8_t family; /* 4 or 6 */
+    uint16_t port;
+    uint32_t scope;       /* of a link-local IPv6 address, else 0 */
+    unsigned char ip[16]; /* network byte order; IPv4 uses the first 4, the rest is zero */
+} c4_transport_address;
+
+/* The port of this process, on which the library listens for all that its ranks connect to, so that one port per process
+ * need be open in a firewall. A thread of the library accepts, reads nothing, looks at the first message of the handshake
+ * (src/wire/handshake.h), and keeps the connection until the transport that it names takes it; strangers that name
+ * nobody do not come that far. Any thread may call these; none blocks. */
+typedef struct c4_transport_port {
+    size_t struct_size;
+    void *context;
+    /* Address number `index` on which it listens already; 0: there are not so many. */
+    int (*known)(void *context, unsigned index, c4_transport_address *address);
+    /* Listens on address->ip too, if it does not yet; address->port is filled in. Errors are logged. */
+    c4_status (*listen)(void *context, c4_transport_address *address);
+    /* Connections that say they are data of this job (host->job_id) for `transport` wait for the caller, at most
+     * `capacity` of them; more are closed. *fd, the library's, is readable when there are some, and names the inbox. */
+    c4_status (*open)(void *context, const char *transport, unsigned capacity, int *fd);
+    /* The next connection, non-blocking, whose first byte is the first of the handshake; the caller's. -1: none. */
+    int (*take)(void *context, int fd);
+    void (*close)(void *context, int fd);
+} c4_transport_port;
+
 /* What the library lends to a transport. Outlives the module. */
 typedef struct c4_transport_host {
     size_t struct_size;
@@ -125,6 +152,8 @@ typedef struct c4_transport_host {
     int rank, nranks; /* in the job (the communicator that opened the module) */
     uint16_t epoch;
     int local_rank, local_nranks;
+    /* NULL: none, as in a test; a module that listens then opens sockets of its own. */
+    const c4_transport_port *port;
 } c4_transport_host;
 
 /* Cumulative counters of one channel end, for the flight recorder. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "comm/launch.h"
 #include "comm/options.h"
+#include "comm/port.h"
 #include "host/netif.h"
 
 /* ---- unique ids ---- */
@@ -66,6 +67,8 @@ c4_status c4_creation_run(c4_creation *c)
     comm->has_key = key != NULL;
     if (key)
         memcpy(comm->key, key, sizeof comm->key);
+    if (comm->nranks > 1)
+        C4_TRY(c4_comm_port_create(comm));
     c4_exchange exchange = {gather_by_bootstrap, comm->bootstrap};
     C4_TRY(c4_setup_engine(comm, &exchange));
     if (c4_option_int(comm->options, "C4_PROGRESS"))

@@ -12,6 +12,7 @@
 #include "control/control.h"
 #include "engine/engine.h"
 #include "rendezvous/bootstrap.h"
+#include "rendezvous/port.h"
 
 #define C4_COMM_MAGIC      0x43344f4bu
 #define C4_COMM_NAME_BYTES 64
@@ -24,10 +25,11 @@ typedef struct c4_roster {
     int local_rank, local_nranks;
 } c4_roster;
 
-/* What the communicators of one job share: the control thread. Ends with the last of them. */
+/* What the communicators of one job share: the control thread, and the port on which all listen. Ends with the last of them. */
 typedef struct c4_job {
     _Atomic unsigned users;
     c4_control *control;
+    c4_port *port; /* served by `control` */
 } c4_job;
 
 typedef struct c4_premul {
@@ -79,7 +81,10 @@ struct c4_comm {
     int *job_ranks;          /* [nranks] */
     c4_bootstrap *bootstrap; /* until control takes it over */
     c4_roster roster;
+    c4_port *port;          /* the job's; NULL: a single rank */
+    bool owns_port;         /* until there is a job */
     c4_transport_host host; /* what the transports may ask of the library */
+    c4_transport_port lent_port;
     c4_cost_params cost;
     c4_tuning tuning;
     size_t *displs; /* [2 * nranks]: packed displacements of v-calls */

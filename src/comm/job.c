@@ -60,11 +60,13 @@ c4_status c4_job_start(c4_comm *comm)
     c4_control_spec spec;
     c4_status status = c4_control_spec_read(comm->options, &spec);
     if (status == C4_OK)
-        status = c4_control_start_with(comm->bootstrap, &spec, &job->control);
+        status = c4_control_start_with(comm->bootstrap, &spec, comm->port, &job->control);
     if (status < 0) {
         free(job);
         return status;
     }
+    job->port = comm->port;
+    comm->owns_port = false;
     job->users = 1;
     comm->job = job;
     return attach(comm);
@@ -91,8 +93,13 @@ void c4_job_leave(c4_comm *comm)
         c4_control_leave(comm->job->control, (uint32_t)comm->job_id);
     if (comm->job && atomic_fetch_sub(&comm->job->users, 1) == 1) {
         c4_control_stop(comm->job->control);
+        c4_port_destroy(comm->job->port);
         free(comm->job);
     }
+    if (comm->owns_port)
+        c4_port_destroy(comm->port);
+    comm->owns_port = false;
+    comm->port = NULL;
     comm->job = NULL;
     free(comm->job_ranks);
     comm->job_ranks = NULL;

@@ -17,6 +17,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/memory.c \
     src/comm/options.c src/comm/options.h \
     src/comm/options_load.c \
+    src/comm/port.c src/comm/port.h \
     src/comm/premul.c \
     src/comm/progress.c \
     src/comm/request.c \

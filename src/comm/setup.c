@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "comm/internal.h"
+#include "comm/port.h"
 #include "comm/setup.h"
 #include "rendezvous/process.h"
 #include "transports/builtin.h"
@@ -52,7 +53,8 @@ static void lend(c4_comm *comm)
                                      .nranks = comm->nranks,
                                      .epoch = comm->epoch,
                                      .local_rank = comm->roster.local_rank,
-                                     .local_nranks = comm->roster.local_nranks};
+                                     .local_nranks = comm->roster.local_nranks,
+                                     .port = c4_comm_port_lend(comm)};
 }
 
 /* ---- phase 1: who shares a kernel with whom, and the epoch, which ranks that join do not know yet ---- */

@@ -135,6 +135,7 @@ static c4_status child_setup(split *s)
     if (s->status < 0)
         c4_fail_keep(s->text);
     C4_TRY(s->status);
+    child->port = parent->port;
     c4_exchange exchange = {gather_for_child, s};
     C4_TRY(c4_setup_engine(child, &exchange));
     if (parent->job && child->nranks > 1)

@@ -74,6 +74,9 @@ static c4_status open_descriptors(c4_control *control)
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = c4_event_pack(C4_EVENT_WAKE, 0, 0)};
     if (control->wake_fd < 0 || epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->wake_fd, &event) < 0)
         return c4_fail_errno(c4_status_from_errno(errno), errno, "control plane: eventfd");
+    event.data.u64 = c4_event_pack(C4_EVENT_PORT, 0, 0);
+    if (control->port && epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, c4_port_fd(control->port), &event) < 0)
+        return c4_fail_errno(c4_status_from_errno(errno), errno, "control plane: port of the job");
     return C4_OK;
 }
 
@@ -127,13 +130,16 @@ static c4_status create_core(c4_control *control)
     return status < 0 ? c4_fail(status, "control plane of %d ranks", control->nranks) : C4_OK;
 }
 
-c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *spec, c4_control **control)
+c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *spec, c4_port *port,
+                                c4_control **control)
 {
     c4_status status = C4_OK;
     c4_control *made = calloc(1, sizeof *made);
     if (!made)
         return c4_fail(C4_ERR_MEMORY, "control plane");
     made->spec = *spec;
+    made->port = port;
+    made->port_next_ns = UINT64_MAX;
     made->rank = c4_bootstrap_rank(bootstrap);
     made->nranks = c4_bootstrap_size(bootstrap);
     made->epoll_fd = made->wake_fd = -1;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "rendezvous/bootstrap.h"
+#include "rendezvous/port.h"
 
 typedef struct c4_control c4_control;
 typedef struct c4_control_attachment c4_control_attachment;
@@ -33,9 +34,11 @@ typedef struct c4_control_spec {
     int silent_ms;    /* > heartbeat_ms: after so long it is given up */
 } c4_control_spec;
 
-/* c4_control_start with other times than the defaults of C4_HEARTBEAT_MS and C4_SILENT_MS (5 s and 30 s). Should be
+/* `port` is served by the thread until stop; NULL: none.
+ * c4_control_start with other times than the defaults of C4_HEARTBEAT_MS and C4_SILENT_MS (5 s and 30 s). Should be
  * equal on all ranks. */
-c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *spec, c4_control **control);
+c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *spec, c4_port *port,
+                                c4_control **control);
 /* The same with the defaults. Collective over the bootstrap's ranks; blocks for one exchange. Takes the bootstrap's connections (also when it
  * fails later than that); the bootstrap itself stays the caller's and may be closed. The thread blocks all signals. */
 c4_status c4_control_start(c4_bootstrap *bootstrap, c4_control **control);

@@ -18,7 +18,13 @@ enum {
 };
 
 /* What epoll hands back: kind, generation (of watches), index. */
-typedef enum c4_control_event { C4_EVENT_WAKE, C4_EVENT_LINK, C4_EVENT_PROCESS, C4_EVENT_WATCH } c4_control_event;
+typedef enum c4_control_event {
+    C4_EVENT_WAKE,
+    C4_EVENT_LINK,
+    C4_EVENT_PROCESS,
+    C4_EVENT_WATCH,
+    C4_EVENT_PORT
+} c4_control_event;
 
 typedef struct c4_control_peer {
     c4_process process;
@@ -71,6 +77,8 @@ struct c4_control {
     bool stopping;
     uint64_t stop_by_ns;
     c4_core *core;
+    c4_port *port;         /* NULL: none */
+    uint64_t port_next_ns; /* when to serve it though nobody comes */
     bool any_closing;
     c4_control_peer *peers;
     c4_control_attachment *attachments;

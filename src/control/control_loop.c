@@ -173,6 +173,9 @@ static void dispatch(c4_control *control, const struct epoll_event *event)
     case C4_EVENT_WATCH:
         on_watch(control, index, (uint32_t)(event->data.u64 >> 32) & 0xffffff);
         break;
+    case C4_EVENT_PORT:
+        control->port_next_ns = c4_port_serve(control->port);
+        break;
     }
 }
 
@@ -182,6 +185,10 @@ static int next_timeout(c4_control *control)
     uint64_t now_ns = c4_now_ns();
     uint64_t next_ns = c4_core_tick(control->core, now_ns);
     c4_control_close_links(control);
+    if (control->port && control->port_next_ns <= now_ns)
+        control->port_next_ns = c4_port_serve(control->port);
+    if (control->port && control->port_next_ns < next_ns)
+        next_ns = control->port_next_ns;
     if (control->stopping && control->stop_by_ns < next_ns)
         next_ns = control->stop_by_ns;
     if (next_ns <= now_ns)

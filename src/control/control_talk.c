@@ -10,7 +10,7 @@
 c4_status c4_control_start(c4_bootstrap *bootstrap, c4_control **control)
 {
     static const c4_control_spec defaults = {.heartbeat_ms = 5000, .silent_ms = 30000};
-    return c4_control_start_with(bootstrap, &defaults, control);
+    return c4_control_start_with(bootstrap, &defaults, NULL, control);
 }
 
 c4_control_state c4_control_member_state(c4_control_attachment *attachment, int member)

@@ -363,5 +363,8 @@ size_t c4_bootstrap_take_listeners(c4_bootstrap *bootstrap, int fds[C4_ENDPOINT_
     for (size_t i = 0; i < count; i++)
         fds[i] = bootstrap->listen_fds[i];
     bootstrap->nlisten_fds = 0;
+    if (bootstrap->spec.listen_fd >= 0 && count < C4_ENDPOINT_ADDRESSES)
+        fds[count++] = bootstrap->spec.listen_fd;
+    bootstrap->spec.listen_fd = -1;
     return count;
 }

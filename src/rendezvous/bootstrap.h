@@ -98,8 +98,8 @@ void c4_bootstrap_get_times(const c4_bootstrap *bootstrap, c4_bootstrap_times *t
 /* Hands the connections over: fds[r] of each neighbour r (overlay.h), the others -1. The descriptors are non-blocking
  * and the caller's; the bootstrap can then only be asked and closed. */
 void c4_bootstrap_take_connections(c4_bootstrap *bootstrap, int *fds);
-/* Hands over the sockets on which this rank listens (those of c4_bootstrap_address, in order; AF_UNIX without a key).
- * Returns their number, 0 .. 3. Those not taken are closed with the bootstrap. */
+/* Hands over the sockets on which this rank listens (those of c4_bootstrap_address, in order; AF_UNIX without a key, and
+ * then at rank 0 also the TCP socket of which nobody made use). Returns their number, 0 .. 3. Those not taken are closed with the bootstrap. */
 size_t c4_bootstrap_take_listeners(c4_bootstrap *bootstrap, int fds[C4_ENDPOINT_ADDRESSES]);
 
 void c4_bootstrap_close(c4_bootstrap *bootstrap); /* NULL is allowed */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,11 +30,13 @@ static struct {
 
 /* ---- TCP ---- */
 
-static int bind_and_listen(int fd, c4_net_address *address)
+static int bind_and_listen(int fd, c4_net_address *address, uint32_t scope)
 {
     struct sockaddr_storage name;
     socklen_t bytes = c4_net_address_to_sockaddr(address, &name);
     int on = 1;
+    if (address->family == 6)
+        ((struct sockaddr_in6 *)&name)->sin6_scope_id = scope;
     if (address->port && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         return errno;
     if (address->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
@@ -51,12 +54,12 @@ static int bind_and_listen(int fd, c4_net_address *address)
 }
 
 /* A port that fails to bind leaves its socket usable, but not one that fails to listen: hence one socket per try. */
-static int try_port(c4_net_address *address, int *fd)
+static int try_port(c4_net_address *address, uint32_t scope, int *fd)
 {
     int made = socket(address->family == 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (made < 0)
         return errno;
-    int error = bind_and_listen(made, address);
+    int error = bind_and_listen(made, address, scope);
     if (error)
         close(made);
     else
@@ -83,12 +86,25 @@ static c4_status describe_failure(int error, const c4_listen_spec *spec, const c
     return c4_fail_errno(c4_status_from_errno(error), error, "cannot listen on %s", text);
 }
 
+static bool try_preferred(const c4_listen_spec *spec, int *fd, c4_net_address *bound)
+{
+    bool allowed = !spec->port_lo || (spec->prefer >= spec->port_lo && spec->prefer <= spec->port_hi);
+    c4_net_address address = spec->bind;
+    address.port = spec->prefer;
+    if (!spec->prefer || !allowed || try_port(&address, spec->scope, fd) != 0)
+        return false;
+    *bound = address;
+    return true;
+}
+
 c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *bound)
 {
     c4_net_address address = spec->bind;
     int error = EADDRINUSE;
+    if (try_preferred(spec, fd, bound))
+        return C4_OK;
     if (!spec->port_lo) {
-        error = try_port(&address, fd);
+        error = try_port(&address, spec->scope, fd);
     } else {
         /* Start anywhere in the range, so that jobs started together do not all fight for its first port. */
         uint32_t width = (uint32_t)spec->port_hi - spec->port_lo + 1;
@@ -96,7 +112,7 @@ c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *
         C4_TRY(c4_random_bytes(&first, sizeof first));
         for (uint32_t i = 0; i < width && error == EADDRINUSE; i++) {
             address.port = (uint16_t)(spec->port_lo + (first % width + i) % width);
-            error = try_port(&address, fd);
+            error = try_port(&address, spec->scope, fd);
         }
     }
     if (error)

@@ -1,4 +1,4 @@
-/* Listening sockets of rank 0, and the unique ids that name them. */
+/* Listening sockets, and the unique ids that name those of rank 0. */
 #ifndef C4_RENDEZVOUS_LISTENER_H
 #define C4_RENDEZVOUS_LISTENER_H
 
@@ -11,6 +11,8 @@ typedef struct c4_listen_spec {
     c4_net_address bind;       /* interface; its port is used when port_lo is 0, and 0 then means any free port */
     uint16_t port_lo, port_hi; /* C4_PORT_RANGE; 0, 0: none */
     const char *range;         /* what the range is, for the message; NULL: "C4_PORT_RANGE" */
+    uint32_t scope;            /* of a link-local IPv6 address; 0: none */
+    uint16_t prefer;           /* port to try before all others; 0: none. Outside the range it is not tried. */
 } c4_listen_spec;
 
 /* Binds and listens; non-blocking, close-on-exec. *bound has the port. C4_ERR_PORTS, C4_ERR_FILES, C4_ERR_INTERFACE

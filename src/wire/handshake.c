@@ -278,6 +278,22 @@ c4_status c4_handshake_init(c4_handshake *handshake, const c4_handshake_identity
     return C4_OK;
 }
 
+c4_status c4_handshake_look(const unsigned char *bytes, size_t nbytes, c4_handshake_hello *hello)
+{
+    const unsigned char *fields = bytes + FIELDS_AT;
+    unsigned char magic[4];
+    c4_put_u32(magic, MAGIC);
+    if (memcmp(bytes, magic, nbytes < sizeof magic ? nbytes : sizeof magic) != 0)
+        return C4_ERR_PROTOCOL;
+    if (nbytes < C4_HANDSHAKE_MESSAGE_BYTES)
+        return C4_IN_PROGRESS;
+    if (c4_get_u16(bytes + 4) != C4_HANDSHAKE_VERSION || bytes[TYPE_AT] != HELLO)
+        return C4_ERR_PROTOCOL;
+    *hello = (c4_handshake_hello){.job_id = c4_get_u64(fields + JOB_AT), .role = (c4_handshake_role)fields[ROLE_AT]};
+    memcpy(hello->transport, fields + TRANSPORT_AT, C4_HANDSHAKE_TRANSPORT_BYTES);
+    return C4_OK;
+}
+
 size_t c4_handshake_output(const c4_handshake *handshake, const unsigned char **bytes)
 {
     *bytes = handshake->out + handshake->sent_bytes;

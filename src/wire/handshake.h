@@ -92,6 +92,18 @@ c4_status c4_handshake_input(c4_handshake *handshake, const void *bytes, size_t 
  * purpose; C4_ERR_PROTOCOL: malformed, or another version. */
 c4_status c4_handshake_status(const c4_handshake *handshake);
 
+/* Who knocks: what a client's hello says of itself, before anything is proved. */
+typedef struct c4_handshake_hello {
+    uint64_t job_id;
+    c4_handshake_role role;
+    char transport[C4_HANDSHAKE_TRANSPORT_BYTES + 1];
+} c4_handshake_hello;
+
+/* Looks at the first bytes of a connection and changes nothing, so that whom they are meant for can begin the handshake
+ * with them. C4_OK: a hello; C4_IN_PROGRESS: perhaps, when there is more of it; C4_ERR_PROTOCOL (not logged): none of this
+ * version. */
+c4_status c4_handshake_look(const unsigned char *bytes, size_t nbytes, c4_handshake_hello *hello);
+
 /* A secret that only the two sides of this very handshake can compute, once it has ended in C4_OK: HMAC with the job
  * key over `label`, everything agreed on and both nonces. For the key of the protocol that follows. Labels that the
  * handshake uses itself begin with "c4 server" or "c4 client". C4_ERR_ARGUMENT without a key. */

@@ -25,3 +25,5 @@ check_PROGRAMS += tests/comm/test_statuses
 tests_comm_test_statuses_SOURCES = tests/comm/test_statuses.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_agree
 tests_comm_test_agree_SOURCES = tests/comm/test_agree.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_port
+tests_comm_test_port_SOURCES = tests/comm/test_port.c $(c4_collectives_sources)

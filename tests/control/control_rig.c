@@ -36,7 +36,7 @@ c4_control *rig_start(const test_rig *rig, int rank)
                               .listen_fd = rank ? -1 : rig->listen_fd,
                               .timeout_ms = c4test_seconds(15) * 1000};
     C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
-    C4TEST_OK_FATAL(c4_control_start_with(bootstrap, &rig->spec, &control));
+    C4TEST_OK_FATAL(c4_control_start_with(bootstrap, &rig->spec, NULL, &control));
     c4_bootstrap_close(bootstrap);
     return control;
 }

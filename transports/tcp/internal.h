@@ -41,6 +41,8 @@
  * long the handshake may take (a few round trips). An honest peer tries again. */
 #define C4_TCP_CROWDED_SILENT_NS   2000000u
 #define C4_TCP_CROWDED_STRANGER_NS 100000000u
+/* Of connections in the host's inbox that nobody has looked at: so many beside one for each socket of each peer. */
+#define C4_TCP_SPARE_CALLERS 64u
 /* How often the log hears of connections that were turned away. */
 #define C4_TCP_REFUSED_LOG_NS 10000000000u
 /* A peer's next address is tried when the one before has not led to it in this time. */
@@ -181,9 +183,12 @@ struct c4_module {
     uint64_t retry_ns;
     c4_tcp_tls_context *tls; /* NULL: C4_TLS=off */
 
-    int listen_fds[C4_TCP_MAX_ADDRESSES]; /* one for each of the contact's addresses; -1 */
-    int setup_fd;                         /* epoll: listener and attempts */
-    int idle_fd;                          /* epoll: links, setup_fd and timer_fd; what arm gives out */
+    /* Where connections come from: an inbox of the host's port, else a socket for each of the contact's addresses. */
+    const c4_transport_port *port; /* NULL: sockets of its own */
+    int listen_fds[C4_TCP_MAX_ADDRESSES];
+    unsigned nlisten_fds;
+    int setup_fd; /* epoll: listener and attempts */
+    int idle_fd;  /* epoll: links, setup_fd and timer_fd; what arm gives out */
     int timer_fd;
     c4_tcp_peer *peers;
     c4_tcp_link **active;

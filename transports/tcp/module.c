@@ -62,6 +62,18 @@ static bool worth_trying(const c4_netif *netif, const c4_netif *best, bool asked
                      c4_netif_is_virtual(netif->name) == c4_netif_is_virtual(best->name));
 }
 
+/* Where all ranks are on this host any of its addresses leads to this one: so that of the port, if there is one. */
+static const c4_netif *already_listening(const c4_transport_port *port, const c4_netif *const *list, size_t count)
+{
+    c4_transport_address address;
+    for (unsigned index = 0; port != NULL && port->known(port->context, index, &address); index++)
+        for (size_t i = 0; i < count; i++)
+            if (list[i]->family == address.family && list[i]->scope == address.scope &&
+                memcmp(list[i]->ip, address.ip, sizeof address.ip) == 0)
+                return list[i];
+    return NULL;
+}
+
 /* Where this rank can listen, without ports; and a line for the log. */
 static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact *contact, char *text, size_t text_bytes)
 {
@@ -79,9 +91,10 @@ static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact 
     C4_TRY(c4_netif_choose(list, count, &wish, &chosen));
     count = c4_netif_candidates(list, count, &wish, candidates, MAX_INTERFACES);
     *contact = (c4_tcp_contact){.host = c4_tcp_host_number()};
+    const c4_netif *listening = wish.all_local ? already_listening(host->port, candidates, count) : NULL;
     for (size_t i = 0; i < count && contact->count < C4_TCP_MAX_ADDRESSES; i++) {
         const c4_netif *netif = candidates[i];
-        if (!worth_trying(netif, chosen, wish.spec != NULL && wish.spec[0] != '\0'))
+        if (listening != NULL ? netif != listening : !worth_trying(netif, chosen, wish.spec && wish.spec[0] != '\0'))
             continue;
         c4_tcp_address *address = &contact->at[contact->count++];
         *address = (c4_tcp_address){.family = netif->family, .loopback = netif->loopback, .scope = netif->scope};
@@ -91,23 +104,48 @@ static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact 
     return C4_OK;
 }
 
-static c4_status open_listeners(c4_module *module)
+static c4_status open_own_listeners(c4_module *module)
 {
     c4_port_range range;
-    char text[256];
     C4_TRY(c4_port_range_parse(module->host.option_string(module->host.context, "C4_PORT_RANGE"), &range));
+    for (unsigned i = 0; i < module->contact.count; i++) {
+        C4_TRY(c4_tcp_listen(&module->contact.at[i], range, &module->rng, &module->listen_fds[i]));
+        module->nlisten_fds++;
+    }
+    return C4_OK;
+}
+
+/* The host listens, for this module and others. */
+static c4_status open_inbox(c4_module *module)
+{
+    const c4_transport_port *port = module->host.port;
+    for (unsigned i = 0; i < module->contact.count; i++) {
+        c4_tcp_address *own = &module->contact.at[i];
+        c4_transport_address address = {.family = own->family, .scope = own->scope};
+        memcpy(address.ip, own->ip, sizeof address.ip);
+        C4_TRY(port->listen(port->context, &address));
+        own->port = address.port;
+    }
+    unsigned capacity = (unsigned)module->host.nranks * module->nsockets + C4_TCP_SPARE_CALLERS;
+    C4_TRY(port->open(port->context, c4_tcp_ops.name, capacity, &module->listen_fds[0]));
+    module->port = port;
+    module->nlisten_fds = 1;
+    return C4_OK;
+}
+
+static c4_status open_listeners(c4_module *module)
+{
+    char text[256];
     C4_TRY(choose_addresses(&module->host, &module->contact, text, sizeof text));
     C4_TCP_LOG(module, C4_TLOG_DEBUG, "tcp: interface %s", text);
     module->contact.tls = module->tls != NULL;
-    for (unsigned i = 0; i < module->contact.count; i++)
-        C4_TRY(c4_tcp_listen(&module->contact.at[i], range, &module->rng, &module->listen_fds[i]));
-    return C4_OK;
+    return module->host.port != NULL ? open_inbox(module) : open_own_listeners(module);
 }
 
 static bool add_listeners(c4_module *module)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    for (unsigned i = 0; i < module->contact.count; i++)
+    for (unsigned i = 0; i < module->nlisten_fds; i++)
         if (epoll_ctl(module->setup_fd, EPOLL_CTL_ADD, module->listen_fds[i], &event) != 0)
             return false;
     return true;
@@ -145,9 +183,10 @@ static void module_free(c4_module *module)
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    for (unsigned i = 0; i < C4_TCP_MAX_ADDRESSES; i++)
-        if (module->listen_fds[i] >= 0)
-            close(module->listen_fds[i]);
+    if (module->port != NULL)
+        module->port->close(module->port->context, module->listen_fds[0]);
+    for (unsigned i = 0; i < module->nlisten_fds && module->port == NULL; i++)
+        close(module->listen_fds[i]);
     c4_tcp_pool_fini(&module->pool);
     c4_tcp_tls_close(module->tls);
     free(module->bounce);
@@ -179,8 +218,6 @@ static c4_status tcp_open(const c4_transport_host *host, c4_module **out)
     if (module == NULL)
         return c4_fail(C4_ERR_MEMORY, "tcp: module");
     module->host = *host;
-    for (unsigned i = 0; i < C4_TCP_MAX_ADDRESSES; i++)
-        module->listen_fds[i] = -1;
     module->setup_fd = module->idle_fd = module->timer_fd = -1;
     c4_status status = module_fill(module);
     if (status < 0) {

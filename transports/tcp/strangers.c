@@ -13,7 +13,7 @@ static void listen_again(c4_module *module, bool on)
     struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = NULL};
     if (module->listening == on)
         return;
-    for (unsigned i = 0; i < module->contact.count; i++)
+    for (unsigned i = 0; i < module->nlisten_fds; i++)
         epoll_ctl(module->setup_fd, EPOLL_CTL_MOD, module->listen_fds[i], &event);
     module->listening = on;
 }
@@ -68,13 +68,26 @@ static c4_tcp_attempt *find_victim(const c4_module *module)
     return victim;
 }
 
+static int accept_fd(const c4_module *module, int listen_fd, struct sockaddr_storage *name)
+{
+    socklen_t length = sizeof *name;
+    if (module->port == NULL)
+        return accept4(listen_fd, (struct sockaddr *)name, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = module->port->take(module->port->context, listen_fd);
+    *name = (struct sockaddr_storage){.ss_family = AF_INET};
+    if (fd >= 0)
+        getpeername(fd, (struct sockaddr *)name, &length); /* fails for one that has gone: soon seen */
+    else
+        errno = EAGAIN;
+    return fd;
+}
+
 /* False when nobody waits at this listener. */
 static bool accept_one(c4_module *module, int listen_fd, c4_tcp_attempt *victim)
 {
     struct sockaddr_storage name;
-    socklen_t length = sizeof name;
     c4_tcp_address from;
-    int fd = accept4(listen_fd, (struct sockaddr *)&name, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept_fd(module, listen_fd, &name);
     if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
         return true;
     if (fd < 0) {
@@ -92,7 +105,7 @@ static bool accept_one(c4_module *module, int listen_fd, c4_tcp_attempt *victim)
 void c4_tcp_strangers_accept(c4_module *module)
 {
     unsigned accepts = 0;
-    for (unsigned i = 0; i < module->contact.count; i++) {
+    for (unsigned i = 0; i < module->nlisten_fds; i++) {
         c4_tcp_attempt *victim = NULL;
         do {
             bool full = module->nstrangers >= C4_TCP_MAX_STRANGERS;
