@@ -24,7 +24,8 @@ static c4_tcp_hello_code judge(const c4_tcp_link *link, const c4_tcp_hello *hell
         return C4_TCP_CLOSED;
     if (c4_tcp_attempts_heard(link) && link->module->host.rank < link->peer)
         return C4_TCP_BUSY;
-    if (link->state == C4_TCP_UP && hello->generation < link->generation)
+    /* Also while down: what the greeting says of received bytes is older than the last connection. */
+    if (hello->generation < link->generation)
         return C4_TCP_STALE;
     return C4_TCP_WELCOME;
 }
@@ -67,6 +68,7 @@ static void client_answer(c4_tcp_attempt *attempt, const c4_tcp_hello *hello)
     c4_tcp_link *link = attempt->link;
     c4_tcp_stream stream = c4_tcp_attempt_release(attempt);
     if (hello->code == C4_TCP_WELCOME) {
+        c4_tcp_attempts_drop_others(link, NULL);
         c4_tcp_link_up(link, stream, hello->generation, hello->received);
         return;
     }

@@ -108,6 +108,8 @@ void c4_tcp_reach_won(c4_tcp_attempt *attempt)
     char name[C4_TCP_ADDRESS_TEXT], others[C4_TCP_REACH_TEXT];
     bool news = !peer->reached || peer->best != attempt->address;
     c4_tcp_attempts_drop_others(link, attempt);
+    /* No other one while its welcome is awaited: that would ask the peer for bytes that are already on their way. */
+    link->retry_at_ns = C4_TCP_NEVER_NS;
     peer->best = attempt->address;
     peer->reached = true;
     link->round = link->nrefused = 0;

@@ -213,6 +213,72 @@ static void test_busy_peer(void)
     pair_close(&p);
 }
 
+/* Rank 0 has greeted rank 1, which has not looked yet. */
+static c4_tcp_attempt *greet(pair *p)
+{
+    int peer;
+    c4_module **modules = p->modules;
+    while (modules[0]->attempts == NULL || modules[0]->attempts->stage != C4_TCP_GREETING) {
+        c4_tcp_ops.progress(modules[1], &peer);
+        c4_tcp_ops.progress(modules[0], &peer);
+    }
+    return modules[0]->attempts;
+}
+
+/* The peer, which is at both addresses, lets us in and then takes its time to answer the greeting: no second connection,
+ * which would go on with a byte that is already on its way by the first. */
+static void test_late_welcome(void)
+{
+    pair p;
+    static unsigned char memory[3 << 20];
+    c4_channel *out[2], *in[2];
+    c4_xfer send = {.pointer = memory, .bytes = 8};
+    int peer;
+    pair_open(&p, 2, "C4_TCP_SOCKETS=1");
+    put_before(&p, 0, 1, &p.modules[1]->contact.at[0]);
+    open_both(&p, out, in);
+    c4_channel *first = pair_channel(&p, 0, 2, 0, 1), *last = pair_channel(&p, 1, 2, 0, 1);
+    CU_ASSERT(c4_tcp_ops.send(first, &send) >= 0);
+    greet(&p);
+    for (uint64_t end = c4_now_ns() + 2 * (uint64_t)C4_TCP_NEXT_ADDRESS_NS; c4_now_ns() < end;)
+        c4_tcp_ops.progress(p.modules[0], &peer);
+    C4TEST_INT(out[0]->link->nattempts, 1);
+    c4_xfer receive = {.pointer = memory + 8, .bytes = 8};
+    CU_ASSERT(c4_tcp_ops.recv(last, &receive) >= 0);
+    for (int i = 0; i < 50; i++)
+        exchange(&p, out, in, 1 << 20, memory);
+    pair_wait(&p, &receive);
+    C4TEST_INT(out[0]->link->generation, 1);
+    C4TEST_INT(p.errors[0], C4_OK);
+    C4TEST_INT(p.errors[1], C4_OK);
+    pair_close(&p);
+}
+
+/* A greeting that was overtaken: the link has been up and is down again. Its count of received bytes is an old one. */
+static void test_stale_greeting(void)
+{
+    pair p;
+    unsigned char memory[8];
+    c4_xfer send = {.pointer = memory, .bytes = 8};
+    int peer;
+    pair_open(&p, 2, "C4_TCP_SOCKETS=1");
+    c4_channel *out = pair_channel(&p, 0, 1, 0, 1), *in = pair_channel(&p, 1, 1, 0, 1);
+    c4_channel *first = pair_channel(&p, 0, 9, 0, 1);
+    CU_ASSERT(c4_tcp_ops.send(first, &send) >= 0);
+    c4_tcp_attempt *attempt = greet(&p);
+    in->link->generation = out->link->generation = 1; /* meanwhile, by another connection */
+    c4_tcp_attempt_drop(attempt);
+    out->link->retry_at_ns = C4_TCP_NEVER_NS;
+    while (p.modules[1]->nstrangers > 0)
+        c4_tcp_ops.progress(p.modules[1], &peer);
+    C4TEST_INT(in->link->state, C4_TCP_DOWN);
+    C4TEST_INT(in->link->generation, 1);
+    out->link->retry_at_ns = c4_now_ns();
+    carry(&p, out, in);
+    C4TEST_INT(out->link->generation, 2);
+    pair_close(&p);
+}
+
 /* Rank 0 has something to send and cannot reach rank 1 (a firewall, address translation); rank 1 can reach rank 0. */
 static void test_the_other_way(void)
 {
@@ -289,6 +355,8 @@ int main(int argc, char **argv)
         C4TEST(no_address),
         C4TEST(two_interfaces),
         C4TEST(busy_peer),
+        C4TEST(late_welcome),
+        C4TEST(stale_greeting),
         C4TEST(the_other_way),
         C4TEST(the_other_way_from_a_black_hole),
         C4TEST(courtesy_fails_quietly),
