@@ -1,13 +1,12 @@
 #include "comm/info.h"
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/export.h"
-#include "base/log.h"
+#include "comm/lend.h"
 #include "comm/options.h"
 
 #define STRING(x)                         #x
@@ -85,40 +84,11 @@ c4_status c4_info_check(const void *out, size_t struct_size, size_t least)
     return C4_OK;
 }
 
-/* ---- what transports may ask ---- */
-
-static int64_t lend_int(void *context, const char *name)
-{
-    return c4_option_int(context, name);
-}
-
-static const char *lend_string(void *context, const char *name)
-{
-    return c4_option_string(context, name);
-}
-
-static void lend_log(void *context, int level, const char *format, ...)
-{
-    char text[C4_ERROR_TEXT_BYTES];
-    va_list args;
-    (void)context;
-    if (!c4_log_enabled((c4_log_level)level))
-        return;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    c4_log((c4_log_level)level, "%s", text);
-}
-
 c4_transport_host c4_info_host(c4_info *info, int nranks)
 {
-    return (c4_transport_host){.struct_size = sizeof(c4_transport_host),
-                               .context = info->options,
-                               .option_int = lend_int,
-                               .option_string = lend_string,
-                               .log = lend_log,
-                               .nranks = nranks,
-                               .local_nranks = nranks};
+    c4_transport_host host = c4_lend(info->options);
+    host.nranks = host.local_nranks = nranks;
+    return host;
 }
 
 bool c4_info_wants(const c4_info *info, const char *transport)

@@ -14,6 +14,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/job.c \
     src/comm/join.c src/comm/join.h \
     src/comm/launch.c src/comm/launch.h \
+    src/comm/lend.c src/comm/lend.h \
     src/comm/memory.c \
     src/comm/options.c src/comm/options.h \
     src/comm/options_load.c \

@@ -1,7 +1,6 @@
 /* Set-up: transports are opened, addresses exchanged, and for every pair of ranks the first transport of C4_TRANSPORTS
  * by which *both* reach the other is taken. Five all-gathers, whatever the number of ranks. */
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "comm/internal.h"
+#include "comm/lend.h"
 #include "comm/port.h"
 #include "comm/setup.h"
 #include "rendezvous/process.h"
@@ -17,44 +17,18 @@
 
 /* ---- what the library lends to transports ---- */
 
-static int64_t lend_option_int(void *context, const char *name)
-{
-    return c4_option_int(((c4_comm *)context)->options, name);
-}
-
-static const char *lend_option_string(void *context, const char *name)
-{
-    return c4_option_string(((c4_comm *)context)->options, name);
-}
-
-static void lend_log(void *context, int level, const char *format, ...)
-{
-    char text[C4_ERROR_TEXT_BYTES];
-    va_list args;
-    (void)context;
-    if (!c4_log_enabled((c4_log_level)level))
-        return;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    c4_log((c4_log_level)level, "%s", text);
-}
-
 static void lend(c4_comm *comm)
 {
-    comm->host = (c4_transport_host){.struct_size = sizeof comm->host,
-                                     .context = comm,
-                                     .option_int = lend_option_int,
-                                     .option_string = lend_option_string,
-                                     .log = lend_log,
-                                     .key = comm->has_key ? comm->key : NULL,
-                                     .job_id = comm->job_id,
-                                     .rank = comm->rank,
-                                     .nranks = comm->nranks,
-                                     .epoch = comm->epoch,
-                                     .local_rank = comm->roster.local_rank,
-                                     .local_nranks = comm->roster.local_nranks,
-                                     .port = c4_comm_port_lend(comm)};
+    c4_transport_host *host = &comm->host;
+    *host = c4_lend(comm->options);
+    host->key = comm->has_key ? comm->key : NULL;
+    host->job_id = comm->job_id;
+    host->rank = comm->rank;
+    host->nranks = comm->nranks;
+    host->epoch = comm->epoch;
+    host->local_rank = comm->roster.local_rank;
+    host->local_nranks = comm->roster.local_nranks;
+    host->port = c4_comm_port_lend(comm);
 }
 
 /* ---- phase 1: who shares a kernel with whom, and the epoch, which ranks that join do not know yet ---- */

@@ -1,5 +1,5 @@
 /* Generated calls over ranks, transports, algorithms, memory and options. The whole matrix runs as the program's long
- * form: `test_matrix --long` (see test_matrix_long.sh). Every failure prints the call with its seed; C4_TEST_SEED repeats. */
+ * form: `test_matrix --long` (see test_long.sh). Every failure prints the call with its seed; C4_TEST_SEED repeats. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

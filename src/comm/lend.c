@@ -1,0 +1,39 @@
+#include "comm/lend.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/status.h"
+
+static int64_t lend_int(void *context, const char *name)
+{
+    return c4_option_int(context, name);
+}
+
+static const char *lend_string(void *context, const char *name)
+{
+    return c4_option_string(context, name);
+}
+
+static void lend_log(void *context, int level, const char *format, ...)
+{
+    char text[C4_ERROR_TEXT_BYTES];
+    va_list args;
+    (void)context;
+    if (!c4_log_enabled((c4_log_level)level))
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    c4_log((c4_log_level)level, "%s", text);
+}
+
+c4_transport_host c4_lend(c4_options *options)
+{
+    return (c4_transport_host){.struct_size = sizeof(c4_transport_host),
+                               .context = options,
+                               .option_int = lend_int,
+                               .option_string = lend_string,
+                               .log = lend_log};
+}
