@@ -52,6 +52,7 @@ static c4_status take_connections(c4_bootstrap *bootstrap, c4_control *control)
         c4_link_init(&peer->link, fds[rank]);
         if (fds[rank] < 0 || status < 0)
             continue;
+        c4_control_prefer(fds[rank]);
         peer->in = malloc(c4_overlay_max_bytes((uint32_t)control->nranks));
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = c4_event_pack(C4_EVENT_LINK, 0, (uint32_t)rank)};
         if (!peer->in)

@@ -105,6 +105,8 @@ void c4_control_on_process_end(c4_control *control, int rank);
 void c4_control_send(c4_control *control, int rank, const c4_control_header *header, const void *payload);
 void c4_control_on_link_event(c4_control *control, int rank, uint32_t events);
 void c4_control_close_link(c4_control *control, int rank);
+/* Options of a control connection. */
+void c4_control_prefer(int fd);
 /* The links that are `closing`. */
 void c4_control_close_links(c4_control *control);
 bool c4_control_is_flushed(const c4_control *control);

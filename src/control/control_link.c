@@ -1,6 +1,7 @@
 /* Connections of the control plane: queues, messages in,
  * to and from the core. */
 #include <errno.h>
+#include <linux/pkt_sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -10,6 +11,13 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "control/control_internal.h"
+
+/* What has to be told within a second shall not stand behind bulk data in this host's queues. */
+void c4_control_prefer(int fd)
+{
+    int interactive = TC_PRIO_INTERACTIVE;
+    setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &interactive, sizeof interactive); /* best effort */
+}
 
 /* ---- out ---- */
 

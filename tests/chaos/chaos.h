@@ -117,10 +117,9 @@ int chaos_rank_main(const chaos_plan *plan, chaos_shared *shared, int rank, cons
 
 /* ---- sockets of other processes ---- */
 
-/* Shuts down connection number `number` (modulo how many there are) of process `pid`: a data connection has a port on
- * one end on which one of `pids` listens, a control connection has not. Looks in the process's own network name space.
- * False: there is none. */
-bool chaos_socket_shutdown(pid_t pid, const pid_t *pids, int npids, bool data, int number);
+/* Shuts down connection number `number` (modulo how many there are) of process `pid`: a data connection, or one of the
+ * control plane, which the priority tells apart. Looks in the process's own network name space. False: there is none. */
+bool chaos_socket_shutdown(pid_t pid, bool data, int number);
 bool chaos_socket_supported(void);
 /* Where these processes listen for TCP; those on IPv6 are taken for its loopback's IPv4 side. Returns how many. */
 int chaos_socket_doors(const pid_t *pids, int npids, struct sockaddr_in *doors, int limit);

@@ -106,7 +106,7 @@ static bool apply(job *j, const chaos_fault *fault, bool undo)
         return j->ended[fault->rank] || kill(pid, undo ? SIGCONT : SIGSTOP) == 0;
     case CHAOS_DATA_SOCKET:
     case CHAOS_CONTROL_SOCKET:
-        return chaos_socket_shutdown(pid, j->pids, j->plan->nranks, fault->kind == CHAOS_DATA_SOCKET, fault->number);
+        return chaos_socket_shutdown(pid, fault->kind == CHAOS_DATA_SOCKET, fault->number);
     case CHAOS_LINK_BLINK:
     case CHAOS_LINK_DOWN:
         return chaos_net_link(host, undo);

@@ -14,7 +14,7 @@
 #define SYS_pidfd_getfd 438
 #endif
 
-enum { MAX_SOCKETS = 512, MAX_PORTS = 256, STATE_ESTABLISHED = 1, STATE_LISTEN = 10 };
+enum { MAX_SOCKETS = 512, CONTROL_PRIORITY = 6, STATE_ESTABLISHED = 1, STATE_LISTEN = 10 };
 
 typedef struct found_socket {
     int fd;                                           /* in that process */
@@ -67,46 +67,45 @@ static int list_sockets(pid_t pid, found_socket *sockets, int limit)
     return n;
 }
 
-static bool contains(const unsigned *ports, int n, unsigned port)
+/* A descriptor here for one of that process; -1. */
+static int borrow(pid_t pid, int fd)
 {
-    for (int i = 0; i < n; i++)
-        if (ports[i] == port)
-            return true;
-    return false;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+    if (pidfd >= 0)
+        close(pidfd);
+    return copy;
+}
+
+/* All connections come in at one port; those of the control plane have a priority. */
+static bool is_control(pid_t pid, int fd)
+{
+    int priority = 0, copy = borrow(pid, fd);
+    socklen_t bytes = sizeof priority;
+    if (copy < 0)
+        return false;
+    getsockopt(copy, SOL_SOCKET, SO_PRIORITY, &priority, &bytes);
+    close(copy);
+    return priority == CONTROL_PRIORITY;
 }
 
 static bool shut_down(pid_t pid, int fd)
 {
-    bool done = false;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    int copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-    if (copy >= 0) {
-        done = shutdown(copy, SHUT_RDWR) == 0;
+    int copy = borrow(pid, fd);
+    bool done = copy >= 0 && shutdown(copy, SHUT_RDWR) == 0;
+    if (copy >= 0)
         close(copy);
-    }
-    if (pidfd >= 0)
-        close(pidfd);
     return done;
 }
 
-bool chaos_socket_shutdown(pid_t pid, const pid_t *pids, int npids, bool data, int number)
+bool chaos_socket_shutdown(pid_t pid, bool data, int number)
 {
     static found_socket sockets[MAX_SOCKETS];
-    unsigned ports[MAX_PORTS];
-    int chosen[MAX_SOCKETS], nports = 0, nchosen = 0;
-    for (int p = 0; p < npids; p++) {
-        int n = list_sockets(pids[p], sockets, MAX_SOCKETS);
-        for (int i = 0; i < n && nports < MAX_PORTS; i++)
-            if (sockets[i].state == STATE_LISTEN)
-                ports[nports++] = sockets[i].local_port;
-    }
+    int chosen[MAX_SOCKETS], nchosen = 0;
     int n = list_sockets(pid, sockets, MAX_SOCKETS);
-    for (int i = 0; i < n; i++) {
-        const found_socket *s = &sockets[i];
-        bool is_data = contains(ports, nports, s->local_port) || contains(ports, nports, s->remote_port);
-        if (s->state == STATE_ESTABLISHED && is_data == data)
-            chosen[nchosen++] = s->fd;
-    }
+    for (int i = 0; i < n; i++)
+        if (sockets[i].state == STATE_ESTABLISHED && is_control(pid, sockets[i].fd) != data)
+            chosen[nchosen++] = sockets[i].fd;
     return nchosen > 0 && shut_down(pid, chosen[number % nchosen]);
 }
 
@@ -128,11 +127,8 @@ int chaos_socket_doors(const pid_t *pids, int npids, struct sockaddr_in *doors, 
 
 bool chaos_socket_supported(void)
 {
-    int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    int copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, pidfd, 0);
+    int copy = borrow(getpid(), STDERR_FILENO);
     if (copy >= 0)
         close(copy);
-    if (pidfd >= 0)
-        close(pidfd);
     return copy >= 0;
 }
