@@ -64,6 +64,8 @@ typedef struct c4_option_view {
 } c4_option_view;
 size_t c4_options_count(const c4_options *options);
 c4_option_view c4_options_view(const c4_options *options, size_t index);
+/* FNV-1a over one option's name and value (numbers as numbers). */
+uint64_t c4_option_hash(const c4_options *options, size_t index);
 /* FNV-1a over names and values of C4_OPTION_AGREE options: ranks compare it at set-up. */
 uint64_t c4_options_agree_hash(const c4_options *options);
 

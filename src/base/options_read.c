@@ -55,21 +55,29 @@ c4_option_view c4_options_view(const c4_options *options, size_t index)
     return (c4_option_view){entry->spec, entry->module, hide ? "(secret)" : entry->value, entry->source};
 }
 
-/* Numbers are hashed as numbers: 64K on one rank and 65536 on another agree. Sorted by name, so that the order of the
- * tables does not matter. */
+/* Numbers are hashed as numbers: 64K on one rank and 65536 on another agree. */
+static uint64_t hash_entry(uint64_t hash, const c4_option_entry *entry)
+{
+    const c4_option_spec *spec = entry->spec;
+    hash = c4_hash_bytes(hash, spec->name, strlen(spec->name) + 1);
+    if (spec->type == C4_OPTION_STRING || spec->type == C4_OPTION_LIST)
+        return c4_hash_bytes(hash, entry->value, strlen(entry->value) + 1);
+    return c4_hash_bytes(hash, &entry->number, sizeof entry->number);
+}
+
+uint64_t c4_option_hash(const c4_options *options, size_t index)
+{
+    return index < options->count ? hash_entry(C4_HASH_INIT, &options->entries[index]) : 0;
+}
+
+/* Sorted by name, so that the order of the tables does not matter. */
 uint64_t c4_options_agree_hash(const c4_options *options)
 {
     uint64_t hash = C4_HASH_INIT;
     for (size_t i = 0; i < options->count; i++) {
         const c4_option_entry *entry = &options->entries[options->sorted[i]];
-        const c4_option_spec *spec = entry->spec;
-        if (!(spec->flags & C4_OPTION_AGREE))
-            continue;
-        hash = c4_hash_bytes(hash, spec->name, strlen(spec->name) + 1);
-        if (spec->type == C4_OPTION_STRING || spec->type == C4_OPTION_LIST)
-            hash = c4_hash_bytes(hash, entry->value, strlen(entry->value) + 1);
-        else
-            hash = c4_hash_bytes(hash, &entry->number, sizeof entry->number);
+        if (entry->spec->flags & C4_OPTION_AGREE)
+            hash = hash_entry(hash, entry);
     }
     return hash;
 }

@@ -58,12 +58,25 @@ void c4_fail_keep(const char *text)
     snprintf(last_text, sizeof last_text, "%s", text);
 }
 
-static c4_status fail_finish(c4_status status, size_t used)
+void c4_fail_advise(c4_status status, char *text, size_t bytes)
 {
+    char advice[C4_ERROR_TEXT_BYTES / 2];
     const struct status_entry *entry = status_find(status);
-    if (used >= sizeof last_text)
-        used = sizeof last_text - 1;
-    snprintf(last_text + used, sizeof last_text - used, " [%s: %s]", entry->name, entry->advice);
+    size_t length = (size_t)snprintf(advice, sizeof advice, " [%s: %s]", entry->name, entry->advice);
+    if (strstr(text, advice) || bytes <= length)
+        return;
+    const char *cut = NULL; /* what may be left of it at the end of a text that was cut */
+    for (const char *at = text; (at = strstr(at, " [C4_")) != NULL; at++)
+        cut = at;
+    size_t used = cut && strncmp(advice, cut, strlen(cut)) == 0 ? (size_t)(cut - text) : strlen(text);
+    if (used > bytes - 1 - length)
+        used = bytes - 1 - length;
+    memcpy(text + used, advice, length + 1);
+}
+
+static c4_status fail_finish(c4_status status)
+{
+    c4_fail_advise(status, last_text, sizeof last_text);
     bool caller_fault = status <= -100 && status > -200;
     c4_log(caller_fault ? C4_LOG_WARN : C4_LOG_ERROR, "%s", last_text);
     return status;
@@ -78,9 +91,9 @@ c4_status c4_fail(c4_status status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int printed = vsnprintf(last_text, sizeof last_text, format, args);
+    vsnprintf(last_text, sizeof last_text, format, args);
     va_end(args);
-    return fail_finish(status, clamp_printed(printed));
+    return fail_finish(status);
 }
 
 c4_status c4_fail_errno(c4_status status, int error, const char *format, ...)
@@ -91,10 +104,17 @@ c4_status c4_fail_errno(c4_status status, int error, const char *format, ...)
     va_end(args);
     if (used < sizeof last_text) {
         char buffer[96];
-        used += clamp_printed(snprintf(last_text + used, sizeof last_text - used, ": %s (errno %d)",
-                                       strerror_r(error, buffer, sizeof buffer), error));
+        snprintf(last_text + used, sizeof last_text - used, ": %s (errno %d)", strerror_r(error, buffer, sizeof buffer),
+                 error);
     }
-    return fail_finish(status, used);
+    return fail_finish(status);
+}
+
+c4_status c4_fail_thread(int error, const char *what)
+{
+    return c4_fail_errno(
+        C4_ERR_SYSTEM, error,
+        "cannot start %s: check `ulimit -u`, the pids.max of the cgroup (docker: --pids-limit) and memory", what);
 }
 
 c4_status c4_status_from_errno(int error)

@@ -24,15 +24,19 @@
 
 #define C4_ERROR_TEXT_BYTES 512
 
-/* Logs "<text>: <status text>" as an error (warning for argument errors) and keeps it as this thread's last error.
+/* Logs "<text> [<name>: <advice>]" as an error (warning for argument errors) and keeps it as this thread's last error.
  * Returns `status`. Never blocks, never allocates. */
 c4_status c4_fail(c4_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same, with strerror(error) appended. */
 c4_status c4_fail_errno(c4_status status, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same for a thread that pthread_create has refused: C4_ERR_SYSTEM, with the limits that may be the cause. */
+c4_status c4_fail_thread(int error, const char *what);
 /* errno of a failed resource call -> status: EMFILE -> ERR_FILES, ENOMEM -> ERR_MEMORY, EADDRINUSE -> ERR_PORTS... */
 c4_status c4_status_from_errno(int error);
 /* Text of this thread's last c4_fail; "" when none. */
 const char *c4_fail_text(void);
+/* Ends `text` with the status' name and advice, as c4_fail does, unless it does already; cuts it to make room. */
+void c4_fail_advise(c4_status status, char *text, size_t bytes);
 /* Makes `text` this thread's last error without logging it (an error carried over from another thread). */
 void c4_fail_keep(const char *text);
 

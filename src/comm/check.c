@@ -1,6 +1,8 @@
 /* Arguments: every rule of c4.h that one rank can check alone, as one table of extents per kind. Nothing is sent
  * when a check fails. */
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "comm/internal.h"
@@ -38,17 +40,30 @@ static bool applies(who at, const c4_comm *comm, const c4_call *call)
     return at == EVERYBODY || (at == ROOT && comm->rank == call->root);
 }
 
-static c4_status check_buffer(const c4_call *call, const char *what, const void *pointer, size_t bytes, size_t element)
+/* "all_reduce on "dp": ..." */
+static c4_status refuse(const c4_comm *comm, const c4_call *call, c4_status status, const char *format, ...)
+    __attribute__((format(printf, 4, 5), noinline, cold));
+static c4_status refuse(const c4_comm *comm, const c4_call *call, c4_status status, const char *format, ...)
 {
-    const char *kind = c4_kind_name(call->kind);
+    char text[C4_ERROR_TEXT_BYTES / 2];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return c4_fail(status, "%s on \"%s\": %s", c4_kind_name(call->kind), comm->name, text);
+}
+
+static c4_status check_buffer(const c4_comm *comm, const c4_call *call, const char *what, const void *pointer,
+                              size_t bytes, size_t element)
+{
     if (bytes == 0)
         return C4_OK;
     if (!pointer)
-        return c4_fail(C4_ERR_NULL, "%s: %s is NULL and %zu bytes long", kind, what, bytes);
+        return refuse(comm, call, C4_ERR_NULL, "%s is NULL and %zu bytes long", what, bytes);
     if ((uintptr_t)pointer % element)
-        return c4_fail(C4_ERR_ALIGNMENT, "%s: %s %p is not aligned to %zu bytes", kind, what, pointer, element);
+        return refuse(comm, call, C4_ERR_ALIGNMENT, "%s %p is not aligned to %zu bytes", what, pointer, element);
     if ((uintptr_t)pointer + bytes < (uintptr_t)pointer)
-        return c4_fail(C4_ERR_COUNT, "%s: %s wraps around the address space", kind, what);
+        return refuse(comm, call, C4_ERR_COUNT, "%s wraps around the address space", what);
     return C4_OK;
 }
 
@@ -57,40 +72,38 @@ static c4_status check_op(const c4_comm *comm, c4_call *call)
     if (call->op >= C4_OP_USER) {
         const c4_premul *premul = c4_premul_find(comm, call->op);
         if (!premul)
-            return c4_fail(C4_ERR_OP, "%s: op %d was not created on this communicator", c4_kind_name(call->kind),
-                           (int)call->op);
+            return refuse(comm, call, C4_ERR_OP, "op %d was not created on this communicator", (int)call->op);
         if (premul->dtype != call->dtype)
-            return c4_fail(C4_ERR_OP, "%s: premul op is for %s, the call has %s", c4_kind_name(call->kind),
-                           c4_dtype_name(premul->dtype), c4_dtype_name(call->dtype));
+            return refuse(comm, call, C4_ERR_OP, "premul op is for %s, the call has %s", c4_dtype_name(premul->dtype),
+                          c4_dtype_name(call->dtype));
         call->premul = premul->scalar;
         return C4_OK;
     }
     if (!c4_numeric_op_valid(call->op, call->dtype))
-        return c4_fail(C4_ERR_OP, "%s: op %d (%s) on %s", c4_kind_name(call->kind), (int)call->op,
-                       c4_op_name(call->op) ? c4_op_name(call->op) : "unknown", c4_dtype_name(call->dtype));
+        return refuse(comm, call, C4_ERR_OP, "op %d (%s) on %s", (int)call->op,
+                      c4_op_name(call->op) ? c4_op_name(call->op) : "unknown", c4_dtype_name(call->dtype));
     return C4_OK;
 }
 
 static c4_status check_numbers(const c4_comm *comm, c4_call *call, const kind_rule *rule)
 {
-    const char *kind = c4_kind_name(call->kind);
     size_t element = c4_numeric_dtype_bytes(call->dtype);
     if (element == 0)
-        return c4_fail(C4_ERR_DTYPE, "%s: dtype %d", kind, (int)call->dtype);
+        return refuse(comm, call, C4_ERR_DTYPE, "dtype %d", (int)call->dtype);
     if (rule->reduces)
         C4_TRY(check_op(comm, call));
     if (rule->rooted && (call->root < 0 || call->root >= comm->nranks))
-        return c4_fail(C4_ERR_ROOT, "%s: %s %d, communicator \"%s\" has ranks 0 .. %d", kind,
-                       call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV ? "peer" : "root", call->root,
-                       comm->name, comm->nranks - 1);
+        return refuse(comm, call, C4_ERR_ROOT, "%s %d, but the ranks are 0 .. %d",
+                      call->kind == C4_KIND_SEND || call->kind == C4_KIND_RECV ? "peer" : "root", call->root,
+                      comm->nranks - 1);
     if (call->count > PTRDIFF_MAX / element / (size_t)comm->nranks)
-        return c4_fail(C4_ERR_COUNT, "%s: %zu elements of %zu bytes on %d ranks overflow", kind, call->count, element,
-                       comm->nranks);
+        return refuse(comm, call, C4_ERR_COUNT, "%zu elements of %zu bytes on %d ranks overflow", call->count, element,
+                      comm->nranks);
     return C4_OK;
 }
 
 /* Disjoint, or exactly the documented in-place form. */
-static c4_status check_overlap(const c4_call *call, uintptr_t in_place_send, bool *in_place)
+static c4_status check_overlap(const c4_comm *comm, const c4_call *call, uintptr_t in_place_send, bool *in_place)
 {
     const char *send = call->send, *recv = call->recv;
     *in_place = false;
@@ -99,9 +112,8 @@ static c4_status check_overlap(const c4_call *call, uintptr_t in_place_send, boo
     *in_place = (uintptr_t)send == in_place_send;
     if (*in_place || send + call->send_bytes <= recv || recv + call->recv_bytes <= send)
         return C4_OK;
-    return c4_fail(C4_ERR_OVERLAP, "%s: send %p+%zu overlaps recv %p+%zu; in place would be send = %p",
-                   c4_kind_name(call->kind), call->send, call->send_bytes, call->recv, call->recv_bytes,
-                   (const void *)in_place_send);
+    return refuse(comm, call, C4_ERR_OVERLAP, "send %p+%zu overlaps recv %p+%zu; in place would be send = %p",
+                  call->send, call->send_bytes, call->recv, call->recv_bytes, (const void *)in_place_send);
 }
 
 static void finish_in_place(c4_call *call, bool in_place)
@@ -126,15 +138,15 @@ c4_status c4_call_check(c4_comm *comm, c4_call *call)
     size_t block = call->count * element, n = (size_t)comm->nranks;
     call->send_bytes = applies(rule->send_at, comm, call) ? block * (rule->send_blocks ? n : 1) : 0;
     call->recv_bytes = applies(rule->recv_at, comm, call) ? block * (rule->recv_blocks ? n : 1) : 0;
-    C4_TRY(check_buffer(call, "send", call->send, call->send_bytes, element));
-    C4_TRY(check_buffer(call, "recv", call->recv, call->recv_bytes, element));
+    C4_TRY(check_buffer(comm, call, "send", call->send, call->send_bytes, element));
+    C4_TRY(check_buffer(comm, call, "recv", call->recv, call->recv_bytes, element));
     ptrdiff_t offset = 0;
     if (rule->send_blocks && !rule->recv_blocks)
         offset = -(ptrdiff_t)((size_t)comm->rank * block);
     else if (rule->recv_blocks && !rule->send_blocks)
         offset = (ptrdiff_t)((size_t)comm->rank * block);
     bool in_place;
-    C4_TRY(check_overlap(call, (uintptr_t)call->recv + (uintptr_t)offset, &in_place));
+    C4_TRY(check_overlap(comm, call, (uintptr_t)call->recv + (uintptr_t)offset, &in_place));
     finish_in_place(call, in_place);
     *last = (c4_checked){.shape = shape,
                          .send_bytes = call->send_bytes,
@@ -153,11 +165,11 @@ static c4_status extent(const c4_comm *comm, const c4_call *call, const char *wh
 {
     size_t element = c4_numeric_dtype_bytes(call->dtype), end = 0;
     if (!counts || !displs)
-        return c4_fail(C4_ERR_NULL, "%s: %s_counts is NULL", c4_kind_name(call->kind), what);
+        return refuse(comm, call, C4_ERR_NULL, "%s_counts is NULL", what);
     for (int i = 0; i < comm->nranks; i++) {
         if (counts[i] > PTRDIFF_MAX / element || displs[i] > PTRDIFF_MAX / element - counts[i])
-            return c4_fail(C4_ERR_COUNT, "%s: %s block of rank %d: %zu elements at %zu overflow",
-                           c4_kind_name(call->kind), what, i, counts[i], displs[i]);
+            return refuse(comm, call, C4_ERR_COUNT, "%s block of rank %d: %zu elements at %zu overflow", what, i,
+                          counts[i], displs[i]);
         if (counts[i] && displs[i] + counts[i] > end)
             end = displs[i] + counts[i];
     }
@@ -176,11 +188,11 @@ static int compare_blocks(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-static c4_status blocks_overlap(const c4_call *call, block x, block y)
+static c4_status blocks_overlap(const c4_comm *comm, const c4_call *call, block x, block y)
 {
-    return c4_fail(C4_ERR_OVERLAP,
-                   "%s: recv block of rank %d (%zu elements at %zu) overlaps that of rank %d (%zu at %zu)",
-                   c4_kind_name(call->kind), x.rank, x.count, x.at, y.rank, y.count, y.at);
+    return refuse(comm, call, C4_ERR_OVERLAP,
+                  "recv block of rank %d (%zu elements at %zu) overlaps that of rank %d (%zu at %zu)", x.rank, x.count,
+                  x.at, y.rank, y.count, y.at);
 }
 
 /* Two ranks may not write to one place. Blocks that ascend, as packed ones do, take one pass; others are sorted. */
@@ -200,7 +212,7 @@ static c4_status check_blocks(const c4_comm *comm, const c4_call *call)
         return C4_OK;
     block *blocks = calloc(n, sizeof *blocks);
     if (!blocks)
-        return c4_fail(C4_ERR_MEMORY, "%s: %zu blocks", c4_kind_name(call->kind), n);
+        return refuse(comm, call, C4_ERR_MEMORY, "%zu blocks", n);
     n = 0;
     for (int i = 0; i < comm->nranks; i++)
         if (counts[i])
@@ -209,7 +221,7 @@ static c4_status check_blocks(const c4_comm *comm, const c4_call *call)
     c4_status status = C4_OK;
     for (size_t i = 1; i < n && status == C4_OK; i++)
         if (blocks[i].at - blocks[i - 1].at < blocks[i - 1].count)
-            status = blocks_overlap(call, blocks[i - 1], blocks[i]);
+            status = blocks_overlap(comm, call, blocks[i - 1], blocks[i]);
     free(blocks);
     return status;
 }
@@ -249,12 +261,12 @@ c4_status c4_call_check_v(const c4_comm *comm, c4_call *call, size_t own_count)
                         : receives                      ? call->recv_counts
                                                         : NULL;
     if (own && call->kind != C4_KIND_ALL_TO_ALL_V && own[comm->rank] != own_count)
-        return c4_fail(C4_ERR_COUNT, "%s: this rank's own block has %zu elements here and %zu in the counts",
-                       c4_kind_name(call->kind), own_count, own[comm->rank]);
-    C4_TRY(check_buffer(call, "send", call->send, call->send_bytes, element));
-    C4_TRY(check_buffer(call, "recv", call->recv, call->recv_bytes, element));
+        return refuse(comm, call, C4_ERR_COUNT, "this rank's own block has %zu elements here and %zu in the counts",
+                      own_count, own[comm->rank]);
+    C4_TRY(check_buffer(comm, call, "send", call->send, call->send_bytes, element));
+    C4_TRY(check_buffer(comm, call, "recv", call->recv, call->recv_bytes, element));
     bool in_place;
-    C4_TRY(check_overlap(call, in_place_v(comm, call, element), &in_place));
+    C4_TRY(check_overlap(comm, call, in_place_v(comm, call, element), &in_place));
     finish_in_place(call, in_place);
     return C4_OK;
 }

@@ -71,25 +71,27 @@ static void *look_up_main(void *argument)
     return NULL;
 }
 
-static look_up *look_up_start(const char *options)
+static c4_status look_up_start(const char *options, look_up **out)
 {
     look_up *look = calloc(1, sizeof *look);
     pthread_condattr_t clock;
     pthread_t thread;
     if (!look)
-        return NULL;
+        return c4_fail(C4_ERR_MEMORY, "look-up of rank 0's address");
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_mutex_init(&look->lock, NULL);
     pthread_cond_init(&look->done_signal, &clock);
     pthread_condattr_destroy(&clock);
     look->options = options ? strdup(options) : NULL;
-    if ((options && !look->options) || pthread_create(&thread, NULL, look_up_main, look)) {
+    int error = options && !look->options ? ENOMEM : pthread_create(&thread, NULL, look_up_main, look);
+    if (error) {
         look_up_free(look);
-        return NULL;
+        return c4_fail_thread(error, "the thread that looks up rank 0's address");
     }
     pthread_detach(thread);
-    return look;
+    *out = look;
+    return C4_OK;
 }
 
 /* Under the lock. C4_OK once the look-up is done. */
@@ -116,9 +118,8 @@ static c4_status await(look_up *look, int timeout_ms, const atomic_int *abort_fl
 
 c4_status c4_launch_look_up(const char *call_options, int timeout_ms, const atomic_int *abort_flag, c4_launch *launch)
 {
-    look_up *look = look_up_start(call_options);
-    if (!look)
-        return c4_fail(C4_ERR_MEMORY, "thread that looks up rank 0's address");
+    look_up *look = NULL;
+    C4_TRY(look_up_start(call_options, &look));
     pthread_mutex_lock(&look->lock);
     c4_status status = await(look, timeout_ms, abort_flag);
     look->abandoned = status < 0;

@@ -23,6 +23,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/progress.c \
     src/comm/request.c \
     src/comm/setup.c src/comm/setup.h \
+    src/comm/setup_agree.c \
     src/comm/setup_choice.c src/comm/setup_cost.c \
     src/comm/setup_engine.c \
     src/comm/shrink.c src/comm/shrink.h \

@@ -31,7 +31,7 @@ c4_status c4_progress_start(c4_comm *comm)
     pthread_cond_init(&comm->progress_work, NULL);
     int error = pthread_create(&comm->progress_thread, NULL, progress_main, comm);
     if (error)
-        return c4_fail_errno(C4_ERR_SYSTEM, error, "progress thread");
+        return c4_fail_thread(error, "the progress thread (C4_PROGRESS=thread)");
     comm->threaded = true;
     return C4_OK;
 }

@@ -56,7 +56,7 @@ c4_status c4_request_start_setup(c4_comm *comm, void *(*main)(void *), void *arg
     int error = pthread_create(&r->thread, NULL, main, r);
     if (error) {
         c4_request_discard(r);
-        return c4_fail_errno(C4_ERR_SYSTEM, error, "set-up thread");
+        return c4_fail_thread(error, "the set-up thread");
     }
     *request = r;
     return C4_OK;

@@ -135,17 +135,11 @@ static c4_status fill_card(c4_setup *setup, unsigned char blob[C4_RANK_CARD_BYTE
     return c4_rank_card_pack(&card, blob);
 }
 
-static c4_status check_card(const c4_setup *setup, int peer, const c4_rank_card *card)
+static c4_status check_version(int peer, const c4_rank_card *card)
 {
     if (card->version != (C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8))
         return c4_fail(C4_ERR_PROTOCOL, "rank %d runs C4 %u.%u, this rank %d.%d", peer, card->version >> 16,
                        card->version >> 8 & 255, C4_VERSION_MAJOR, C4_VERSION_MINOR);
-    if (card->options_hash != setup->agree_hash)
-        return c4_fail(C4_ERR_OPTION,
-                       "rank %d has other values than this rank for options that must agree (C4_TRANSPORTS, C4_ALGO, "
-                       "...), or another content of C4_TUNING_FILE: compare `c4info options` and the file on both "
-                       "hosts",
-                       peer);
     return C4_OK;
 }
 
@@ -170,27 +164,49 @@ static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, c
     return mask;
 }
 
-static c4_status exchange_cards(c4_setup *setup)
+/* Every rank comes to the same end here, because all read the same cards. */
+static c4_status check_cards(const c4_setup *setup, const unsigned char *wire)
 {
-    int n = setup->comm->nranks;
-    unsigned char own[C4_RANK_CARD_BYTES];
-    C4_TRY(fill_card(setup, own));
-    unsigned char *cards = calloc((size_t)n, C4_RANK_CARD_BYTES);
-    if (!cards)
-        return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", n);
-    c4_status status = setup->exchange->all_gather(setup->exchange->context, own, sizeof own, cards);
-    for (int peer = 0; status == C4_OK && peer < n; peer++) {
+    bool equal = true;
+    for (int peer = 0; peer < setup->comm->nranks; peer++) {
+        c4_rank_card card;
+        if (c4_rank_card_unpack(wire + (size_t)peer * C4_RANK_CARD_BYTES, &card) < 0)
+            return c4_fail(C4_ERR_PROTOCOL, "set-up: the addresses that rank %d tells are malformed", peer);
+        C4_TRY(check_version(peer, &card));
+        equal &= card.options_hash == setup->agree_hash;
+    }
+    return equal ? C4_OK : c4_setup_tell_options(setup);
+}
+
+static c4_status reach_all(c4_setup *setup, const unsigned char *wire)
+{
+    for (int peer = 0; peer < setup->comm->nranks; peer++) {
         c4_rank_card card;
         char reasons[384] = "";
-        status = c4_rank_card_unpack(cards + (size_t)peer * C4_RANK_CARD_BYTES, &card);
-        if (status == C4_OK)
-            status = check_card(setup, peer, &card);
-        if (status == C4_OK)
-            setup->reach[peer] = reach_peer(setup, peer, &card, reasons, sizeof reasons);
-        if (status == C4_OK && setup->reach[peer] == 0)
-            status = c4_fail(C4_ERR_UNREACHABLE, "no transport reaches rank %d (%s%s)", peer, reasons, setup->left_out);
+        C4_TRY(c4_rank_card_unpack(wire + (size_t)peer * C4_RANK_CARD_BYTES, &card));
+        setup->reach[peer] = reach_peer(setup, peer, &card, reasons, sizeof reasons);
+        if (setup->reach[peer] == 0)
+            return c4_fail(C4_ERR_UNREACHABLE, "rank %d: no transport reaches rank %d (C4_TRANSPORTS=%.40s; %s%s)",
+                           setup->comm->rank, peer, c4_option_string(setup->comm->options, "C4_TRANSPORTS"), reasons,
+                           setup->left_out);
     }
-    free(cards);
+    return C4_OK;
+}
+
+static c4_status exchange_cards(c4_setup *setup)
+{
+    size_t n = (size_t)setup->comm->nranks;
+    unsigned char own[C4_RANK_CARD_BYTES];
+    C4_TRY(fill_card(setup, own));
+    unsigned char *wire = calloc(n, C4_RANK_CARD_BYTES);
+    if (!wire)
+        return c4_fail(C4_ERR_MEMORY, "set-up of %zu ranks", n);
+    c4_status status = setup->exchange->all_gather(setup->exchange->context, own, sizeof own, wire);
+    if (status == C4_OK)
+        status = check_cards(setup, wire);
+    if (status == C4_OK)
+        status = reach_all(setup, wire);
+    free(wire);
     return status;
 }
 
@@ -264,16 +280,6 @@ static c4_status number_hosts(c4_setup *setup)
     return status;
 }
 
-static c4_status hash_options(c4_setup *setup)
-{
-    c4_comm *comm = setup->comm;
-    uint64_t tuning;
-    C4_TRY(c4_setup_read_tuning(comm->options, &comm->tuning, &tuning));
-    setup->agree_hash = c4_options_agree_hash(comm->options);
-    setup->agree_hash = c4_hash_bytes(setup->agree_hash, &tuning, sizeof tuning);
-    return C4_OK;
-}
-
 c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
 {
     c4_setup setup = {.comm = comm, .exchange = exchange};
@@ -285,7 +291,7 @@ c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
         status = c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", comm->nranks);
         goto out;
     }
-    C4_TRY_GOTO(hash_options(&setup), out);
+    C4_TRY_GOTO(c4_setup_hash_options(&setup), out);
     C4_TRY_GOTO(find_hosts(comm, exchange), out);
     lend(comm);
     C4_TRY_GOTO(open_rails(&setup), out);

@@ -6,7 +6,8 @@
 
 typedef struct c4_setup {
     c4_comm *comm;
-    uint64_t agree_hash; /* of all that must be equal on all ranks */
+    uint64_t agree_hash;  /* of all that must be equal on all ranks */
+    uint64_t tuning_hash; /* of C4_TUNING_FILE's content; 0: none */
     const c4_exchange *exchange;
     c4_rail rails[C4_ENGINE_MAX_RAILS]; /* [0] is loop, the rest in the order of C4_TRANSPORTS */
     int nrails;
@@ -27,6 +28,12 @@ c4_status c4_setup_forced_algorithm(const c4_options *options, int *algorithm, u
 /* Reads C4_TUNING_FILE; leaves *tuning alone when the option is empty. *hash: of its content, which must agree; 0 without
  * a file. May be NULL. */
 c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning, uint64_t *hash);
+
+/* Sets agree_hash; reads the tuning file. */
+c4_status c4_setup_hash_options(c4_setup *setup);
+/* For all ranks once they have seen that their hashes differ: C4_ERR_OPTION, in the same words on all, after an all-gather
+ * that tells the options, their values, where those come from, and the ranks. */
+c4_status c4_setup_tell_options(const c4_setup *setup);
 
 /* One more all-gather: the numbers become the same on all ranks. */
 c4_status c4_setup_agree_cost(const c4_setup *setup, c4_cost_params *cost);

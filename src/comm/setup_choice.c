@@ -1,4 +1,5 @@
 /* What the user says about the choice of algorithm: C4_ALGO and C4_TUNING_FILE. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,7 @@ c4_status c4_setup_read_tuning(const c4_options *options, c4_tuning *tuning, uin
         return C4_OK;
     FILE *file = fopen(name, "re");
     if (!file)
-        return c4_fail(C4_ERR_OPTION, "C4_TUNING_FILE %s cannot be opened", name);
+        return c4_fail_errno(C4_ERR_OPTION, errno, "C4_TUNING_FILE=%s cannot be opened", name);
     enum { LIMIT = 1 << 20 };
     char *text = malloc(LIMIT + 1);
     size_t got = text ? fread(text, 1, LIMIT, file) : 0;

@@ -13,7 +13,10 @@ c4_status c4_comm_enter(c4_comm *comm)
     /* Load and store instead of an exchange (20 cycles on the shortest path): two threads that meet within a few
      * nanoseconds may slip through once; a program that does this meets the check within a few calls. */
     if (atomic_load_explicit(&comm->busy, memory_order_relaxed))
-        return c4_fail(C4_ERR_CONCURRENT_USE, "communicator \"%s\" is in use by another thread", comm->name);
+        return c4_fail(C4_ERR_CONCURRENT_USE,
+                       "communicator \"%s\" is in use by another thread, or by a c4_comm_split or c4_comm_grow whose "
+                       "request is open",
+                       comm->name);
     atomic_store_explicit(&comm->busy, 1, memory_order_relaxed);
     /* Before set-up has ended, `threaded` is not to be read; what was locked here is unlocked in leave, whatever it says then. */
     comm->locked = atomic_load_explicit(&comm->setup_status, memory_order_acquire) != C4_IN_PROGRESS && comm->threaded;

@@ -95,7 +95,7 @@ static c4_status start_thread(c4_control *control)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
     if (error)
-        return c4_fail_errno(C4_ERR_SYSTEM, error, "control plane: pthread_create");
+        return c4_fail_thread(error, "the control thread");
     control->has_thread = true;
     pthread_setname_np(control->thread, "c4-control");
     return C4_OK;

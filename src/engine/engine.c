@@ -123,6 +123,7 @@ static void set_fault(c4_engine *engine, c4_status status, int peer, const char 
     pthread_mutex_lock(&engine->fault_lock);
     if (atomic_load(&engine->fault) == 0) {
         strncpy(engine->fault_text, text, sizeof engine->fault_text - 1);
+        c4_fail_advise(status, engine->fault_text, sizeof engine->fault_text);
         engine->fault_peer = peer;
         engine->fault_known = known;
         atomic_store_explicit(&engine->fault, status, memory_order_release);

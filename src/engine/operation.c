@@ -377,22 +377,33 @@ static void xfers_cancel(c4_engine *engine, c4_operation *op)
     }
 }
 
-/* What this thread's last error says, and which operation met it. The death of a peer has been told without: this is the place
- * that adds it, for the first operation that ends of it. */
+/* Found by the control plane or between two operations, and told without one. */
+static bool lacks_operation(c4_status fault)
+{
+    return fault == C4_ERR_PEER_DEAD || fault == C4_ERR_PEER_SILENT || fault == C4_ERR_PEER_ERROR ||
+           fault == C4_ERR_LINK || fault == C4_ERR_PROTOCOL;
+}
+
+/* What this thread's last error says, and which operation met it. Some errors have been told without: this is the place that
+ * adds it, for the first operation that ends of it. */
 static void fail_text(c4_engine *engine, const c4_operation *op, c4_status status, char text[C4_ERROR_TEXT_BYTES])
 {
     char name[C4_CARD_TEXT_BYTES], context[C4_ERROR_TEXT_BYTES / 2];
     c4_call_card card = c4_card_make(&op->call, op->sequence);
     c4_status fault = atomic_load(&engine->fault);
-    bool told = fault == C4_ERR_PEER_DEAD || fault == C4_ERR_PEER_SILENT;
     const char *cause = fault ? engine->fault_text : c4_fail_text();
     snprintf(text, C4_ERROR_TEXT_BYTES, "%s", cause);
     c4_card_short_text(&card, name);
-    if (status == C4_ERR_DESTROYED || (fault && !told) || (told && atomic_load(&engine->has_call_text)) ||
-        strstr(cause, name))
+    if (status == C4_ERR_DESTROYED || (fault && atomic_load(&engine->has_call_text)))
         return;
-    c4_operation_context(engine, op, context, sizeof context);
-    snprintf(text, C4_ERROR_TEXT_BYTES, "%s: %.*s", context, C4_ERROR_TEXT_BYTES - 3 - (int)strlen(context), cause);
+    bool add = (!fault || lacks_operation(fault)) && !strstr(cause, name);
+    if (!add && !c4_engine_fault_is_known(engine)) /* said where it was found, on this rank */
+        return;
+    if (add) {
+        c4_operation_context(engine, op, context, sizeof context);
+        snprintf(text, C4_ERROR_TEXT_BYTES, "%s: %.*s", context, C4_ERROR_TEXT_BYTES - 3 - (int)strlen(context), cause);
+        c4_fail_advise(fault ? fault : status, text, C4_ERROR_TEXT_BYTES);
+    }
     c4_log(C4_LOG_ERROR, "%s", text);
     if (!fault)
         return;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/status.h"
+
 #if defined(__x86_64__)
 static void detect_features(c4_cpu *cpu)
 {
@@ -114,7 +116,8 @@ c4_status c4_cpu_level_select(const c4_cpu *cpu, const char *name, c4_cpu_level 
             continue;
         }
         if ((c4_cpu_level)i > cpu->level) {
-            return C4_ERR_UNSUPPORTED;
+            return c4_fail(C4_ERR_UNSUPPORTED, "C4_CPU=%s: this CPU has %s at most; set C4_CPU=auto", name,
+                           level_names[cpu->level]);
         }
         *level = (c4_cpu_level)i;
         return C4_OK;

@@ -103,8 +103,10 @@ static c4_status explain_refusal(c4_bootstrap *bootstrap, c4_status status, try_
         snprintf(attempt->stranger, sizeof attempt->stranger, "; at %s was somebody else: %s", text, handshake->reason);
         return C4_ERR_LINK;
     }
-    return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rendezvous with rank 0 at %s: %.160s",
-                             bootstrap->spec.rank, text, handshake->reason);
+    const char *hint =
+        status == C4_ERR_PROTOCOL ? "; another program may listen there: check C4_RENDEZVOUS or the id's address" : "";
+    return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: rendezvous with rank 0 at %s: %.160s%s",
+                             bootstrap->spec.rank, text, handshake->reason, hint);
 }
 
 static c4_status shake(c4_bootstrap *bootstrap, try_state *attempt, int fd)

@@ -94,6 +94,7 @@ void c4_bootstrap_give_up(c4_bootstrap *bootstrap, const char *text)
         return; /* everybody has been told */
     bootstrap->fault.status = C4_ERR_PEER_ERROR;
     bootstrap->fault_rank = bootstrap->spec.rank;
-    snprintf(bootstrap->fault.text, sizeof bootstrap->fault.text, "rank %d: %s", bootstrap->spec.rank, text);
+    snprintf(bootstrap->fault.text, sizeof bootstrap->fault.text, "rank %d (pid %u on %s): %s", bootstrap->spec.rank,
+             bootstrap->self.pid, bootstrap->self.host, text);
     c4_bootstrap_spread_fault(bootstrap);
 }

@@ -22,7 +22,8 @@ tests_comm_test_shrink_SOURCES = tests/comm/test_shrink.c $(c4_collectives_sourc
 check_PROGRAMS += tests/comm/test_abort
 tests_comm_test_abort_SOURCES = tests/comm/test_abort.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_statuses
-tests_comm_test_statuses_SOURCES = tests/comm/test_statuses.c $(c4_collectives_sources)
+tests_comm_test_statuses_SOURCES = tests/comm/test_statuses.c tests/comm/statuses.h tests/comm/provoke_alone.c \
+    tests/comm/provoke_ranks.c
 check_PROGRAMS += tests/comm/test_agree
 tests_comm_test_agree_SOURCES = tests/comm/test_agree.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_port

@@ -87,9 +87,9 @@ static const struct bad_row {
     c4_status expected;
     const char *text; /* must occur in c4_last_error(NULL) */
 } rows[] = {
-    {"null send", null_send, C4_ERR_NULL, "all_reduce: send"},
-    {"null recv", null_recv, C4_ERR_NULL, "all_reduce: recv"},
-    {"null recv of all_gather", null_gather, C4_ERR_NULL, "all_gather: recv"},
+    {"null send", null_send, C4_ERR_NULL, "all_reduce on \"world\": send"},
+    {"null recv", null_recv, C4_ERR_NULL, "all_reduce on \"world\": recv"},
+    {"null recv of all_gather", null_gather, C4_ERR_NULL, "all_gather on \"world\": recv"},
     {"null broadcast", null_broadcast, C4_ERR_NULL, "broadcast"},
     {"null of send", null_p2p, C4_ERR_NULL, "send"},
     {"null of recv", null_p2p_recv, C4_ERR_NULL, "recv"},
@@ -126,8 +126,8 @@ static const struct bad_row {
     {"own count differs", count_of_own, C4_ERR_COUNT, "own block"},
     {"blocks of all_gather_v", blocks_gather, C4_ERR_OVERLAP,
      "rank 1 (3 elements at 2) overlaps that of rank 0 (2 at 4)"},
-    {"blocks of gather_v", blocks_root, C4_ERR_OVERLAP, "gather_v: recv block of rank 1"},
-    {"blocks of all_to_all_v", blocks_to_all, C4_ERR_OVERLAP, "all_to_all_v: recv block of rank 1"},
+    {"blocks of gather_v", blocks_root, C4_ERR_OVERLAP, "gather_v on \"world\": recv block of rank 1"},
+    {"blocks of all_to_all_v", blocks_to_all, C4_ERR_OVERLAP, "all_to_all_v on \"world\": recv block of rank 1"},
     {"blocks in one place", blocks_same, C4_ERR_OVERLAP, "(1 elements at 0)"},
     {"split without output", no_child, C4_ERR_NULL, "new_comm"},
     {"premul without scalar", premul_null, C4_ERR_NULL, "scalar"},
@@ -288,16 +288,23 @@ static void alone_rank(const c4_unique_id *id, int rank, void *arg)
     WORLD_TRUE(strstr(c4_last_error(NULL), "rank") != NULL || strstr(c4_last_error(NULL), "1 of 2") != NULL);
 }
 
+/* All ranks say the same: which options, which values and where they come from, on which ranks. */
 static void options_rank(const c4_unique_id *id, int rank, void *arg)
 {
+    static const char *const own[] = {"C4_CHUNK_BYTES=8K", "C4_CHUNK_BYTES=8192 C4_MAP=off",
+                                      "C4_CHUNK_BYTES=4096 C4_MAP=off C4_SPIN_POLLS=7"};
+    static const char *const says[] = {"C4_CHUNK_BYTES is \"8K\" (call) on rank 0 and \"4096\" (call) on rank 2;",
+                                       "C4_MAP is \"1\" (default) on rank 0 and \"off\" (call) on rank 1 "
+                                       "(1 more differ from rank 0)"};
     c4_comm *comm = NULL;
     (void)arg;
-    c4_comm_config config = {.struct_size = sizeof config,
-                             .timeout_ms = 10000,
-                             .options = rank ? "C4_CHUNK_BYTES=4096" : "C4_CHUNK_BYTES=8192"};
-    c4_status status = c4_comm_create(id, 2, rank, &config, NULL, &comm);
+    c4_comm_config config = {.struct_size = sizeof config, .timeout_ms = 10000, .options = own[rank]};
+    c4_status status = c4_comm_create(id, 3, rank, &config, NULL, &comm);
     WORLD_TRUE(status == C4_ERR_OPTION || status == C4_ERR_PEER_ERROR);
-    WORLD_TRUE(comm == NULL && strstr(c4_last_error(NULL), "option") != NULL);
+    WORLD_TRUE(comm == NULL && !strstr(c4_last_error(NULL), "C4_SPIN_POLLS"));
+    for (size_t i = 0; i < sizeof says / sizeof says[0]; i++)
+        if (!strstr(c4_last_error(NULL), says[i]))
+            world_fail("rank %d: no \"%s\" in: %s", rank, says[i], c4_last_error(NULL));
 }
 
 /* One path, two contents, or two paths to one content: the content counts. */
@@ -322,7 +329,7 @@ static void tuning_rank(const c4_unique_id *id, int rank, void *arg)
         return;
     }
     WORLD_TRUE(status == C4_ERR_OPTION || status == C4_ERR_PEER_ERROR);
-    WORLD_TRUE(comm == NULL && strstr(c4_last_error(NULL), "C4_TUNING_FILE") != NULL);
+    WORLD_TRUE(comm == NULL && strstr(c4_last_error(NULL), "C4_TUNING_FILE, which must have the same content,"));
     if (comm)
         WORLD_OK(c4_comm_destroy(comm));
 }
@@ -394,7 +401,7 @@ static void test_alone(void)
 {
     setenv("C4_LOG", "none", 1);
     world_run_raw(&(world_spec){.nranks = 2}, alone_rank, NULL);
-    world_run_raw(&(world_spec){.nranks = 2}, options_rank, NULL);
+    world_run_raw(&(world_spec){.nranks = 3}, options_rank, NULL);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TIMEOUT_MS=200 C4_TRANSPORTS=shm"}, timeout_rank, NULL);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TIMEOUT_MS=200 C4_TRANSPORTS=tcp"}, timeout_rank, NULL);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, mismatch_rank, NULL);

@@ -1,4 +1,4 @@
-/* What ranks tell one another while a communicator is set up: unique id, rank card, cost card, addresses. Byte 0 chooses
+/* What ranks tell one another while a communicator is set up: unique id, rank card, cost card, addresses, options. Byte 0 chooses
  * the layout. What unpacks must be within the limits that its users rely on, and survive being packed and unpacked. */
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "wire/bytes.h"
 #include "wire/call_card.h"
 #include "wire/cost_card.h"
+#include "wire/option_card.h"
 #include "wire/rank_card.h"
 #include "wire/unique_id.h"
 
@@ -147,10 +148,32 @@ static void fuzz_call_card(const uint8_t *data, size_t size)
     }
 }
 
+/* Texts that can be printed and found again. */
+static void fuzz_option_card(const uint8_t *data, size_t size)
+{
+    static c4_option_card card, back;
+    unsigned char in[C4_OPTION_CARD_BYTES], again[C4_OPTION_CARD_BYTES];
+    take(in, sizeof in, data, size);
+    if (c4_option_card_unpack(in, &card) < 0)
+        return;
+    require(card.count <= C4_OPTION_CARD_ITEMS);
+    for (unsigned i = 0; i < card.count; i++) {
+        require(strlen(card.items[i].name) < sizeof card.items[i].name &&
+                c4_option_card_find(&card, card.items[i].name));
+        for (const char *c = card.items[i].value; *c; c++)
+            require(*c >= ' ' && *c <= '~');
+    }
+    c4_option_card_pack(&card, again);
+    require(c4_option_card_unpack(again, &back) == C4_OK && back.count == card.count);
+    for (unsigned i = 0; i < card.count; i++)
+        require(back.items[i].hash == card.items[i].hash && strcmp(back.items[i].value, card.items[i].value) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const layouts[])(const uint8_t *, size_t) = {fuzz_net_address, fuzz_net_address_text, fuzz_unique_id,
-                                                               fuzz_rank_card,   fuzz_cost_card,        fuzz_call_card};
+                                                               fuzz_rank_card,   fuzz_cost_card,        fuzz_call_card,
+                                                               fuzz_option_card};
     c4_log_configure(C4_LOG_NONE, NULL);
     if (size)
         layouts[data[0] % (sizeof layouts / sizeof layouts[0])](data + 1, size - 1);

@@ -1,3 +1,4 @@
+#include "base/status.h"
 #include "host/cpu.h"
 #include "tests/c4test.h"
 
@@ -25,6 +26,7 @@ static void test_select(void)
     C4TEST_INT(c4_cpu_level_select(&old, "auto", &level), C4_OK);
     C4TEST_INT(level, C4_CPU_AVX2);
     C4TEST_INT(c4_cpu_level_select(&old, "avx512", &level), C4_ERR_UNSUPPORTED);
+    C4TEST_CONTAINS(c4_fail_text(), "C4_CPU=avx512: this CPU has ");
     C4TEST_INT(c4_cpu_level_select(&old, "sse9", &level), C4_ERR_OPTION);
     C4TEST_INT(level, C4_CPU_AVX2);
 }

@@ -139,9 +139,11 @@ bool c4_tcp_link_is_courteous(const c4_tcp_link *link)
 static c4_status give_up(const c4_tcp_link *link, uint64_t now)
 {
     char text[C4_TCP_REACH_TEXT];
-    return c4_fail_errno(C4_ERR_LINK, link->last_errno, "tcp: no connection to rank %d at %s after %u tries in %.1f s",
+    return c4_fail_errno(C4_ERR_LINK, link->last_errno,
+                         "tcp: no connection to rank %d at %s after %u tries in %.1f s (C4_TCP_RETRY_MS=%llu)",
                          link->peer, c4_tcp_reach_text(&link->module->peers[link->peer], text), link->tries,
-                         (double)(now - link->down_since_ns) * 1e-9);
+                         (double)(now - link->down_since_ns) * 1e-9,
+                         (unsigned long long)(link->module->retry_ns / 1000000u));
 }
 
 void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)

@@ -8,6 +8,7 @@
 #include "transports/tcp/channel.h"
 #include "transports/tcp/deliver.h"
 #include "transports/tcp/link.h"
+#include "transports/tcp/reach.h"
 #include "transports/tcp/tx.h"
 
 /* Smaller expected frames are cheaper to copy from the stage than to describe to readv. */
@@ -145,7 +146,9 @@ static void control(c4_tcp_link *link, const c4_tcp_header *header)
 
 static bool bad_frame(c4_tcp_link *link, const char *what)
 {
-    c4_tcp_link_fail(link, c4_fail(C4_ERR_PROTOCOL, "tcp: %s from rank %d", what, link->peer));
+    char text[C4_TCP_REACH_TEXT];
+    c4_tcp_link_fail(link, c4_fail(C4_ERR_PROTOCOL, "tcp: %s from rank %d at %s", what, link->peer,
+                                   c4_tcp_reach_text(&link->module->peers[link->peer], text)));
     return false;
 }
 
