@@ -38,9 +38,8 @@ static void rig_make(void)
     rig.peer = aligned_alloc(C4_SHM_PAGE, PEER_BYTES);
     c4_shm_peer *peer = calloc(1, sizeof *peer);
     require(rig.peer && peer && c4_shm_mem_alloc(REGION_BYTES, &region) == C4_OK);
-    peer->address = rig.module->arena.address;
-    peer->address.rank = 1;
-    peer->mapping = (c4_shm_mapping){rig.peer, PEER_BYTES};
+    peer->pid = rig.module->arena.address.pid;
+    peer->bytes = PEER_BYTES;
     peer->head = (c4_shm_head *)(void *)rig.peer;
     c4_shm_distance_init(&peer->distance);
     rig.module->peers[1] = peer;
@@ -191,23 +190,33 @@ static void change(void *object, size_t bytes, const uint8_t *data, size_t size)
         ((unsigned char *)object)[data[0] % bytes] ^= data[1];
 }
 
-/* Other processes are left alone: pid and fd stay. */
+/* Other processes are left alone: pid and fd stay. The second half of the input is for the file's first words. */
 static void fuzz_address(const uint8_t *data, size_t size)
 {
     const c4_shm_address *own = &rig.module->arena.address;
+    const c4_shm_segment *made = &rig.module->arena.segment;
     c4_shm_address address = *own;
-    c4_shm_mapping mapping;
-    char reason[200];
-    change(&address, sizeof address, data, size);
+    c4_shm_segment segment;
+    unsigned char kept[C4_SHM_LINE];
+    char reason[200] = "";
+    change(&address, sizeof address, data, size / 2);
     address.pid = own->pid;
     address.fd = own->fd;
-    if (c4_shm_address_check(&address, own, reason, sizeof reason) < 0) {
-        require(memchr(reason, '\0', sizeof reason) != NULL);
+    const char *mismatch = c4_shm_address_mismatch(&address, own);
+    if (mismatch)
         return;
+    memcpy(kept, made->base, sizeof kept);
+    change(made->base, sizeof kept, data + size / 2, size - size / 2);
+    if (c4_shm_segment_open(&segment, &address, reason, sizeof reason) == C4_OK) {
+        require(address.bytes == own->bytes && memcmp(made->base + 8, address.nonce, sizeof address.nonce) == 0);
+        require(segment.plots_at + segment.nplots * segment.plot_bytes == made->bytes);
+        const unsigned char *plot = c4_shm_segment_find(&segment, own->nonce);
+        require(!plot || plot + segment.plot_bytes <= segment.base + segment.bytes);
+        c4_shm_segment_close(&segment);
+    } else {
+        require(reason[0] && memchr(reason, '\0', sizeof reason) != NULL);
     }
-    require(address.bytes == own->bytes && memcmp(address.nonce, own->nonce, sizeof own->nonce) == 0);
-    require(c4_shm_mapping_open(&address, &mapping) == C4_OK && mapping.bytes == rig.module->arena.bytes);
-    c4_shm_mapping_close(&mapping);
+    memcpy(made->base, kept, sizeof kept);
 }
 
 static void map_handle(const c4_shm_region_handle *asked)

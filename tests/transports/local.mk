@@ -19,6 +19,9 @@ tests_transports_shm_test_shm_memory_SOURCES = \
 check_PROGRAMS += tests/transports/shm/test_shm_module
 tests_transports_shm_test_shm_module_SOURCES = \
     tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_module.c
+check_PROGRAMS += tests/transports/shm/test_shm_segment
+tests_transports_shm_test_shm_segment_SOURCES = \
+    tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/test_shm_segment.c
 
 # Not a test: `make tests/transports/shm/bench_shm`, then run it on an idle machine with two cores.
 EXTRA_PROGRAMS += tests/transports/shm/bench_shm

@@ -317,13 +317,13 @@ c4_status c4_shm_ring_attach(c4_channel *channel)
     uint32_t version = __atomic_load_n(&peer->head->directory_version, __ATOMIC_ACQUIRE);
     if (version == in->directory_seen)
         return C4_IN_PROGRESS;
-    const c4_shm_entry *entry = c4_shm_directory_find(peer->mapping.base, peer->mapping.bytes, channel->key);
+    const c4_shm_entry *entry = c4_shm_directory_find((const unsigned char *)peer->head, peer->bytes, channel->key);
     if (!entry) {
         in->directory_seen = version;
         return C4_IN_PROGRESS;
     }
     c4_shm_shape shape = entry->shape;
-    if (!shape_valid(&shape, channel, peer->mapping.bytes)) {
+    if (!shape_valid(&shape, channel, peer->bytes)) {
         if (__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != channel->key)
             return C4_IN_PROGRESS; /* it went while being read */
         channel->error = c4_fail(C4_ERR_PROTOCOL,
@@ -332,7 +332,7 @@ c4_status c4_shm_ring_attach(c4_channel *channel)
                                  channel->spec.writer, channel->spec.comm, channel->spec.tag);
         return channel->error;
     }
-    unsigned char *base = peer->mapping.base + shape.offset;
+    unsigned char *base = (unsigned char *)peer->head + shape.offset;
     c4_shm_reader_line *line = (c4_shm_reader_line *)(base + sizeof(c4_shm_writer_line)) + channel->self;
     if (!line_attach(line, entry, channel->key)) {
         in->directory_seen = version;

@@ -11,7 +11,7 @@
 
 #include "base/rng.h"
 #include "host/segment.h"
-#include "transports/shm/arena.h"
+#include "transports/shm/segment.h"
 
 static int named_create(char *name)
 {

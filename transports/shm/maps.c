@@ -83,14 +83,14 @@ static void maps_trim(c4_shm_map_cache *maps)
     entry_drop(maps, oldest);
 }
 
-static c4_status region_open(const c4_shm_peer *peer, const c4_shm_region_handle *handle, void **base)
+static c4_status region_open(int rank, int pid, const c4_shm_region_handle *handle, void **base)
 {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", peer->address.pid, handle->fd);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, handle->fd);
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return c4_fail_errno(errno == EMFILE || errno == ENFILE ? C4_ERR_FILES : C4_ERR_SHM, errno,
-                             "shm: opening memory of rank %d (process %d)", peer->address.rank, peer->address.pid);
+                             "shm: opening memory of rank %d (process %d)", rank, pid);
     struct stat st = {0};
     size_t total = handle->region_bytes + C4_SHM_PAGE;
     bool right = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == total;
@@ -98,7 +98,7 @@ static c4_status region_open(const c4_shm_peer *peer, const c4_shm_region_handle
     int error = errno;
     close(fd);
     if (right && mapped == MAP_FAILED)
-        return c4_fail_errno(C4_ERR_MEMORY, error, "shm: mapping %zu bytes of rank %d", total, peer->address.rank);
+        return c4_fail_errno(C4_ERR_MEMORY, error, "shm: mapping %zu bytes of rank %d", total, rank);
     if (right && *c4_shm_region_trailer(mapped, handle->region_bytes) == handle->nonce) {
         *base = mapped;
         return C4_OK;
@@ -108,14 +108,14 @@ static c4_status region_open(const c4_shm_peer *peer, const c4_shm_region_handle
     return c4_fail(C4_ERR_PROTOCOL,
                    "shm: rank %d exposed memory that it does not have any more; was it freed during "
                    "an operation?",
-                   peer->address.rank);
+                   rank);
 }
 
 static c4_status map_miss(c4_module *module, int peer, const c4_shm_region_handle *handle, size_t *at)
 {
     c4_shm_map_cache *maps = module->maps;
     void *base = NULL;
-    C4_TRY(region_open(module->peers[peer], handle, &base));
+    C4_TRY(region_open(peer, module->peers[peer]->pid, handle, &base));
     if (maps->count == maps->capacity)
         maps_trim(maps);
     *at = maps->count++;
@@ -139,14 +139,14 @@ static c4_status map_slow(c4_module *module, int peer, const c4_shm_region_handl
 {
     if (peer < 0 || peer >= module->npeers || !module->peers[peer])
         return c4_fail(C4_ERR_UNREACHABLE, "shm: rank %d has no known address on this host", peer);
-    if (module->peers[peer]->address.backend != C4_SHM_BACKEND_MEMFD)
+    if (module->arena.address.backend != C4_SHM_BACKEND_MEMFD)
         return C4_ERR_UNSUPPORTED;
     if (handle->nonce == 0 || handle->region_bytes == 0 || handle->region_bytes > (uint64_t)1 << 46 ||
         handle->region_bytes % C4_SHM_PAGE || handle->offset > handle->region_bytes ||
         handle->bytes > handle->region_bytes - handle->offset)
         return c4_fail(C4_ERR_PROTOCOL, "shm: malformed memory handle from rank %d", peer);
     void *own;
-    if (module->peers[peer]->address.pid == module->arena.address.pid &&
+    if (module->peers[peer]->pid == module->arena.address.pid &&
         c4_shm_region_own(handle->nonce, handle->region_bytes, &own)) {
         *pointer = (char *)own + handle->offset;
         return C4_IN_PROGRESS;

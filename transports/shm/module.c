@@ -66,7 +66,7 @@ static c4_status shm_probe(const c4_transport_host *host, c4_transport_caps *cap
 {
     int backend = (int)host->option_int(host->context, "C4_SHM_BACKEND");
     c4_shm_arena arena;
-    c4_status status = c4_shm_arena_init(&arena, backend, C4_SHM_PAGE, host->rank);
+    c4_status status = c4_shm_arena_init(&arena, backend, 1, C4_SHM_PAGE, host->rank);
     if (status < 0) {
         snprintf(reason, reason_bytes, "%s", c4_fail_text());
         return status;
@@ -101,13 +101,8 @@ static void shm_close(c4_module *module)
         c4_shm_channel_close(module->channels);
     c4_shm_limbo_fini(module);
     c4_shm_maps_destroy(module->maps);
-    for (int i = 0; module->peers && i < module->npeers; i++) {
-        if (!module->peers[i])
-            continue;
-        if (i != module->host->rank)
-            c4_shm_mapping_close(&module->peers[i]->mapping);
+    for (int i = 0; module->peers && i < module->npeers; i++)
         free(module->peers[i]);
-    }
     free(module->peers);
     c4_shm_arena_fini(&module->arena);
     free(module);
@@ -118,7 +113,8 @@ static c4_shm_peer *peer_new(const c4_shm_address *address)
     c4_shm_peer *peer = calloc(1, sizeof *peer);
     if (!peer)
         return NULL;
-    peer->address = *address;
+    memcpy(peer->nonce, address->nonce, sizeof peer->nonce);
+    peer->pid = address->pid;
     c4_shm_distance_init(&peer->distance);
     return peer;
 }
@@ -129,8 +125,8 @@ static c4_status peer_self(c4_module *module)
     c4_shm_peer *self = peer_new(&module->arena.address);
     if (!self)
         return c4_fail(C4_ERR_MEMORY, "shm: peers");
-    self->mapping = (c4_shm_mapping){module->arena.base, module->arena.bytes};
     self->head = c4_shm_arena_head(&module->arena);
+    self->bytes = module->arena.bytes;
     module->peers[module->host->rank] = self;
     return C4_OK;
 }
@@ -144,7 +140,9 @@ static c4_status shm_open(const c4_transport_host *host, c4_module **module)
         return c4_fail(C4_ERR_MEMORY, "shm: the module");
     c4_status status;
     made->host = host;
-    made->arena.fd = -1;
+    made->arena.segment.fd = -1;
+    made->leader = host->rank;
+    made->lost = -1;
     made->ring_bytes = ring_default(host);
     made->max_frame_bytes = frame_limit(made->ring_bytes);
     made->stores = (int)host->option_int(host->context, "C4_SHM_STORES");
@@ -156,7 +154,8 @@ static c4_status shm_open(const c4_transport_host *host, c4_module **module)
     }
     C4_TRY_GOTO(c4_shm_maps_create(host->local_nranks, &made->maps), fail);
     int backend = (int)host->option_int(host->context, "C4_SHM_BACKEND");
-    C4_TRY_GOTO(c4_shm_arena_init(&made->arena, backend, arena_bytes(host), host->rank), fail);
+    uint32_t nplots = host->local_nranks > 0 ? (uint32_t)host->local_nranks : 1;
+    C4_TRY_GOTO(c4_shm_arena_init(&made->arena, backend, nplots, arena_bytes(host), host->rank), fail);
     made->expedited = c4_shm_arena_head(&made->arena)->expedited != 0;
     C4_TRY_GOTO(peer_self(made), fail);
     C4_TRY_GOTO(reserve_rings(made), fail);
@@ -190,22 +189,44 @@ static c4_status refuse(char *reason, size_t reason_bytes, const char *text)
     return C4_ERR_UNREACHABLE;
 }
 
-/* A named arena loses its name once every rank of the host has opened it: then nothing is left after a SIGKILL of all.
- * The mapping is made at once for that. */
-static c4_status named_connect(c4_module *module, int rank)
+/* The first rank below this one that shares its place has the segment for all of them: ranks come in ascending order, and
+ * who shares a place with whom is the same for everybody. One that cannot open it uses shared memory with nobody, since the
+ * others are there. */
+static c4_status move_to(c4_module *module, int peer, const c4_shm_address *address, char *reason, size_t reason_bytes)
 {
-    c4_shm_peer *peer;
-    C4_TRY(c4_shm_peer_connect(module, rank, &peer));
-    __atomic_fetch_add(&peer->head->opened, 1, __ATOMIC_SEQ_CST);
-    return C4_OK;
+    c4_shm_peer *self = module->peers[module->host->rank];
+    if (module->channels || module->arena.top > C4_SHM_PAGE)
+        return refuse(reason, reason_bytes, "a peer of lower rank was added after the first channel");
+    module->lost = -1;
+    c4_status status = c4_shm_arena_move(&module->arena, address, reason, reason_bytes);
+    if (status == C4_OK) {
+        module->leader = peer;
+        self->head = c4_shm_arena_head(&module->arena);
+        self->bytes = module->arena.bytes;
+        status = reserve_rings(module);
+        if (status < 0)
+            snprintf(reason, reason_bytes, "%s", c4_fail_text());
+    }
+    if (status == C4_OK)
+        return C4_OK;
+    module->lost = peer;
+    snprintf(module->lost_reason, sizeof module->lost_reason, "%s", reason);
+    module->host->log(module->host->context, C4_TLOG_WARN,
+                      "shm: no shared memory with the ranks of this host, since that of rank %d cannot be had: %s",
+                      peer, reason);
+    return C4_ERR_UNREACHABLE;
 }
 
-static void named_unlink(c4_module *module)
+static c4_status find_segment(c4_module *module, int peer, const c4_shm_address *address, char *reason,
+                              size_t reason_bytes)
 {
-    c4_shm_head *head = c4_shm_arena_head(&module->arena);
-    if (module->arena.address.name[0] &&
-        __atomic_load_n(&head->opened, __ATOMIC_SEQ_CST) + 1 >= (uint32_t)module->host->local_nranks)
-        c4_shm_arena_unlink(&module->arena);
+    if (module->lost >= 0 && module->lost != peer)
+        return refuse(reason, reason_bytes, module->lost_reason);
+    if (peer > module->host->rank || module->leader < peer)
+        return C4_OK;
+    if (module->leader < module->host->rank)
+        return refuse(reason, reason_bytes, "peers must be added in ascending order of rank");
+    return move_to(module, peer, address, reason, reason_bytes);
 }
 
 static c4_status shm_add_peer(c4_module *module, int peer, const void *address, size_t bytes, char *reason,
@@ -222,29 +243,19 @@ static c4_status shm_add_peer(c4_module *module, int peer, const void *address, 
     if (peer == module->host->rank)
         return C4_OK;
     c4_shm_peer *known = module->peers[peer];
-    if (known && memcmp(known->address.nonce, copy.nonce, sizeof copy.nonce) == 0)
+    if (known && memcmp(known->nonce, copy.nonce, sizeof copy.nonce) == 0)
         return C4_OK;
-    if (known && known->mapping.base)
+    if (known && (known->head || peer == module->leader))
         return refuse(reason, reason_bytes, "this rank is already connected to another process of that rank");
-    C4_TRY(c4_shm_address_check(&copy, &module->arena.address, reason, reason_bytes));
+    const char *mismatch = c4_shm_address_mismatch(&copy, &module->arena.address);
+    if (mismatch)
+        return refuse(reason, reason_bytes, mismatch);
+    C4_TRY(find_segment(module, peer, &copy, reason, reason_bytes));
     c4_shm_peer *made = peer_new(&copy);
     if (!made)
         return c4_fail(C4_ERR_MEMORY, "shm: a peer");
-    /* Mapped now and not on first use: what a peer has sent outlives it for those who hold its memory. */
-    if (copy.backend != C4_SHM_BACKEND_FILE) {
-        c4_status status = c4_shm_mapping_open(&made->address, &made->mapping);
-        if (status < 0) {
-            free(made);
-            return refuse(reason, reason_bytes, c4_fail_text());
-        }
-        made->head = (c4_shm_head *)(void *)made->mapping.base;
-    }
     free(known);
     module->peers[peer] = made;
-    if (copy.backend == C4_SHM_BACKEND_FILE) {
-        C4_TRY(named_connect(module, peer));
-        named_unlink(module);
-    }
     return C4_OK;
 }
 
@@ -252,17 +263,15 @@ c4_status c4_shm_peer_connect(c4_module *module, int rank, c4_shm_peer **peer)
 {
     c4_shm_peer *found = module->peers[rank];
     if (!found->head) {
-        C4_TRY(c4_shm_mapping_open(&found->address, &found->mapping));
-        found->head = (c4_shm_head *)(void *)found->mapping.base;
+        found->head = c4_shm_arena_of(&module->arena, found->nonce);
+        found->bytes = module->arena.bytes;
+        if (!found->head)
+            return c4_fail(C4_ERR_PEER_DEAD,
+                           "shm: rank %d (process %d) ended before it took its place in this host's memory", rank,
+                           found->pid);
     }
     *peer = found;
     return C4_OK;
-}
-
-static c4_status channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **channel)
-{
-    named_unlink(module);
-    return c4_shm_channel_open(module, spec, channel);
 }
 
 /* As if the flag's latency had been measured. */
@@ -298,7 +307,7 @@ const c4_transport_ops c4_shm_ops = {
     .caps = shm_caps,
     .address = shm_address,
     .add_peer = shm_add_peer,
-    .channel_open = channel_open,
+    .channel_open = c4_shm_channel_open,
     .channel_close = c4_shm_channel_close,
     .send = c4_shm_send,
     .recv = c4_shm_recv,

@@ -10,10 +10,12 @@
 
 enum { C4_SHM_STORES_AUTO, C4_SHM_STORES_PLAIN, C4_SHM_STORES_STREAM };
 
+/* What an idle peer costs: 120 bytes. */
 typedef struct c4_shm_peer {
-    c4_shm_address address;
-    c4_shm_mapping mapping; /* base NULL until first use */
-    c4_shm_head *head;      /* in the mapping */
+    uint64_t nonce[2];
+    int pid;
+    c4_shm_head *head; /* at the start of its arena; NULL until first use */
+    size_t bytes;      /* of its arena */
     c4_shm_distance distance;
 } c4_shm_peer;
 
@@ -30,6 +32,9 @@ struct c4_module {
     c4_shm_arena arena;
     c4_shm_peer **peers; /* by job rank; NULL until added */
     int npeers;
+    int leader; /* the rank whose segment the arena is in */
+    int lost;   /* the rank whose segment it should be in, but that could not be opened; -1: none */
+    char lost_reason[192];
     int stores;
     bool expedited;  /* commits need no fence towards peers that are expedited too */
     bool closing;    /* the whole module goes: rings stay as they are for readers that lag behind */
@@ -84,7 +89,7 @@ void c4_shm_ring_close(c4_channel *channel);
 void c4_shm_limbo_reap(c4_module *module);
 void c4_shm_limbo_fini(c4_module *module);
 
-/* The peer's mapping, opened on first use. */
+/* The peer with its arena, which is looked for on first use. */
 c4_status c4_shm_peer_connect(c4_module *module, int rank, c4_shm_peer **peer);
 
 c4_status c4_shm_channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **channel);

@@ -1,17 +1,15 @@
-/* Modules: addresses, limits, sleep, death. */
+/* Modules: limits, sleep, named files. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,85 +35,6 @@ static int named_segments(void)
     if (directory)
         closedir(directory);
     return count;
-}
-
-/* ---- addresses ---- */
-
-static void test_addresses(void)
-{
-    rig_board *board = c4test_shared(sizeof *board);
-    rig_rank rig[2];
-    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
-    C4TEST_OK_FATAL(rig_create(&rig[1], board, 1, 2, NULL));
-    c4_shm_address good;
-    memcpy(&good, board->address[1], sizeof good);
-    struct {
-        c4_shm_address address;
-        const char *reason;
-    } bad[] = {{good, "another version"}, {good, "another host"},  {good, "pid namespace"},
-               {good, "cannot open"},     {good, "does not hold"}, {good, "C4_SHM_BACKEND"}};
-    bad[0].address.magic ^= 1;
-    bad[1].address.boot_id[3] ^= 1;
-    bad[2].address.pid_namespace ^= 1;
-    bad[3].address.fd = 9999;
-    bad[4].address.nonce[1] ^= 1;
-    bad[5].address.backend = C4_SHM_BACKEND_FILE;
-    char reason[256];
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        C4TEST_INT(ops->add_peer(rig[0].module, 1, &bad[i].address, sizeof good, reason, sizeof reason),
-                   C4_ERR_UNREACHABLE);
-        C4TEST_CONTAINS(reason, bad[i].reason);
-    }
-    C4TEST_INT(ops->add_peer(rig[0].module, 1, &good, sizeof good - 1, reason, sizeof reason), C4_ERR_UNREACHABLE);
-    C4TEST_INT(ops->add_peer(rig[0].module, 2, &good, sizeof good, reason, sizeof reason), C4_ERR_ROOT);
-    C4TEST_OK(ops->add_peer(rig[0].module, 1, &good, sizeof good, reason, sizeof reason));
-    C4TEST_OK(ops->add_peer(rig[0].module, 1, &good, sizeof good, reason, sizeof reason));
-    size_t bytes = sizeof good - 1;
-    char small[sizeof good];
-    C4TEST_INT(ops->address(rig[0].module, small, &bytes), C4_ERR_ARGUMENT);
-    ops->close(rig[0].module);
-    ops->close(rig[1].module);
-}
-
-/* The process that an address names has gone. */
-static void test_dead_peer(void)
-{
-    rig_board *board = c4test_shared(sizeof *board);
-    rig_rank rig[1];
-    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
-    pid_t child = fork();
-    if (child == 0) {
-        rig_rank other;
-        _exit(rig_create(&other, board, 1, 2, NULL) < 0);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    C4TEST_INT_FATAL(status, 0);
-    char reason[256] = "";
-    C4TEST_INT(ops->add_peer(rig[0].module, 1, board->address[1], board->address_bytes[1], reason, sizeof reason),
-               C4_ERR_UNREACHABLE);
-    C4TEST_CONTAINS(reason, "cannot open");
-
-    ops->close(rig[0].module);
-}
-
-/* What a rank has sent outlives its module, also for a reader that looks for it later; sending to it harms nobody. */
-static void test_late_reader(void)
-{
-    rig_board *board = c4test_shared(sizeof *board);
-    rig_rank rig[2];
-    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
-    C4TEST_OK_FATAL(rig_create(&rig[1], board, 1, 2, NULL));
-    C4TEST_OK_FATAL(rig_connect(&rig[0]));
-    C4TEST_OK_FATAL(rig_connect(&rig[1]));
-    char data[3000] = "last words", heard[3000] = "";
-    C4TEST_OK(send_one(rig_channel(&rig[1], 1, 1, 0, 0), data, sizeof data));
-    ops->close(rig[1].module);
-    c4_xfer xfer = {.pointer = heard, .bytes = sizeof heard};
-    C4TEST_OK(ops->recv(rig_channel(&rig[0], 1, 1, 0, 0), &xfer));
-    C4TEST_STRING(heard, "last words");
-    C4TEST_OK(send_one(rig_channel(&rig[0], 1, 0, 1, 0), data, sizeof data));
-    ops->close(rig[0].module);
 }
 
 /* ---- limits ---- */
@@ -187,7 +106,7 @@ static void test_file_descriptor_limit(void)
     int free_fd = (limit.rlim_cur = 1000, setrlimit(RLIMIT_NOFILE, &limit), dup(0));
     close(free_fd);
     C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, &options));
-    C4TEST_INT(rig.module->arena.fd, free_fd); /* the failed attempt leaked none */
+    C4TEST_INT(rig.module->arena.segment.fd, free_fd); /* the failed attempt leaked none */
     ops->close(rig.module);
 }
 
@@ -349,84 +268,6 @@ static void test_sleep_for_credit(void)
     c4test_ranks(2, credit_rank, c4test_shared(sizeof(rig_board)), 25);
 }
 
-/* ---- files and death ---- */
-
-struct death {
-    rig_board board;
-    rig_options options;
-    int ready;
-};
-
-static void doomed_rank(int rank, void *arg)
-{
-    struct death *d = arg;
-    rig_rank rig;
-    if (rig_open(&rig, &d->board, rank, 3, &d->options) < 0)
-        _exit(1);
-    c4_channel *out = rig_channel(&rig, 1, rank, (rank + 1) % 3, 0);
-    char data[5000] = {0};
-    send_one(out, data, sizeof data);
-    __atomic_fetch_add(&d->ready, 1, __ATOMIC_SEQ_CST);
-    for (;;)
-        pause();
-}
-
-static void kill_all(int backend)
-{
-    struct death *d = c4test_shared(sizeof *d);
-    d->options = rig_defaults();
-    d->options.backend = backend;
-    int before = named_segments();
-    c4test_team *team = c4test_team_start(3, doomed_rank, d);
-    int64_t deadline = (int64_t)time(NULL) + c4test_seconds(10);
-    while (__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST) < 3 && time(NULL) < deadline)
-        usleep(1000);
-    C4TEST_INT(__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST), 3);
-    for (int rank = 0; rank < 3; rank++)
-        kill(c4test_team_pid(team, rank), SIGKILL);
-    int statuses[3];
-    c4test_team_wait(team, 10, statuses);
-    C4TEST_INT(named_segments(), before);
-}
-
-static void test_killed_memfd(void)
-{
-    kill_all(C4_SHM_BACKEND_MEMFD);
-}
-
-/* Named files lose their names once everybody has opened them. */
-static void test_killed_file(void)
-{
-    kill_all(C4_SHM_BACKEND_FILE);
-}
-
-/* A name left by a process that died before that goes at the next start; a living one's stays. */
-static void test_stale_file(void)
-{
-    struct death *d = c4test_shared(sizeof *d);
-    d->options = rig_defaults();
-    d->options.backend = C4_SHM_BACKEND_FILE;
-    int before = named_segments();
-    rig_rank alive, fresh;
-    C4TEST_OK_FATAL(rig_create(&alive, &d->board, 0, 3, &d->options));
-    pid_t child = fork();
-    if (child == 0) {
-        rig_rank dies;
-        if (rig_create(&dies, &d->board, 1, 3, &d->options) < 0)
-            _exit(1);
-        raise(SIGKILL);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    CU_ASSERT(WIFSIGNALED(status));
-    C4TEST_INT(named_segments(), before + 2);
-    C4TEST_OK_FATAL(rig_create(&fresh, &d->board, 2, 3, &d->options));
-    C4TEST_INT(named_segments(), before + 2);
-    ops->close(fresh.module);
-    ops->close(alive.module);
-    C4TEST_INT(named_segments(), before);
-}
-
 static void file_rank(int rank, void *arg)
 {
     rig_board *board = arg;
@@ -456,10 +297,7 @@ static void test_file_backend(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(addresses),
-                                        C4TEST(dead_peer),
-                                        C4TEST(late_reader),
-                                        C4TEST(budget),
+    static const c4test_case cases[] = {C4TEST(budget),
                                         C4TEST(no_memory),
                                         C4TEST(file_size_limit),
                                         C4TEST(file_descriptor_limit),
@@ -468,9 +306,6 @@ int main(int argc, char **argv)
                                         C4TEST(probe),
                                         C4TEST_DEADLINE(sleep, 30),
                                         C4TEST_DEADLINE(sleep_for_credit, 30),
-                                        C4TEST(killed_memfd),
-                                        C4TEST(killed_file),
-                                        C4TEST(stale_file),
                                         C4TEST(file_backend),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);

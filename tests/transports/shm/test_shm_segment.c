@@ -1,0 +1,326 @@
+/* The segment that ranks of a host share: who finds it, what it costs, what is left of it. */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "tests/c4test.h"
+#include "tests/transports/shm/rig.h"
+#include "transports/shm/module.h"
+
+static const c4_transport_ops *const ops = &c4_shm_ops;
+
+static c4_status send_one(c4_channel *channel, void *data, size_t bytes)
+{
+    c4_xfer xfer = {.pointer = data, .bytes = bytes};
+    return ops->send(channel, &xfer);
+}
+
+static int named_segments(void)
+{
+    int count = 0;
+    DIR *directory = opendir("/dev/shm");
+    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;)
+        count += strncmp(entry->d_name, "c4-shm-", 7) == 0;
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+/* ---- addresses ---- */
+
+static void test_addresses(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[2];
+    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
+    C4TEST_OK_FATAL(rig_create(&rig[1], board, 1, 2, NULL));
+    c4_shm_address good;
+    memcpy(&good, board->address[0], sizeof good);
+    struct {
+        c4_shm_address address;
+        const char *reason;
+    } bad[] = {{good, "another version"}, {good, "another host"},  {good, "pid namespace"}, {good, "another user"},
+               {good, "cannot open"},     {good, "does not hold"}, {good, "does not hold"}, {good, "C4_SHM_BACKEND"}};
+    bad[0].address.magic ^= 1;
+    bad[1].address.boot_id[3] ^= 1;
+    bad[2].address.place ^= 1;
+    bad[3].address.uid ^= 1;
+    bad[4].address.fd = 9999;
+    bad[5].address.nonce[1] ^= 1;
+    bad[6].address.bytes += C4_SHM_PAGE;
+    bad[7].address.backend = C4_SHM_BACKEND_FILE;
+    char reason[256];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        C4TEST_INT(ops->add_peer(rig[1].module, 0, &bad[i].address, sizeof good, reason, sizeof reason),
+                   C4_ERR_UNREACHABLE);
+        C4TEST_CONTAINS(reason, bad[i].reason);
+    }
+    C4TEST_INT(ops->add_peer(rig[1].module, 0, &good, sizeof good - 1, reason, sizeof reason), C4_ERR_UNREACHABLE);
+    C4TEST_INT(ops->add_peer(rig[1].module, 2, &good, sizeof good, reason, sizeof reason), C4_ERR_ROOT);
+    C4TEST_OK(ops->add_peer(rig[1].module, 0, &good, sizeof good, reason, sizeof reason));
+    C4TEST_OK(ops->add_peer(rig[1].module, 0, &good, sizeof good, reason, sizeof reason));
+    C4TEST_INT(ops->add_peer(rig[1].module, 0, &bad[5].address, sizeof good, reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "already connected");
+    size_t bytes = sizeof good - 1;
+    char small[sizeof good];
+    C4TEST_INT(ops->address(rig[0].module, small, &bytes), C4_ERR_ARGUMENT);
+    ops->close(rig[0].module);
+    ops->close(rig[1].module);
+}
+
+/* Lines of /proc/self/maps and descriptors that belong to segments. */
+static int count_segments(const char *directory)
+{
+    char text[512];
+    int count = 0;
+    FILE *maps = directory ? NULL : fopen("/proc/self/maps", "re");
+    while (maps && fgets(text, sizeof text, maps))
+        count += strstr(text, "c4-shm") != NULL;
+    if (maps)
+        fclose(maps);
+    DIR *files = directory ? opendir(directory) : NULL;
+    for (struct dirent *entry; files && (entry = readdir(files)) != NULL;) {
+        ssize_t length = readlinkat(dirfd(files), entry->d_name, text, sizeof text - 1);
+        text[length < 0 ? 0 : length] = '\0';
+        count += strstr(text, "c4-shm") != NULL;
+    }
+    if (files)
+        closedir(files);
+    return count;
+}
+
+/* However many peers: each of the eight ranks has one file open and one mapping, also after it has talked to all. */
+static void one_segment(int backend)
+{
+    enum { N = 8 };
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[N];
+    rig_options options = rig_defaults();
+    options.backend = backend;
+    for (int rank = 0; rank < N; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, N, &options));
+    for (int rank = 0; rank < N; rank++)
+        C4TEST_OK_FATAL(rig_connect(&rig[rank]));
+    for (int from = 0; from < N; from++)
+        for (int to = 0; to < N; to++) {
+            int sent = 100 * from + to, heard = -1;
+            C4TEST_OK(send_one(rig_channel(&rig[from], 1, from, to, 0), &sent, sizeof sent));
+            c4_xfer xfer = {.pointer = &heard, .bytes = sizeof heard};
+            c4_channel *in = from == to ? NULL : rig_channel(&rig[to], 1, from, to, 0);
+            C4TEST_OK(in ? ops->recv(in, &xfer) : C4_OK);
+            C4TEST_INT(in ? heard : sent, sent);
+        }
+    C4TEST_INT(count_segments(NULL), N);
+    C4TEST_INT(count_segments("/proc/self/fd"), N);
+    for (int rank = 0; rank < N; rank++)
+        ops->close(rig[rank].module);
+    C4TEST_INT(count_segments(NULL), 0);
+    C4TEST_INT(count_segments("/proc/self/fd"), 0);
+}
+
+static void test_one_segment_memfd(void)
+{
+    one_segment(C4_SHM_BACKEND_MEMFD);
+}
+
+static void test_one_segment_file(void)
+{
+    int before = named_segments();
+    one_segment(C4_SHM_BACKEND_FILE);
+    C4TEST_INT(named_segments(), before);
+}
+
+/* A rank that cannot open the segment shares memory with nobody, says so once, and may try again. */
+static void test_lost_rank(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[3];
+    for (int rank = 0; rank < 3; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, 3, NULL));
+    c4_shm_address hidden;
+    char reason[256] = "";
+    memcpy(&hidden, board->address[0], sizeof hidden);
+    hidden.fd = 9999;
+    /* The segment is that of the lowest: who meets a higher one first would be elsewhere than the others. */
+    C4TEST_OK(ops->add_peer(rig[2].module, 1, board->address[1], sizeof hidden, reason, sizeof reason));
+    C4TEST_INT(ops->add_peer(rig[2].module, 0, board->address[0], sizeof hidden, reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "ascending order");
+    C4TEST_INT(ops->add_peer(rig[1].module, 0, &hidden, sizeof hidden, reason, sizeof reason), C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(board->last_warning[1], "no shared memory with the ranks of this host");
+    board->last_warning[1][0] = '\0';
+    C4TEST_INT(ops->add_peer(rig[1].module, 2, board->address[2], sizeof hidden, reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "cannot open");
+    C4TEST_STRING(board->last_warning[1], "");
+    C4TEST_OK(ops->add_peer(rig[1].module, 0, board->address[0], sizeof hidden, reason, sizeof reason));
+    C4TEST_OK(ops->add_peer(rig[1].module, 2, board->address[2], sizeof hidden, reason, sizeof reason));
+    for (int rank = 0; rank < 3; rank++)
+        ops->close(rig[rank].module);
+}
+
+/* More ranks than the segment was made for. */
+static void test_crowded_segment(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[3];
+    char reason[256] = "";
+    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
+    for (int rank = 1; rank < 3; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, 3, NULL));
+    C4TEST_OK(ops->add_peer(rig[1].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason));
+    C4TEST_INT(ops->add_peer(rig[2].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "all 2 places");
+    C4TEST_INT(count_segments(NULL), 3);
+    for (int rank = 0; rank < 3; rank++)
+        ops->close(rig[rank].module);
+}
+
+/* The process that an address names has gone: before it was found, or before it took its place. */
+static void test_dead_peer(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    C4TEST_OK_FATAL(rig_create(&rig, board, 1, 3, NULL));
+    for (int rank = 0; rank < 3; rank += 2) {
+        pid_t child = fork();
+        if (child == 0) {
+            rig_rank other;
+            _exit(rig_create(&other, board, rank, 3, NULL) < 0);
+        }
+        int status;
+        waitpid(child, &status, 0);
+        C4TEST_INT_FATAL(status, 0);
+    }
+    char reason[256] = "", data[100] = "x";
+    C4TEST_INT(ops->add_peer(rig.module, 0, board->address[0], board->address_bytes[0], reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "cannot open");
+    ops->close(rig.module);
+
+    C4TEST_OK_FATAL(rig_create(&rig, board, 1, 3, NULL));
+    C4TEST_OK(ops->add_peer(rig.module, 2, board->address[2], board->address_bytes[2], reason, sizeof reason));
+    C4TEST_INT(send_one(rig_channel(&rig, 1, 1, 2, 0), data, sizeof data), C4_ERR_PEER_DEAD);
+    C4TEST_CONTAINS(c4_fail_text(), "before it took its place");
+    ops->close(rig.module);
+}
+
+/* What a rank has sent outlives its module, also for a reader that looks for it later; sending to it harms nobody. */
+static void test_late_reader(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[2];
+    C4TEST_OK_FATAL(rig_create(&rig[0], board, 0, 2, NULL));
+    C4TEST_OK_FATAL(rig_create(&rig[1], board, 1, 2, NULL));
+    C4TEST_OK_FATAL(rig_connect(&rig[0]));
+    C4TEST_OK_FATAL(rig_connect(&rig[1]));
+    char data[3000] = "last words", heard[3000] = "";
+    C4TEST_OK(send_one(rig_channel(&rig[1], 1, 1, 0, 0), data, sizeof data));
+    ops->close(rig[1].module);
+    c4_xfer xfer = {.pointer = heard, .bytes = sizeof heard};
+    C4TEST_OK(ops->recv(rig_channel(&rig[0], 1, 1, 0, 0), &xfer));
+    C4TEST_STRING(heard, "last words");
+    C4TEST_OK(send_one(rig_channel(&rig[0], 1, 0, 1, 0), data, sizeof data));
+    ops->close(rig[0].module);
+}
+
+/* ---- files and death ---- */
+
+struct death {
+    rig_board board;
+    rig_options options;
+    int ready;
+};
+
+static void doomed_rank(int rank, void *arg)
+{
+    struct death *d = arg;
+    rig_rank rig;
+    if (rig_open(&rig, &d->board, rank, 3, &d->options) < 0)
+        _exit(1);
+    c4_channel *out = rig_channel(&rig, 1, rank, (rank + 1) % 3, 0);
+    char data[5000] = {0};
+    send_one(out, data, sizeof data);
+    __atomic_fetch_add(&d->ready, 1, __ATOMIC_SEQ_CST);
+    for (;;)
+        pause();
+}
+
+static void kill_all(int backend)
+{
+    struct death *d = c4test_shared(sizeof *d);
+    d->options = rig_defaults();
+    d->options.backend = backend;
+    int before = named_segments();
+    c4test_team *team = c4test_team_start(3, doomed_rank, d);
+    int64_t deadline = (int64_t)time(NULL) + c4test_seconds(10);
+    while (__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST) < 3 && time(NULL) < deadline)
+        usleep(1000);
+    C4TEST_INT(__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST), 3);
+    for (int rank = 0; rank < 3; rank++)
+        kill(c4test_team_pid(team, rank), SIGKILL);
+    int statuses[3];
+    c4test_team_wait(team, 10, statuses);
+    C4TEST_INT(named_segments(), before);
+}
+
+static void test_killed_memfd(void)
+{
+    kill_all(C4_SHM_BACKEND_MEMFD);
+}
+
+/* Named files lose their names once everybody has opened them. */
+static void test_killed_file(void)
+{
+    kill_all(C4_SHM_BACKEND_FILE);
+}
+
+/* A name left by a process that died before that goes at the next start; a living one's stays. */
+static void test_stale_file(void)
+{
+    struct death *d = c4test_shared(sizeof *d);
+    d->options = rig_defaults();
+    d->options.backend = C4_SHM_BACKEND_FILE;
+    int before = named_segments();
+    rig_rank alive, fresh;
+    C4TEST_OK_FATAL(rig_create(&alive, &d->board, 0, 3, &d->options));
+    pid_t child = fork();
+    if (child == 0) {
+        rig_rank dies;
+        if (rig_create(&dies, &d->board, 1, 3, &d->options) < 0)
+            _exit(1);
+        raise(SIGKILL);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CU_ASSERT(WIFSIGNALED(status));
+    C4TEST_INT(named_segments(), before + 2);
+    C4TEST_OK_FATAL(rig_create(&fresh, &d->board, 2, 3, &d->options));
+    C4TEST_INT(named_segments(), before + 2);
+    ops->close(fresh.module);
+    ops->close(alive.module);
+    C4TEST_INT(named_segments(), before);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST(addresses),
+                                        C4TEST(one_segment_memfd),
+                                        C4TEST(one_segment_file),
+                                        C4TEST(lost_rank),
+                                        C4TEST(crowded_segment),
+                                        C4TEST(dead_peer),
+                                        C4TEST(late_reader),
+                                        C4TEST(killed_memfd),
+                                        C4TEST(killed_file),
+                                        C4TEST(stale_file),
+                                        C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
