@@ -11,22 +11,9 @@
 #include "comm/launch.h"
 #include "comm/options.h"
 #include "comm/port.h"
-#include "host/netif.h"
+#include "rendezvous/interfaces.h"
 
 /* ---- unique ids ---- */
-
-static c4_status listen_interface(const c4_options *options, c4_net_address *bind)
-{
-    c4_netif list[64];
-    size_t count = sizeof list / sizeof list[0];
-    const c4_netif *chosen;
-    c4_netif_wish wish = {.spec = c4_option_string(options, "C4_SOCKET_IFNAME")};
-    C4_TRY(c4_netif_list(list, &count));
-    C4_TRY(c4_netif_choose(list, count, &wish, &chosen));
-    *bind = (c4_net_address){.family = chosen->family};
-    memcpy(bind->bytes, chosen->ip, sizeof bind->bytes);
-    return C4_OK;
-}
 
 c4_status c4_creation_listen_spec(const c4_options *options, c4_listen_spec *spec)
 {
@@ -34,7 +21,8 @@ c4_status c4_creation_listen_spec(const c4_options *options, c4_listen_spec *spe
     *spec = (c4_listen_spec){0};
     if (!c4_parse_port_range(ports, &spec->port_lo, &spec->port_hi))
         return c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", ports);
-    return listen_interface(options, &spec->bind);
+    size_t count = 1;
+    return c4_interfaces_choose(options, &spec->bind, &count);
 }
 
 C4_API c4_status c4_unique_id_create(c4_unique_id *id)
@@ -58,9 +46,25 @@ static c4_status gather_by_bootstrap(void *context, const void *in, size_t bytes
     return c4_bootstrap_all_gather(context, in, bytes, out);
 }
 
+/* Where neighbours connect to: the interfaces that the user has named, or by default, of which nothing is set here, that by
+ * which rank 0 has been reached. Without a key there is no such listener. */
+static c4_status listen_where_asked(c4_creation *c)
+{
+    c4_bootstrap_spec *spec = &c->bootstrap;
+    bool meets = spec->key || spec->insecure || spec->all_gather;
+    if (spec->nlisten > 0 || spec->rank == 0 || spec->nranks < 3 || !meets || !c4_interfaces_asked(c->comm->options))
+        return C4_OK;
+    size_t count = C4_ENDPOINT_ADDRESSES;
+    C4_TRY(c4_interfaces_choose(c->comm->options, c->listen, &count));
+    spec->listen = c->listen;
+    spec->nlisten = count;
+    return C4_OK;
+}
+
 c4_status c4_creation_run(c4_creation *c)
 {
     c4_comm *comm = c->comm;
+    C4_TRY(listen_where_asked(c));
     C4_TRY(c4_bootstrap_open(&c->bootstrap, &comm->bootstrap));
     comm->job_id = c4_bootstrap_job_id(comm->bootstrap);
     const unsigned char *key = c4_bootstrap_key(comm->bootstrap);
@@ -159,7 +163,7 @@ static c4_status create_in_background(c4_creation *c, c4_request **request)
         return c4_fail(C4_ERR_MEMORY, "set-up");
     *kept = *c;
     kept->bootstrap.addresses = kept->addresses;
-    kept->bootstrap.listen = c->bootstrap.listen ? kept->addresses : NULL;
+    kept->bootstrap.listen = c->bootstrap.listen ? kept->listen : NULL;
     kept->bootstrap.key = c->bootstrap.key ? kept->key : NULL;
     c4_status status = c4_request_start_setup(c->comm, create_main, kept, request);
     if (status < 0)
@@ -172,8 +176,8 @@ static c4_status listen_here(c4_creation *c)
 {
     c4_listen_spec spec;
     C4_TRY(c4_creation_listen_spec(c->comm->options, &spec));
-    c->addresses[0] = spec.bind;
-    c->bootstrap.listen = c->addresses;
+    c->listen[0] = spec.bind;
+    c->bootstrap.listen = c->listen;
     c->bootstrap.nlisten = 1;
     return C4_OK;
 }

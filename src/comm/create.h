@@ -8,8 +8,8 @@
 
 typedef struct c4_creation {
     c4_comm *comm;
-    c4_bootstrap_spec bootstrap; /* its pointers lead to the two fields below */
-    c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
+    c4_bootstrap_spec bootstrap; /* its pointers lead to the fields below */
+    c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES], listen[C4_ENDPOINT_ADDRESSES];
     unsigned char key[C4_KEY_BYTES];
 } c4_creation;
 

@@ -6,10 +6,12 @@
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 
 const char *c4_netif_ip_text(uint8_t family, const unsigned char ip[16], char *text, size_t bytes)
@@ -388,6 +390,23 @@ size_t c4_netif_candidates(const c4_netif *list, size_t count, const c4_netif_wi
     return found;
 }
 
+static bool is_likely(const c4_netif *netif, const c4_netif *best, const c4_netif_wish *wish)
+{
+    if (best->loopback || netif->loopback)
+        return netif == best;
+    return is_asked(wish) || (netif->running == best->running && netif->link_local == best->link_local &&
+                              c4_netif_is_virtual(netif->name) == c4_netif_is_virtual(best->name));
+}
+
+void c4_netif_keep_likely(const c4_netif_wish *wish, const c4_netif **candidates, size_t *count, size_t room)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *count && kept < room; i++)
+        if (is_likely(candidates[i], candidates[0], wish))
+            candidates[kept++] = candidates[i];
+    *count = kept;
+}
+
 /* An IPv4 or IPv6 address that the wish names and this host does not have; NULL: none such. */
 static const char *foreign_address(const char *spec, char text[64])
 {
@@ -446,23 +465,43 @@ c4_status c4_netif_choose(const c4_netif *list, size_t count, const c4_netif_wis
     return C4_OK;
 }
 
-const char *c4_netif_explain(const c4_netif *list, size_t count, const c4_netif_wish *wish, const c4_netif *chosen,
-                             char *text, size_t bytes)
+static size_t add_reason(const c4_netif *netif, const c4_netif *best, const c4_netif_wish *wish, const char *before,
+                         char *text, size_t bytes)
 {
     char ip[INET6_ADDRSTRLEN];
     int printed =
-        snprintf(text, bytes, "%s %s (%s)", chosen->name, c4_netif_ip_text(chosen->family, chosen->ip, ip, sizeof ip),
-                 c4_netif_reason(chosen, chosen, wish));
-    size_t used = printed > 0 ? (size_t)printed : 0;
+        snprintf(text, bytes, "%s%s %s (%s)", before, netif->name,
+                 c4_netif_ip_text(netif->family, netif->ip, ip, sizeof ip), c4_netif_reason(netif, best, wish));
+    return printed > 0 ? (size_t)printed : 0;
+}
+
+static bool is_among(const c4_netif *netif, const c4_netif *const *chosen, size_t nchosen)
+{
+    for (size_t i = 0; i < nchosen; i++)
+        if (chosen[i] == netif)
+            return true;
+    return false;
+}
+
+const char *c4_netif_explain(const c4_netif *list, size_t count, const c4_netif_wish *wish,
+                             const c4_netif *const *chosen, size_t nchosen, char *text, size_t bytes)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < nchosen && used < bytes; i++)
+        used += add_reason(chosen[i], chosen[0], wish, i ? ", then " : "", text + used, bytes - used);
     const char *separator = "; not ";
     for (size_t i = 0; i < count && used < bytes; i++) {
-        if (&list[i] == chosen)
+        if (is_among(&list[i], chosen, nchosen))
             continue;
-        printed = snprintf(text + used, bytes - used, "%s%s %s (%s)", separator, list[i].name,
-                           c4_netif_ip_text(list[i].family, list[i].ip, ip, sizeof ip),
-                           c4_netif_reason(&list[i], chosen, wish));
-        used += printed > 0 ? (size_t)printed : 0;
+        used += add_reason(&list[i], chosen[0], wish, separator, text + used, bytes - used);
         separator = ", ";
     }
     return text;
+}
+
+bool c4_netif_is_news(const char *text)
+{
+    static _Atomic uint64_t last;
+    uint64_t hash = c4_hash_bytes(C4_HASH_INIT, text, strlen(text));
+    return atomic_exchange(&last, hash) != hash;
 }

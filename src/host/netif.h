@@ -40,15 +40,23 @@ c4_status c4_netif_choose(const c4_netif *list, size_t count, const c4_netif_wis
 size_t c4_netif_candidates(const c4_netif *list, size_t count, const c4_netif_wish *wish, const c4_netif **candidates,
                            size_t room);
 
+/* Of those the ones that are worth trying beside the best, at most `room`; *count: in how many there are, out how many are
+ * left. Bridges, loopback and link-local addresses lead elsewhere on other hosts, if anywhere; what was asked for by name
+ * is all worth it. */
+void c4_netif_keep_likely(const c4_netif_wish *wish, const c4_netif **candidates, size_t *count, size_t room);
+
 /* Whether the interface fits a C4_SOCKET_IFNAME text. */
 bool c4_netif_matches(const c4_netif *netif, const char *spec);
 
 /* Why an interface was taken or was not, in a few words: "default route", "loopback: other hosts cannot reach it". `chosen`
  * may be NULL. Static text. */
 const char *c4_netif_reason(const c4_netif *netif, const c4_netif *chosen, const c4_netif_wish *wish);
-/* One line for the log: "eth0 10.0.0.5 (default route); not lo 127.0.0.1 (loopback: ...), ...". Returns text. */
-const char *c4_netif_explain(const c4_netif *list, size_t count, const c4_netif_wish *wish, const c4_netif *chosen,
-                             char *text, size_t bytes);
+/* One line for the log: "eth0 10.0.0.5 (default route), then eth1 10.1.0.5 (no default route); not lo 127.0.0.1 (loopback:
+ * ...), ...". `chosen`: nchosen >= 1 of `list`, the best first. Returns text. */
+const char *c4_netif_explain(const c4_netif *list, size_t count, const c4_netif_wish *wish,
+                             const c4_netif *const *chosen, size_t nchosen, char *text, size_t bytes);
+/* False when the text is the one that was asked about before: every communicator chooses, the log has it once. */
+bool c4_netif_is_news(const char *text);
 
 /* A bridge or pair that containers and virtual machines make: other hosts cannot reach it. By name. */
 bool c4_netif_is_virtual(const char *name);

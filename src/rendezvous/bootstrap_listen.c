@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "rendezvous/bootstrap_internal.h"
@@ -29,6 +30,9 @@ static c4_status default_address(c4_bootstrap *bootstrap, c4_net_address *addres
         return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, -1, "rank %d: address of its connection to rank 0: %s",
                                  bootstrap->spec.rank, strerror(errno));
     address->port = 0;
+    char text[C4_NET_ADDRESS_TEXT_BYTES];
+    c4_log(C4_LOG_INFO, "interfaces: %s (from where rank 0 is reached; C4_SOCKET_IFNAME would name another)",
+           c4_net_address_format(address, text));
     return C4_OK;
 }
 
@@ -46,6 +50,7 @@ c4_status c4_bootstrap_listen(c4_bootstrap *bootstrap)
     for (size_t i = 0; i < count; i++) {
         c4_listen_spec listen = {
             .bind = spec->nlisten ? spec->listen[i] : usual, .port_lo = spec->port_lo, .port_hi = spec->port_hi};
+        listen.prefer = bootstrap->endpoint.addresses[0].port; /* one number at all addresses, where it is free */
         c4_net_address *bound = &bootstrap->endpoint.addresses[i];
         C4_TRY(c4_listener_open(&listen, &bootstrap->listen_fds[i], bound));
         bootstrap->nlisten_fds = i + 1;

@@ -10,8 +10,8 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "base/status.h"
-#include "host/netif.h"
 #include "host/resolve.h"
+#include "rendezvous/interfaces.h"
 #include "rendezvous/launcher_internal.h"
 #include "rendezvous/listener.h"
 #include "rendezvous/node_list.h"
@@ -33,15 +33,8 @@ static const char how_to_key[] = "make one with (umask 077; openssl rand -hex 32
 /* This host's address on the interface that the user wants, or the best; its port is 0. */
 static c4_status own_address(const c4_options *options, c4_net_address *address)
 {
-    c4_netif list[64];
-    size_t count = sizeof list / sizeof list[0];
-    const c4_netif *chosen = NULL;
-    c4_netif_wish wish = {.spec = c4_option_string(options, "C4_SOCKET_IFNAME")};
-    C4_TRY(c4_netif_list(list, &count));
-    C4_TRY(c4_netif_choose(list, count, &wish, &chosen));
-    *address = (c4_net_address){.family = chosen->family};
-    memcpy(address->bytes, chosen->ip, sizeof address->bytes);
-    return C4_OK;
+    size_t count = 1;
+    return c4_interfaces_choose(options, address, &count);
 }
 
 /* ---- PMIx ---- */

@@ -137,6 +137,28 @@ static void test_candidates(void)
     CU_ASSERT(best[0] == &list[6] && best[1] == &list[2]);
 }
 
+/* Beside the best those of its kind; all that were asked for. */
+static void test_likely(void)
+{
+    const c4_netif_wish any = {"", 0, false}, asked = {"eth,docker", 0, false}, local = {"", 0, true};
+    const c4_netif *best[8];
+    machine();
+    size_t n = c4_netif_candidates(list, count, &any, best, 8);
+    c4_netif_keep_likely(&any, best, &n, 8);
+    C4TEST_INT_FATAL((long long)n, 4); /* neither docker0 nor lo nor fe80::1 */
+    for (size_t i = 0; i < n; i++)
+        CU_ASSERT(best[i] != &list[0] && best[i] != &list[1] && best[i] != &list[2]);
+    n = 4;
+    c4_netif_keep_likely(&any, best, &n, 2);
+    C4TEST_INT((long long)n, 2);
+    n = c4_netif_candidates(list, count, &asked, best, 8);
+    c4_netif_keep_likely(&asked, best, &n, 8);
+    C4TEST_INT((long long)n, 5);
+    n = c4_netif_candidates(list, count, &local, best, 8);
+    c4_netif_keep_likely(&local, best, &n, 8);
+    CU_ASSERT(n == 1 && best[0] == &list[0]);
+}
+
 static const char *reason(size_t index, const char *spec, int family, bool all_local)
 {
     const c4_netif_wish wish = {spec, family, all_local};
@@ -166,9 +188,15 @@ static void test_reasons(void)
     const c4_netif_wish wish = {"", 0, false};
     char text[1024], cut[32];
     machine();
-    C4TEST_STRING(c4_netif_explain(list, 2, &wish, &list[1], text, sizeof text),
+    const c4_netif *both[] = {&list[1], &list[0]}, *third = &list[3];
+    C4TEST_STRING(c4_netif_explain(list, 2, &wish, both, 1, text, sizeof text),
                   "docker0 172.17.0.1 (the best there is); not lo 127.0.0.1 (loopback: other hosts cannot reach it)");
-    C4TEST_INT((long long)strlen(c4_netif_explain(list, count, &wish, &list[3], cut, sizeof cut)), sizeof cut - 1);
+    C4TEST_STRING(
+        c4_netif_explain(list, 3, &wish, both, 2, text, sizeof text),
+        "docker0 172.17.0.1 (the best there is), then lo 127.0.0.1 (loopback: other hosts cannot reach it); not eth0 "
+        "fe80::1 (bridge of containers or virtual machines: other hosts cannot reach it)");
+    C4TEST_INT((long long)strlen(c4_netif_explain(list, count, &wish, &third, 1, cut, sizeof cut)), sizeof cut - 1);
+    CU_ASSERT(c4_netif_is_news("a") && !c4_netif_is_news("a") && c4_netif_is_news("b") && c4_netif_is_news("a"));
 }
 
 static void test_same_network(void)
@@ -264,6 +292,7 @@ int main(int argc, char **argv)
                                         C4TEST(several_forms),
                                         C4TEST(errors_name_what_is_there),
                                         C4TEST(candidates),
+                                        C4TEST(likely),
                                         C4TEST(reasons),
                                         C4TEST(same_network),
                                         C4TEST(system_list),

@@ -15,7 +15,8 @@
 #include "transports/tcp/progress.h"
 #include "transports/tcp/tx.h"
 
-#define MAX_INTERFACES 128
+#define MAX_INTERFACES    128
+#define EXPLANATION_BYTES 480 /* with its prefix within what a host may log */
 /* How often progress looks for new connections while its own links work. */
 #define SETUP_PERIOD_US 200
 
@@ -52,16 +53,6 @@ static c4_status open_tls(c4_module *module)
     return on ? c4_tcp_tls_open(&module->tls) : C4_OK;
 }
 
-/* Beside the best address those of its kind are worth trying: bridges, loopback and link-local addresses lead elsewhere on
- * other hosts, if anywhere. What was asked for by name is all worth it. */
-static bool worth_trying(const c4_netif *netif, const c4_netif *best, bool asked)
-{
-    if (best->loopback || netif->loopback)
-        return netif == best;
-    return asked || (netif->running == best->running && netif->link_local == best->link_local &&
-                     c4_netif_is_virtual(netif->name) == c4_netif_is_virtual(best->name));
-}
-
 /* Where all ranks are on this host any of its addresses leads to this one: so that of the port, if there is one. */
 static const c4_netif *already_listening(const c4_transport_port *port, const c4_netif *const *list, size_t count)
 {
@@ -74,12 +65,23 @@ static const c4_netif *already_listening(const c4_transport_port *port, const c4
     return NULL;
 }
 
-/* Where this rank can listen, without ports; and a line for the log. */
-static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact *contact, char *text, size_t text_bytes)
+static void fill_contact(const c4_netif *const *chosen, size_t count, c4_tcp_contact *contact)
+{
+    *contact = (c4_tcp_contact){.host = c4_tcp_host_number(), .count = (unsigned)count};
+    for (size_t i = 0; i < count; i++) {
+        c4_tcp_address *address = &contact->at[i];
+        *address =
+            (c4_tcp_address){.family = chosen[i]->family, .loopback = chosen[i]->loopback, .scope = chosen[i]->scope};
+        memcpy(address->ip, chosen[i]->ip, sizeof address->ip);
+    }
+}
+
+/* Where this rank can listen, without ports; and why there, for the log: "" where the job's port decides. */
+static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact *contact, char text[EXPLANATION_BYTES])
 {
     c4_netif list[MAX_INTERFACES];
-    size_t count = MAX_INTERFACES;
-    const c4_netif *chosen, *candidates[MAX_INTERFACES];
+    size_t there = MAX_INTERFACES, count;
+    const c4_netif *best, *candidates[MAX_INTERFACES];
     const int families[] = {0, 4, 6};
     const int64_t family = host->option_int(host->context, "C4_SOCKET_FAMILY");
     const c4_netif_wish wish = {
@@ -87,20 +89,18 @@ static c4_status choose_addresses(const c4_transport_host *host, c4_tcp_contact 
         .family = families[family > 0 && family < 3 ? family : 0],
         .all_local = host->local_nranks >= host->nranks,
     };
-    C4_TRY(c4_netif_list(list, &count));
-    C4_TRY(c4_netif_choose(list, count, &wish, &chosen));
-    count = c4_netif_candidates(list, count, &wish, candidates, MAX_INTERFACES);
-    *contact = (c4_tcp_contact){.host = c4_tcp_host_number()};
+    C4_TRY(c4_netif_list(list, &there));
+    C4_TRY(c4_netif_choose(list, there, &wish, &best));
+    count = c4_netif_candidates(list, there, &wish, candidates, MAX_INTERFACES);
     const c4_netif *listening = wish.all_local ? already_listening(host->port, candidates, count) : NULL;
-    for (size_t i = 0; i < count && contact->count < C4_TCP_MAX_ADDRESSES; i++) {
-        const c4_netif *netif = candidates[i];
-        if (listening != NULL ? netif != listening : !worth_trying(netif, chosen, wish.spec && wish.spec[0] != '\0'))
-            continue;
-        c4_tcp_address *address = &contact->at[contact->count++];
-        *address = (c4_tcp_address){.family = netif->family, .loopback = netif->loopback, .scope = netif->scope};
-        memcpy(address->ip, netif->ip, sizeof address->ip);
+    text[0] = '\0';
+    if (listening != NULL) {
+        fill_contact(&listening, 1, contact);
+        return C4_OK;
     }
-    c4_netif_explain(list, count, &wish, chosen, text, text_bytes);
+    c4_netif_keep_likely(&wish, candidates, &count, C4_TCP_MAX_ADDRESSES);
+    fill_contact(candidates, count, contact);
+    c4_netif_explain(list, there, &wish, candidates, count, text, EXPLANATION_BYTES);
     return C4_OK;
 }
 
@@ -135,9 +135,10 @@ static c4_status open_inbox(c4_module *module)
 
 static c4_status open_listeners(c4_module *module)
 {
-    char text[256];
-    C4_TRY(choose_addresses(&module->host, &module->contact, text, sizeof text));
-    C4_TCP_LOG(module, C4_TLOG_DEBUG, "tcp: interface %s", text);
+    char text[EXPLANATION_BYTES];
+    C4_TRY(choose_addresses(&module->host, &module->contact, text));
+    if (text[0] != '\0' && c4_netif_is_news(text))
+        C4_TCP_LOG(module, C4_TLOG_INFO, "interfaces: %s", text);
     module->contact.tls = module->tls != NULL;
     return module->host.port != NULL ? open_inbox(module) : open_own_listeners(module);
 }
@@ -234,9 +235,9 @@ static c4_status tcp_open(const c4_transport_host *host, c4_module **out)
 static c4_status tcp_probe(const c4_transport_host *host, c4_transport_caps *caps, char *reason, size_t reason_bytes)
 {
     c4_tcp_contact contact;
-    char text[256];
+    char text[EXPLANATION_BYTES];
     /* Whether there is a key for C4_TLS=on shows at open: who asks about the machine alone has none. */
-    c4_status status = choose_addresses(host, &contact, text, sizeof text);
+    c4_status status = choose_addresses(host, &contact, text);
     if (status < 0) {
         snprintf(reason, reason_bytes, "%s", c4_fail_text());
         return status;
