@@ -149,6 +149,24 @@ static void ask_to_end(c4_comm *comm)
     atomic_store(&comm->control_abort, 1);
 }
 
+static void ask_derived_to_end(c4_comm *comm)
+{
+    pthread_mutex_lock(&comm->derive_lock);
+    if (comm->deriving)
+        ask_to_end(comm->deriving);
+    pthread_mutex_unlock(&comm->derive_lock);
+}
+
+void c4_comm_abort_by(c4_comm *comm, const char *by)
+{
+    ask_to_end(comm);
+    ask_derived_to_end(comm);
+    if (atomic_exchange(&comm->aborted, 1))
+        return;
+    c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was %s", comm->name, by);
+    c4_engine_fault_told(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
+}
+
 C4_API c4_status c4_comm_abort(c4_comm *comm)
 {
     if (!comm)
@@ -158,10 +176,7 @@ C4_API c4_status c4_comm_abort(c4_comm *comm)
     ask_to_end(comm);
     if (comm->setup_status != C4_OK)
         return C4_OK;
-    pthread_mutex_lock(&comm->derive_lock);
-    if (comm->deriving)
-        ask_to_end(comm->deriving);
-    pthread_mutex_unlock(&comm->derive_lock);
+    ask_derived_to_end(comm);
     abort_engine(comm);
     return C4_OK;
 }

@@ -1,21 +1,15 @@
-/* c4_info_get_choice: the choice of algorithm as a table. The chooser is asked for growing sizes, 2^k and 1.5 * 2^k; where two
- * neighbours differ, the border is found by bisection; equal neighbours become one row. So a range narrower than a
- * factor of 1.33 may be missed, and only such a range. */
+/* c4_info_get_choice: the choice of algorithm for a job that need not exist. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/export.h"
+#include "comm/choice.h"
 #include "comm/info.h"
 #include "transports/builtin.h"
 
-#define ELEMENT_BYTES 4 /* float32 */
 #define LARGEST_BYTES ((size_t)1 << 40)
 #define MAX_RANKS     65536
-
-static const c4_kind kinds[] = {C4_KIND_ALL_REDUCE, C4_KIND_REDUCE_SCATTER, C4_KIND_ALL_GATHER,
-                                C4_KIND_BROADCAST,  C4_KIND_REDUCE,         C4_KIND_GATHER,
-                                C4_KIND_SCATTER,    C4_KIND_ALL_TO_ALL,     C4_KIND_BARRIER};
 
 /* A job that does not exist. */
 typedef struct imagined_job {
@@ -32,7 +26,6 @@ typedef struct imagined_job {
 
 typedef struct choice_table {
     c4_info *info;
-    const imagined_job *job;
     size_t room;
 } choice_table;
 
@@ -95,54 +88,6 @@ fail:
     return status;
 }
 
-/* ---- one size ---- */
-
-static bool is_reduction(c4_kind kind)
-{
-    return kind == C4_KIND_ALL_REDUCE || kind == C4_KIND_REDUCE_SCATTER || kind == C4_KIND_REDUCE;
-}
-
-static bool has_blocks(c4_kind kind)
-{
-    return kind == C4_KIND_REDUCE_SCATTER || kind == C4_KIND_ALL_GATHER || kind == C4_KIND_GATHER ||
-           kind == C4_KIND_SCATTER || kind == C4_KIND_ALL_TO_ALL;
-}
-
-/* Bytes of one element more of count. */
-static size_t grain_of(const imagined_job *job, c4_kind kind)
-{
-    return ELEMENT_BYTES * (has_blocks(kind) ? (size_t)job->nranks : 1);
-}
-
-/* As the engine asks; `grains` is the count. */
-static c4_status ask(const imagined_job *job, c4_kind kind, size_t grains, c4_query *query, const char **reason)
-{
-    bool forced = job->forced >= 0 && (job->forced_kinds >> kind & 1);
-    *query = (c4_query){.kind = kind,
-                        .nranks = job->nranks,
-                        .count = kind == C4_KIND_BARRIER ? 0 : grains,
-                        .element_bytes = ELEMENT_BYTES,
-                        .reduces = is_reduction(kind),
-                        .deterministic = job->deterministic,
-                        .layout = &job->layout,
-                        .cost = &job->cost,
-                        .algorithm = forced ? job->forced : -1,
-                        .chunk_bytes = job->chunk_bytes,
-                        .may_map = job->may_map};
-    c4_status status = c4_schedule_choose(query, &job->tuning, reason);
-    if (status == C4_ERR_UNSUPPORTED && forced) { /* the forced algorithm does not take this call */
-        query->algorithm = -1;
-        status = c4_schedule_choose(query, &job->tuning, reason);
-    }
-    return status;
-}
-
-static bool is_same(const c4_query *a, const char *reason_a, const c4_query *b, const char *reason_b)
-{
-    return a->algorithm == b->algorithm && a->chunk_bytes == b->chunk_bytes && a->lanes == b->lanes &&
-           strcmp(reason_a, reason_b) == 0;
-}
-
 /* ---- rows ---- */
 
 static int lanes_of(const c4_query *query)
@@ -157,8 +102,9 @@ static int lanes_of(const c4_query *query)
     return lanes;
 }
 
-static c4_status add_row(choice_table *table, const c4_query *query, const char *reason)
+static c4_status add_row(void *context, const c4_query *query, const char *reason)
 {
+    choice_table *table = context;
     c4_info *info = table->info;
     if (info->nrows == table->room) {
         size_t room = table->room ? 2 * table->room : 32;
@@ -180,58 +126,9 @@ static c4_status add_row(choice_table *table, const c4_query *query, const char 
                          .lanes = lanes_of(query),
                          .predicted_us = algorithm->cost(query) * 1e6,
                          .reason = strcmp(reason, "tuning file") == 0 ? info->tuning_reason : reason};
-    return C4_OK;
-}
-
-/* The smallest count in (low, high] whose choice differs from that of `low`; high's does. */
-static c4_status find_border(const imagined_job *job, const c4_query *low, const char *low_reason, size_t high,
-                             c4_query *query, const char **reason)
-{
-    size_t same = low->count;
-    while (high - same > 1) {
-        size_t middle = same + (high - same) / 2;
-        C4_TRY(ask(job, low->kind, middle, query, reason));
-        if (is_same(low, low_reason, query, *reason))
-            same = middle;
-        else
-            high = middle;
-    }
-    return ask(job, low->kind, high, query, reason);
-}
-
-/* Rows of the borders between the last row's choice and that of `count` elements. */
-static c4_status advance(choice_table *table, c4_query *last, const char **last_reason, size_t count)
-{
-    c4_query query;
-    const char *reason;
-    C4_TRY(ask(table->job, last->kind, count, &query, &reason));
-    while (!is_same(last, *last_reason, &query, reason)) {
-        c4_query border;
-        const char *border_reason;
-        C4_TRY(find_border(table->job, last, *last_reason, count, &border, &border_reason));
-        C4_TRY(add_row(table, &border, border_reason));
-        c4_info_choice *rows = &table->info->rows[table->info->nrows - 2];
-        rows[0].max_bytes = rows[1].min_bytes - 1;
-        *last = border;
-        *last_reason = border_reason;
-    }
-    last->count = count;
-    return C4_OK;
-}
-
-static c4_status scan(choice_table *table, c4_kind kind)
-{
-    c4_query last;
-    const char *reason;
-    size_t grain = grain_of(table->job, kind);
-    C4_TRY(ask(table->job, kind, 1, &last, &reason));
-    C4_TRY(add_row(table, &last, reason));
-    if (kind == C4_KIND_BARRIER)
-        return C4_OK;
-    for (size_t count = 2; count * grain <= LARGEST_BYTES; count *= 2) {
-        C4_TRY(advance(table, &last, &reason, count));
-        C4_TRY(advance(table, &last, &reason, count + count / 2));
-    }
+    c4_info_choice *row = &info->rows[info->nrows - 1];
+    if (!first) /* of a barrier there is one row */
+        row[-1].max_bytes = row->min_bytes - 1;
     return C4_OK;
 }
 
@@ -240,11 +137,20 @@ static c4_status make_table(c4_info *info, int nranks, int ranks_per_host)
     imagined_job job;
     c4_status status = C4_OK;
     C4_TRY(job_init(info, nranks, ranks_per_host, &job));
-    choice_table table = {.info = info, .job = &job};
+    choice_table table = {.info = info};
+    c4_choice_job asked = {.nranks = job.nranks,
+                           .layout = &job.layout,
+                           .cost = &job.cost,
+                           .tuning = &job.tuning,
+                           .forced = job.forced,
+                           .forced_kinds = job.forced_kinds,
+                           .deterministic = job.deterministic,
+                           .may_map = job.may_map,
+                           .chunk_bytes = job.chunk_bytes,
+                           .largest_bytes = LARGEST_BYTES};
     snprintf(info->tuning_reason, sizeof info->tuning_reason, "tuning file %.280s",
              c4_option_string(info->options, "C4_TUNING_FILE"));
-    for (size_t i = 0; status == C4_OK && i < sizeof kinds / sizeof kinds[0]; i++)
-        status = scan(&table, kinds[i]);
+    status = c4_choice_scan(&asked, add_row, &table);
     job_fini(&job);
     if (status < 0) {
         c4_info_forget_choices(info);
@@ -292,12 +198,12 @@ static int find_kind(const char *name)
 static c4_status ask_engine(c4_comm *comm, c4_kind kind, size_t bytes, const char **algorithm)
 {
     size_t n = (size_t)comm->nranks;
-    size_t count = bytes / (ELEMENT_BYTES * (has_blocks(kind) ? n : 1));
+    size_t count = bytes / (C4_CHOICE_ELEMENT_BYTES * (c4_choice_has_blocks(kind) ? n : 1));
     size_t *counts = calloc(n, sizeof *counts); /* of v-calls: equal blocks */
     if (!counts)
         return c4_fail(C4_ERR_MEMORY, "counts of %d ranks", comm->nranks);
     for (size_t i = 0; i < n; i++)
-        counts[i] = bytes / (ELEMENT_BYTES * n);
+        counts[i] = bytes / (C4_CHOICE_ELEMENT_BYTES * n);
     c4_call call = {.kind = kind,
                     .dtype = C4_FLOAT32,
                     .op = C4_SUM,

@@ -155,6 +155,10 @@ c4_status c4_comm_leave_control(c4_comm *comm, c4_status status);
 /* From here to the end (child NULL) c4_comm_abort of `parent` also ends the set-up of `child`. */
 void c4_comm_derive(c4_comm *parent, c4_comm *child);
 
+/* As c4_comm_abort, but tells nobody, for an abort that the peers hear of by other ways; `by`: "aborted by ...". The
+ * communicator is attached. On the control thread; does not block. */
+void c4_comm_abort_by(c4_comm *comm, const char *by);
+
 /* Inside enter/leave, or under the progress lock: reports a fault that this rank found by itself, once. Does not block. */
 void c4_comm_tell_peers(c4_comm *comm);
 /* C4_OK unless its set-up is under way or has failed. */

@@ -7,6 +7,7 @@
 
 #include "comm/internal.h"
 #include "comm/mismatch.h"
+#include "comm/operator.h"
 #include "comm/shrink.h"
 #include "control/control_options.h"
 
@@ -44,6 +45,7 @@ static c4_status attach(c4_comm *comm)
                              &comm->attachment));
     c4_control_watch_leavers(comm->attachment, on_left);
     c4_comm_answer_peers(comm);
+    c4_comm_serve_operator(comm);
     return C4_OK;
 }
 

@@ -4,6 +4,7 @@ src_comm_libc4_comm_la_LIBADD =
 src_comm_libc4_comm_la_SOURCES = \
     src/comm/agree.c src/comm/agree.h \
     src/comm/check.c \
+    src/comm/choice.c src/comm/choice.h \
     src/comm/collectives.c \
     src/comm/comm.c \
     src/comm/create.c src/comm/create.h \
@@ -32,3 +33,5 @@ src_comm_libc4_comm_la_SOURCES = \
 src_comm_libc4_comm_la_SOURCES += src/comm/info.c src/comm/info.h src/comm/info_choice.c src/comm/info_options.c \
     src/comm/info_transports.c
 src_comm_libc4_comm_la_SOURCES += src/comm/mismatch.c src/comm/mismatch.h
+src_comm_libc4_comm_la_SOURCES += src/comm/operator.c src/comm/operator.h src/comm/operator_plan.c \
+    src/comm/operator_probe.c

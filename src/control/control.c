@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "control/admin.h"
 #include "control/control_internal.h"
 #include "rendezvous/process.h"
 
@@ -103,6 +104,7 @@ static c4_status start_thread(c4_control *control)
 
 static void control_free(c4_control *control)
 {
+    c4_admin_stop(control);
     for (int rank = 0; control->peers && rank < control->nranks; rank++) {
         c4_control_close_link(control, rank);
         if (control->peers[rank].pidfd >= 0)
@@ -162,6 +164,7 @@ c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *
     C4_TRY_GOTO(exchange_processes(bootstrap, made), unlock);
     C4_TRY_GOTO(take_connections(bootstrap, made), unlock);
     c4_control_watch_processes(made);
+    c4_admin_start(made, c4_bootstrap_job_id(bootstrap));
     pthread_mutex_unlock(&made->lock);
     *control = made;
     return C4_OK;
@@ -261,6 +264,13 @@ void c4_control_watch_leavers(c4_control_attachment *attachment, c4_control_left
         if (c4_core_rank_state(control->core, attachment->members[i]) == C4_CONTROL_LEFT)
             on_left(attachment->context, i);
     pthread_mutex_unlock(&control->lock);
+}
+
+void c4_control_serve_operator(c4_control_attachment *attachment, const c4_control_operator *functions)
+{
+    pthread_mutex_lock(&attachment->control->lock);
+    attachment->operator= functions;
+    pthread_mutex_unlock(&attachment->control->lock);
 }
 
 void c4_control_leave(c4_control *control, uint32_t comm)

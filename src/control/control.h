@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/json.h"
 #include "rendezvous/bootstrap.h"
 #include "rendezvous/port.h"
 
@@ -30,8 +31,9 @@ typedef struct c4_control_attachment c4_control_attachment;
 typedef void (*c4_control_fault_fn)(void *context, c4_status status, int member, const char *text);
 
 typedef struct c4_control_spec {
-    int heartbeat_ms; /* > 0: a rank of which nothing was heard for so long is named in the log, and "silent" */
-    int silent_ms;    /* > heartbeat_ms: after so long it is given up */
+    int heartbeat_ms;      /* > 0: a rank of which nothing was heard for so long is named in the log, and "silent" */
+    int silent_ms;         /* > heartbeat_ms: after so long it is given up */
+    const char *admin_top; /* C4_RECORD_DIR, below which the admin socket lies; NULL or "": there is none */
 } c4_control_spec;
 
 /* `port` is served by the thread until stop; NULL: none.
@@ -153,6 +155,34 @@ void c4_control_answer_with(c4_control_attachment *attachment, c4_control_questi
  * logged). A member that has died, left or is silent is answered for by what this rank knows. */
 c4_status c4_control_ask(c4_control_attachment *attachment, int member, uint64_t sequence,
                          const unsigned char card[C4_CONTROL_CARD_BYTES]);
+
+/* ---- the operator ---- */
+
+typedef enum c4_control_view { C4_VIEW_STATUS, C4_VIEW_DUMP, C4_VIEW_PLAN } c4_control_view;
+
+/* What a probe has learned of a member. */
+typedef struct c4_control_testimony {
+    c4_control_answer answer; /* SAME: `card` tells what it is in */
+    bool asked;               /* UNKNOWN and asked: it did not answer in time */
+    unsigned char card[C4_CONTROL_CARD_BYTES];
+} c4_control_testimony;
+
+/* What an operator may ask of a communicator through the admin socket. All run on the control thread, must not block, and
+ * call no c4_control_* but c4_control_process. `json` is inside the communicator's object. */
+typedef struct c4_control_operator {
+    void (*name)(void *context, char *text, size_t bytes);
+    void (*describe)(void *context, c4_control_view view, c4_json *json);
+    /* What this rank is in, for the probes of others and its own. */
+    void (*testify)(void *context, unsigned char card[C4_CONTROL_CARD_BYTES]);
+    /* What follows from what the members said; [nmembers]. */
+    void (*explain)(void *context, const c4_control_testimony *members, c4_json *json);
+    /* Ends the communicator as c4_comm_abort does, but tells nobody; `by` says who did it, `told` is filled with the text. */
+    void (*end)(void *context, const char *by, char told[C4_CONTROL_TEXT_MAX_BYTES]);
+} c4_control_operator;
+
+/* From now on the attachment's communicator can be looked at and aborted; the functions get its context. The table outlives
+ * the attachment. */
+void c4_control_serve_operator(c4_control_attachment *attachment, const c4_control_operator *functions);
 
 /* ---- descriptors ---- */
 

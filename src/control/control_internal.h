@@ -17,13 +17,16 @@ enum {
     C4_CONTROL_KEPT_REPORTS = 16
 };
 
+typedef struct c4_admin c4_admin;
+
 /* What epoll hands back: kind, generation (of watches), index. */
 typedef enum c4_control_event {
     C4_EVENT_WAKE,
     C4_EVENT_LINK,
     C4_EVENT_PROCESS,
     C4_EVENT_WATCH,
-    C4_EVENT_PORT
+    C4_EVENT_PORT,
+    C4_EVENT_ADMIN
 } c4_control_event;
 
 typedef struct c4_control_peer {
@@ -58,7 +61,8 @@ struct c4_control_attachment {
     c4_control_left_fn on_left; /* NULL: not asked for */
     c4_control_question_fn on_question;
     c4_control_reply_fn on_reply;
-    c4_core_agree *agree; /* NULL: has not agreed yet */
+    const c4_control_operator *operator; /* NULL: not to be looked at */
+    c4_core_agree *agree;                /* NULL: has not agreed yet */
     bool agreeing;
     pthread_cond_t agreed;
     void *context;
@@ -79,6 +83,7 @@ struct c4_control {
     c4_core *core;
     c4_port *port;         /* NULL: none */
     uint64_t port_next_ns; /* when to serve it though nobody comes */
+    c4_admin *admin;       /* NULL: no admin socket */
     bool any_closing;
     c4_control_peer *peers;
     c4_control_attachment *attachments;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/admin.h"
 #include "control/control_internal.h"
 
 enum { EVENTS_PER_WAIT = 64 };
@@ -70,6 +71,10 @@ static void core_reported(void *shell, uint32_t comm, int rank, const c4_control
 {
     c4_control *control = shell;
     bool known = false;
+    if (comm == 0) { /* of no communicator: an operator ends them all */
+        c4_admin_abort_all(control, fault->text);
+        return;
+    }
     for (c4_control_attachment *one = control->attachments; one; one = one->next) {
         int member = one->comm == comm ? c4_control_member(one, rank) : -1;
         if (member < 0)
@@ -99,6 +104,8 @@ static c4_control_answer core_question(void *shell, uint32_t comm, int asker, ui
                                        const unsigned char *card, unsigned char *reply)
 {
     c4_control *control = shell;
+    if (comm == 0) /* of no communicator: a probe, about the one that the number names */
+        return c4_admin_testify(control, asker, (uint32_t)sequence, reply);
     for (c4_control_attachment *one = control->attachments; one; one = one->next) {
         int member = one->comm == comm ? c4_control_member(one, asker) : -1;
         if (member >= 0 && one->on_question)
@@ -111,6 +118,8 @@ static void core_answered(void *shell, uint32_t comm, int rank, uint64_t sequenc
                           const unsigned char *reply)
 {
     c4_control *control = shell;
+    if (comm == 0)
+        c4_admin_answered(control, rank, (uint32_t)sequence, answer, reply);
     for (c4_control_attachment *one = control->attachments; one; one = one->next) {
         int member = one->comm == comm ? c4_control_member(one, rank) : -1;
         if (member >= 0 && one->on_reply)
@@ -176,6 +185,9 @@ static void dispatch(c4_control *control, const struct epoll_event *event)
     case C4_EVENT_PORT:
         control->port_next_ns = c4_port_serve(control->port);
         break;
+    case C4_EVENT_ADMIN:
+        c4_admin_on_event(control, index, (uint32_t)(event->data.u64 >> 32) & 0xffffff, event->events);
+        break;
     }
 }
 
@@ -183,12 +195,15 @@ static void dispatch(c4_control *control, const struct epoll_event *event)
 static int next_timeout(c4_control *control)
 {
     uint64_t now_ns = c4_now_ns();
+    uint64_t admin_ns = c4_admin_tick(control, now_ns); /* before the core's: it may have asked */
     uint64_t next_ns = c4_core_tick(control->core, now_ns);
     c4_control_close_links(control);
     if (control->port && control->port_next_ns <= now_ns)
         control->port_next_ns = c4_port_serve(control->port);
     if (control->port && control->port_next_ns < next_ns)
         next_ns = control->port_next_ns;
+    if (admin_ns < next_ns)
+        next_ns = admin_ns;
     if (control->stopping && control->stop_by_ns < next_ns)
         next_ns = control->stop_by_ns;
     if (next_ns <= now_ns)

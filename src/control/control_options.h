@@ -1,4 +1,4 @@
-/* The options of the control plane: C4_HEARTBEAT_MS, C4_SILENT_MS. */
+/* The options of the control plane: C4_HEARTBEAT_MS, C4_SILENT_MS, C4_ADMIN. */
 #ifndef C4_CONTROL_CONTROL_OPTIONS_H
 #define C4_CONTROL_CONTROL_OPTIONS_H
 

@@ -241,3 +241,8 @@ c4_control_state c4_core_rank_state(const c4_core *core, int rank)
         return C4_CONTROL_LEFT;
     return peer->silent_since_ns ? C4_CONTROL_SILENT : C4_CONTROL_ALIVE;
 }
+
+uint64_t c4_core_silent_since_ns(const c4_core *core, int rank)
+{
+    return core->peers[rank].silent_since_ns;
+}

@@ -9,3 +9,5 @@ src_control_libc4_control_la_SOURCES += src/control/core.c src/control/core.h sr
     src/control/core_agree.c src/control/core_agree_internal.h src/control/core_agree_send.c \
     src/control/core_ask.c src/control/core_death.c src/control/core_leave.c \
     src/control/core_route.c src/control/core_silence.c
+src_control_libc4_control_la_SOURCES += src/control/admin.c src/control/admin.h src/control/admin_answer.c \
+    src/control/admin_internal.h src/control/admin_probe.c

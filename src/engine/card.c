@@ -35,6 +35,11 @@ bool c4_card_is_p2p(const c4_call_card *card)
     return card->kind == C4_KIND_SEND || card->kind == C4_KIND_RECV;
 }
 
+bool c4_card_reduces(const c4_call_card *card)
+{
+    return reduces(card->kind);
+}
+
 bool c4_card_valid(const c4_call_card *card, int nranks)
 {
     return card->kind < C4_NKINDS && card->dtype < C4_NDTYPES && card->op <= C4_NOPS && card->root >= 0 &&

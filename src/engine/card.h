@@ -12,6 +12,7 @@ c4_call_card c4_card_make(const c4_call *call, uint32_t sequence);
 c4_call_card c4_card_of_record(const c4_record_operation *record);
 
 bool c4_card_is_p2p(const c4_call_card *card);
+bool c4_card_reduces(const c4_call_card *card);
 /* Is it a call that a communicator of so many ranks can have? Cards come from other processes. */
 bool c4_card_valid(const c4_call_card *card, int nranks);
 /* `other` is of rank `other_rank`, `card` of `rank`, with one sequence number: do they belong together? Counts of v-kinds and

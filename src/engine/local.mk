@@ -15,5 +15,6 @@ src_engine_libc4_engine_la_SOURCES = \
     src/engine/step.c \
     src/engine/stuck.c src/engine/stuck.h src/engine/stuck_internal.h \
     src/engine/trace.c \
+    src/engine/view.c src/engine/view.h \
     src/engine/vote.c \
     src/engine/wait.c

@@ -7,4 +7,5 @@ src_record_libc4_record_la_SOURCES = \
     src/record/options.c \
     src/record/place.c src/record/place.h \
     src/record/recorder.c src/record/recorder.h \
+    src/record/sockets.c src/record/sockets.h \
     src/record/writer.c

@@ -75,6 +75,12 @@ typedef bool (*c4_record_accept_fn)(const c4_record_operation *operation, const 
 bool c4_record_operation_find(const c4_record_writer *writer, c4_record_accept_fn accept, const void *context,
                               c4_record_operation *found);
 
+/* This communicator's programs and edges, each a whole copy; any thread, while the writer is open. Nothing without a file. */
+void c4_record_programs_visit(const c4_record_writer *writer,
+                              void (*visit)(void *context, const c4_record_program *program), void *context);
+void c4_record_edges_visit(const c4_record_writer *writer, void (*visit)(void *context, const c4_record_edge *edge),
+                           void *context);
+
 /* A new record, marked as being written; the caller fills all fields but the generation, then publishes it. NULL without
  * memory for any. */
 static inline c4_record_operation *c4_record_operation_begin(c4_record_writer *writer, uint32_t *generation)

@@ -191,12 +191,12 @@ void c4_record_move_add(c4_record_writer *writer, const c4_record_move *move)
 
 /* Copies words that their writer may be changing: whether they are whole is seen from the generation, before and after. The
  * writer stores plainly, which costs nothing, and ThreadSanitizer knows no such protocol. */
-__attribute__((no_sanitize("thread"))) static void copy_words(c4_record_operation *copy, const c4_record_operation *r)
+__attribute__((no_sanitize("thread"))) static void copy_words(void *copy, const void *r, size_t bytes)
 {
     typedef uint64_t __attribute__((may_alias)) word;
-    const volatile word *from = (const volatile word *)(const void *)r;
-    word *to = (word *)(void *)copy;
-    for (size_t i = 0; i < sizeof *r / sizeof *to; i++)
+    const volatile word *from = r;
+    word *to = copy;
+    for (size_t i = 0; i < bytes / sizeof *to; i++)
         to[i] = from[i];
 }
 
@@ -209,7 +209,7 @@ static bool operation_read(const c4_record_writer *writer, uint64_t number, c4_r
     uint32_t expected = 2 * (uint32_t)(number >> writer->operation_shift) + 2;
     if (__atomic_load_n(&r->generation, __ATOMIC_ACQUIRE) != expected)
         return false;
-    copy_words(copy, r);
+    copy_words(copy, r, sizeof *r);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&r->generation, __ATOMIC_RELAXED) == expected;
 }
@@ -226,4 +226,43 @@ bool c4_record_operation_find(const c4_record_writer *writer, c4_record_accept_f
             found->call_ticks >= writer->created_ticks && accept(found, context))
             return true;
     return false;
+}
+
+_Static_assert(sizeof(c4_record_program) % sizeof(uint64_t) == 0, "a record is whole words");
+_Static_assert(sizeof(c4_record_edge) % sizeof(uint64_t) == 0, "a record is whole words");
+
+/* A whole copy of entry `index`, if it belongs to this communicator. Records begin with their generation. */
+static bool entry_read(const c4_record_writer *writer, const c4_record_area *area, const uint16_t *owners,
+                       uint32_t index, void *copy)
+{
+    const uint32_t *generation = area_at(writer->recorder, area, index);
+    pthread_mutex_lock(&writer->recorder->tables);
+    bool own = owners[index] == writer->comm_index + 1;
+    pthread_mutex_unlock(&writer->recorder->tables);
+    uint32_t before = __atomic_load_n(generation, __ATOMIC_ACQUIRE);
+    if (!own || before == 0 || before % 2)
+        return false;
+    copy_words(copy, generation, area->stride);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(generation, __ATOMIC_RELAXED) == before;
+}
+
+void c4_record_programs_visit(const c4_record_writer *writer,
+                              void (*visit)(void *context, const c4_record_program *program), void *context)
+{
+    c4_record_program copy;
+    const c4_record_area *area = writer->recorder ? &writer->recorder->header->programs : NULL;
+    for (uint32_t i = 0; area && i < area->count; i++)
+        if (entry_read(writer, area, writer->recorder->program_owner, i, &copy))
+            visit(context, &copy);
+}
+
+void c4_record_edges_visit(const c4_record_writer *writer, void (*visit)(void *context, const c4_record_edge *edge),
+                           void *context)
+{
+    c4_record_edge copy;
+    const c4_record_area *area = writer->recorder ? &writer->recorder->header->edges : NULL;
+    for (uint32_t i = 0; area && i < area->count; i++)
+        if (entry_read(writer, area, writer->recorder->edge_owner, i, &copy))
+            visit(context, &copy);
 }

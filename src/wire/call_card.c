@@ -5,7 +5,7 @@
 #include "base/status.h"
 #include "wire/bytes.h"
 
-enum { OWNER = 4, CALL = 8, AGE = 4, WAITS_FOR = 28, STUCK_CALL = 32, STUCK = 52 };
+enum { OWNER = 4, CALL = 8, AGE = 4, WAITS_FOR = 28, STUCK_CALL = 32, STUCK = 52, CALLED = 56, STATUS = 60 };
 enum { HAS_CALL = 1, ENDED = 2, WAITS = 4, BLOCKED = 8, RECEIVES = 16, SURE = 32, ALL_FLAGS = 63 };
 
 static void pack_call(const c4_call_card *call, unsigned char *out)
@@ -57,6 +57,8 @@ void c4_call_answer_pack(const c4_call_answer *answer, unsigned char out[C4_CALL
     c4_put_u32(out + WAITS_FOR, (uint32_t)answer->waits_for);
     pack_call(&answer->stuck, out + STUCK_CALL);
     c4_put_u32(out + STUCK, answer->stuck_ms);
+    c4_put_u32(out + CALLED, answer->called);
+    c4_put_u32(out + STATUS, (uint32_t)answer->status);
 }
 
 c4_status c4_call_answer_unpack(const unsigned char in[C4_CALL_CARD_BYTES], c4_call_answer *answer)
@@ -74,5 +76,7 @@ c4_status c4_call_answer_unpack(const unsigned char in[C4_CALL_CARD_BYTES], c4_c
     answer->age_ms = c4_get_u32(in + AGE);
     answer->waits_for = (int32_t)c4_get_u32(in + WAITS_FOR);
     answer->stuck_ms = c4_get_u32(in + STUCK);
-    return C4_OK;
+    answer->called = c4_get_u32(in + CALLED);
+    answer->status = (int32_t)c4_get_u32(in + STATUS);
+    return answer->status <= 0 ? C4_OK : C4_ERR_PROTOCOL;
 }

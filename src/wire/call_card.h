@@ -3,6 +3,7 @@
  * call:      0  sequence 4   4  kind 1   5  dtype 1   6  op 1   7  zero   8  root or peer 4   12  count 8
  * question:  0  version 1   1  zero 3   4  owner 4   8  call
  * answer:    0  version 1   1  flags 1   2  zero 2   4  age 4   8  call   28  waits_for 4   32  stuck call   52  stuck 4
+ *            56  called 4   60  status 4
  *
  * Little endian; the rest of the 64 bytes is zero. */
 #ifndef C4_WIRE_CALL_CARD_H
@@ -43,6 +44,9 @@ typedef struct c4_call_answer {
     int32_t waits_for;
     uint32_t stuck_ms;
     c4_call_card stuck;
+    /* To probes only, else zero. */
+    uint32_t called; /* collectives so far */
+    int32_t status;  /* c4_status of the communicator, <= 0 */
 } c4_call_answer;
 
 void c4_call_question_pack(const c4_call_question *question, unsigned char out[C4_CALL_CARD_BYTES]);

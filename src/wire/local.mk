@@ -11,3 +11,4 @@ src_wire_libc4_wire_la_SOURCES += src/wire/call_card.c src/wire/call_card.h
 src_wire_libc4_wire_la_SOURCES += src/wire/control_overlay.c src/wire/control_overlay.h
 src_wire_libc4_wire_la_SOURCES += src/wire/address_table.c src/wire/address_table.h
 src_wire_libc4_wire_la_SOURCES += src/wire/option_card.c src/wire/option_card.h
+src_wire_libc4_wire_la_SOURCES += src/wire/admin_request.c src/wire/admin_request.h

@@ -30,3 +30,5 @@ check_PROGRAMS += tests/comm/test_agree
 tests_comm_test_agree_SOURCES = tests/comm/test_agree.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_port
 tests_comm_test_port_SOURCES = tests/comm/test_port.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_admin
+tests_comm_test_admin_SOURCES = tests/comm/test_admin.c $(c4_admin_client) $(c4_collectives_sources)

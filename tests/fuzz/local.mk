@@ -34,3 +34,8 @@ C4_FUZZ_TARGETS += tests/fuzz/fuzz_text
 tests_fuzz_fuzz_text_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
 tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
 EXTRA_DIST += tests/fuzz/corpus/fuzz_text
+
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_admin
+tests_fuzz_fuzz_admin_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
+tests_fuzz_fuzz_admin_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_admin

@@ -13,3 +13,5 @@ C4_FUZZ_TARGETS += tests/fuzz/fuzz_record
 tests_fuzz_fuzz_record_LDADD = $(C4_FUZZ_MAIN) diag/libc4_diag.la $(LDADD)
 tests_fuzz_fuzz_record_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
 EXTRA_DIST += tests/fuzz/corpus/fuzz_record
+
+check_PROGRAMS += tests/record/test_sockets

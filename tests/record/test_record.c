@@ -450,7 +450,7 @@ static void find_record(const char *directory, char *path, size_t bytes)
     DIR *dir = opendir(directory);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.' && entry->d_type != DT_SOCK) /* admin sockets lie beside the jobs */
             snprintf(path, bytes, "%s/%s", directory, entry->d_name);
     if (dir)
         closedir(dir);

@@ -47,7 +47,7 @@ static void await_others(int nranks)
     struct dirent *entry;
     DIR *dir = top ? opendir(top) : NULL;
     while (dir && (entry = readdir(dir)))
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.' && entry->d_type != DT_SOCK)
             snprintf(job, sizeof job, "%s/%s", top, entry->d_name);
     if (dir)
         closedir(dir);

@@ -12,3 +12,5 @@ tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
 EXTRA_DIST += tests/fuzz/corpus/fuzz_control
 
 check_PROGRAMS += tests/wire/test_call_card
+
+check_PROGRAMS += tests/wire/test_admin_request
