@@ -1,6 +1,8 @@
-/* Not a test: what tests/comm/test_many_ranks.sh starts as every rank. One line: rank, result right (1/0), private
- * memory written by creating the communicator (KiB), milliseconds of that and of one all-reduce. */
+/* Not a test: what tests/comm/test_many_ranks.sh and `make bench-start` start as every rank. One line: rank, result right
+ * (1/0), private memory written by creating the communicator (KiB), milliseconds of that and of one all-reduce, and what
+ * both together have added to this process's mappings and open files. */
 #include <c4/c4.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -18,6 +20,28 @@ static long private_kib(void)
     return kib;
 }
 
+static int count_mappings(void)
+{
+    int lines = 0, c;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && (c = getc(maps)) != EOF)
+        lines += c == '\n';
+    if (maps)
+        fclose(maps);
+    return lines;
+}
+
+static int count_files(void)
+{
+    int count = 0;
+    DIR *files = opendir("/proc/self/fd");
+    while (files && readdir(files))
+        count++;
+    if (files)
+        closedir(files);
+    return count;
+}
+
 static double now_ms(void)
 {
     struct timespec now;
@@ -30,6 +54,7 @@ int main(void)
     c4_comm *comm;
     int rank, nranks;
     (void)private_kib(); /* the stream's own buffers are there before it counts */
+    int mappings = count_mappings(), files = count_files();
     long before = private_kib();
     double start = now_ms();
     if (c4_comm_create_from_env(NULL, NULL, &comm) != C4_OK)
@@ -42,8 +67,10 @@ int main(void)
     double call = now_ms();
     if (c4_all_reduce(&value, &value, 1, C4_INT64, C4_SUM, comm, NULL) != C4_OK)
         return 1;
-    printf("many_ranks %d %d %ld %.1f %.1f\n", rank, value == expected, before < 0 || after < 0 ? -1 : after - before,
-           created - start, now_ms() - call);
+    double done = now_ms();
+    printf("many_ranks %d %d %ld %.1f %.1f %d %d\n", rank, value == expected,
+           before < 0 || after < 0 ? -1 : after - before, created - start, done - call, count_mappings() - mappings,
+           count_files() - files);
     fflush(stdout);
     return c4_comm_destroy(comm) == C4_OK ? 0 : 1;
 }
