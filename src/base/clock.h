@@ -30,7 +30,9 @@ static inline uint64_t c4_tsc(void)
 #endif
 }
 
-/* Ticks of c4_tsc per second; measured once per process (2 ms) unless the CPU tells it. */
+/* Where measuring the rate of c4_tsc may start; idempotent. */
+void c4_tsc_begin(void);
+/* Ticks of c4_tsc per second; measured once per process, over what has passed since c4_tsc_begin, 2 ms at least. */
 uint64_t c4_tsc_hz(void);
 uint64_t c4_tsc_to_ns(uint64_t ticks);
 

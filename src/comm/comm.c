@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/export.h"
 #include "comm/internal.h"
 #include "comm/options.h"
@@ -16,6 +17,7 @@ c4_status c4_comm_alloc(const char *name, int rank, int nranks, c4_comm **out)
         free(displs);
         return c4_fail(C4_ERR_MEMORY, "communicator of %d ranks", nranks);
     }
+    c4_tsc_begin(); /* somebody will ask for the rate when set-up is through */
     comm->magic = C4_COMM_MAGIC;
     comm->alive = c4_fork_guard();
     comm->rank = rank;
