@@ -9,10 +9,9 @@
 
 #include <c4/c4.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
+
+#include "tests/chaos/work.h"
 
 enum { CHAOS_MAX_RANKS = 8, CHAOS_MAX_FAULTS = 3 };
 
@@ -33,13 +32,14 @@ typedef enum chaos_kind {
     CHAOS_NKINDS
 } chaos_kind;
 
+typedef enum chaos_transport { CHAOS_SHM, CHAOS_TCP, CHAOS_BOTH, CHAOS_NTRANSPORTS } chaos_transport;
+
 typedef enum chaos_outcome {
     CHAOS_SURVIVES, /* no error, right results */
     CHAOS_DEATH,    /* every survivor: C4_ERR_PEER_DEAD, naming a victim */
     CHAOS_SILENCE,  /* every other rank: C4_ERR_PEER_SILENT, naming a victim */
     CHAOS_SPLIT,    /* both halves: C4_ERR_PEER_SILENT, naming a rank of the other half */
-    CHAOS_ENDS,     /* every rank: some error that names a rank */
-    CHAOS_MAY_END   /* no error on any rank, or as CHAOS_ENDS */
+    CHAOS_ENDS      /* every rank: some error that names a rank */
 } chaos_outcome;
 
 typedef struct chaos_kind_info {
@@ -49,9 +49,11 @@ typedef struct chaos_kind_info {
     bool tcp, hook, net;   /* needs frames over TCP; is a rule of C4_HOOK; needs network name spaces */
     bool silence;          /* needs C4_HEARTBEAT_MS and C4_SILENT_MS */
     const char *hook_rule; /* "close=tcp@frame:%d#%d" */
+    int kept_ms;           /* the job goes on for so long after it */
 } chaos_kind_info;
 
 extern const chaos_kind_info chaos_kinds[CHAOS_NKINDS];
+extern const char *const chaos_transport_names[CHAOS_NTRANSPORTS]; /* as C4_TRANSPORTS takes them */
 
 typedef struct chaos_fault {
     chaos_kind kind;
@@ -68,19 +70,19 @@ typedef struct chaos_abilities {
     bool name_spaces; /* mount and host name */
     bool net;         /* and network */
     bool sockets;     /* pidfd_getfd */
-    bool silence;     /* the library has C4_SILENT_MS */
     const char *only; /* name of the one kind wanted, or NULL */
 } chaos_abilities;
 
 typedef struct chaos_plan {
     uint64_t seed;
     int nranks, nhosts; /* rank r is on host r * nhosts / nranks */
-    const char *transports;
+    chaos_transport transport;
     const char *backend; /* of shm */
     int window;          /* operations at once; 1: blocking calls */
     size_t max_count;
     bool setup;         /* the faults come while the job is set up */
     bool leave_at_once; /* survivors destroy their communicator without waiting for the others' errors */
+    bool shrink;        /* survivors go on without the dead */
     bool thread;        /* C4_PROGRESS */
     int nfaults;
     chaos_fault faults[CHAOS_MAX_FAULTS];
@@ -99,16 +101,19 @@ typedef enum chaos_phase { CHAOS_STARTING, CHAOS_RUNNING, CHAOS_FAILED, CHAOS_DO
 
 typedef struct chaos_report {
     _Atomic int phase;
-    _Atomic int64_t iterations, failed_ns;
-    int status;     /* of the first call that failed; C4_OK: none did */
-    char text[512]; /* c4_last_error then */
-    _Atomic int wrong;
-    char wrong_text[256];
+    _Atomic int size;                     /* of the communicator, shrinking */
+    _Atomic int64_t failed_ns, waited_ns; /* waited: for a processor, by then, all threads together */
+    chaos_count count;
+    int status;        /* of the first call that failed; C4_OK: none did */
+    char text[512];    /* c4_last_error then */
+    int shrink_status; /* of what came after, until the end */
+    char shrink_text[512];
 } chaos_report;
 
 typedef struct chaos_shared {
     _Atomic int stop; /* ranks agree to end soon after it is set */
     int id_pipe[2];
+    int64_t waited_ns[CHAOS_MAX_RANKS]; /* for a processor, when the first fault came */
     chaos_report reports[CHAOS_MAX_RANKS];
 } chaos_shared;
 
@@ -140,22 +145,50 @@ bool chaos_net_partition(bool parted);
 
 /* ---- verdict ---- */
 
+/* `late`: the culprit named, but after the limit; `excused`: the same, but the ranks had to wait for a processor so long
+ * that the machine's load explains it. */
 typedef struct chaos_tally {
-    int injected, hangs, wrong, unnamed, spurious, left_behind;
+    int jobs, injected, hangs, wrong, spurious, unnamed, late, excused, left_behind;
     double slowest_ms;
 } chaos_tally;
 
-/* `statuses`: of waitpid, -1 for a rank that had to be killed. Adds to the tally of the plan's first kind and prints what
- * is wrong; true when nothing is. */
+typedef chaos_tally chaos_tallies[CHAOS_NKINDS][CHAOS_NTRANSPORTS];
+
+/* `statuses`: of waitpid, -1 for a rank that had to be killed. Adds to `tally` and prints what is wrong; true when nothing
+ * is. */
 bool chaos_judge(const chaos_plan *plan, const chaos_shared *shared, const int *statuses, int left_behind,
-                 chaos_tally *tallies);
+                 chaos_tally *tally);
 
 /* Runs one plan; `directory` is empty and stays so. */
-bool chaos_job_run(const chaos_plan *plan, const char *directory, chaos_tally *tallies);
+bool chaos_job_run(const chaos_plan *plan, const char *directory, chaos_tally *tally);
+
+/* What was left out, for the table. */
+typedef struct chaos_omission {
+    const char *what, *why;
+} chaos_omission;
+
+enum { CHAOS_MAX_OMISSIONS = 4 };
+
+typedef struct chaos_run {
+    unsigned long long first;
+    int done, failures;
+    double seconds;
+    int nomissions;
+    chaos_omission omissions[CHAOS_MAX_OMISSIONS];
+    chaos_tallies tallies;
+} chaos_run;
+
+void chaos_table_print(const chaos_run *run);
+/* Writes the table as JSON to `path`; false with errno. */
+bool chaos_table_write(const chaos_run *run, const char *path);
+/* One result per line of the table to the file that C4_TEST_RESULTS names, if it does. */
+void chaos_table_report(const chaos_run *run);
 
 /* ---- time ---- */
 
 int64_t chaos_now_ns(void);
 void chaos_sleep_ms(int ms);
+/* How long the threads of a process have been ready to run without a processor, all together; 0: the kernel does not tell. */
+int64_t chaos_waited_ns(pid_t pid);
 
 #endif

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/segment.h"
 #include "tests/c4test.h"
 #include "tests/chaos/chaos.h"
 
@@ -27,6 +28,7 @@ typedef struct job {
     bool ended[CHAOS_MAX_RANKS];
     int statuses[CHAOS_MAX_RANKS];
     bool undone[CHAOS_MAX_FAULTS];
+    bool noted; /* shared->waited_ns */
 } job;
 
 static int64_t ms(int64_t from_ns)
@@ -66,12 +68,21 @@ static bool reap(job *j)
     return all;
 }
 
+static bool is_killed(const job *j, int rank)
+{
+    for (int i = 0; i < j->plan->nfaults; i++)
+        if (j->plan->faults[i].kind == CHAOS_KILL && j->plan->faults[i].rank == rank)
+            return true;
+    return false;
+}
+
+/* Of those that live on. */
 static int64_t least_iterations(const job *j)
 {
     int64_t least = INT64_MAX;
     for (int r = 0; r < j->plan->nranks; r++)
-        if (j->shared->reports[r].iterations < least)
-            least = j->shared->reports[r].iterations;
+        if (!is_killed(j, r) && j->shared->reports[r].count.iterations < least)
+            least = j->shared->reports[r].count.iterations;
     return least;
 }
 
@@ -126,6 +137,9 @@ static bool step_faults(job *j, int64_t now_ms)
     for (int i = 0; i < j->plan->nfaults; i++) {
         chaos_fault *fault = &j->faults[i];
         if (!fault->at_ns && now_ms >= fault->after_ms) {
+            for (int r = 0; r < j->plan->nranks && !j->noted; r++)
+                j->shared->waited_ns[r] = chaos_waited_ns(j->pids[r]);
+            j->noted = true;
             fault->at_ns = chaos_now_ns();
             fault->missed = !apply(j, fault, false);
         }
@@ -142,6 +156,22 @@ static void inject(job *j)
 {
     int64_t start = chaos_now_ns();
     while (step_faults(j, ms(start)) && !reap(j))
+        chaos_sleep_ms(WAIT_STEP_MS);
+}
+
+/* The survivors have found together again, and worked. */
+static void wait_for_survivors(job *j)
+{
+    int64_t start = chaos_now_ns();
+    int survivors = 0;
+    for (int r = 0; r < j->plan->nranks; r++)
+        survivors += !is_killed(j, r);
+    for (int r = 0; r < j->plan->nranks; r++)
+        while (!is_killed(j, r) && atomic_load(&j->shared->reports[r].size) != survivors && !reap(j) &&
+               ms(start) < START_MS)
+            chaos_sleep_ms(WAIT_STEP_MS);
+    int64_t least = least_iterations(j) + SETTLE_ITERATIONS;
+    while (least_iterations(j) < least && !reap(j) && ms(start) < START_MS)
         chaos_sleep_ms(WAIT_STEP_MS);
 }
 
@@ -177,11 +207,14 @@ static int count_entries(const char *path, bool print)
     return count;
 }
 
-/* Records stay when a rank has died, and only then. */
+/* Records stay when a rank has died, and only then. Who dies while a job is set up may have made a file that nobody else knows
+ * of yet: the next job on the host removes it, as is done here. */
 static int count_left(const chaos_plan *plan, const char *directory, int shm_before)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/records", directory);
+    if (plan->faults[0].kind == CHAOS_KILL && (plan->setup || (plan->shrink && plan->nfaults > 1)))
+        c4_segments_stale(C4_SEGMENT_DIRECTORY, true, NULL, NULL);
     int left = count_entries("/dev/shm", false) - shm_before;
     if (left > 0)
         count_entries("/dev/shm", true);
@@ -212,7 +245,7 @@ static void show_missed(const job *j)
                     j->plan->faults[i].rank);
 }
 
-bool chaos_job_run(const chaos_plan *wanted, const char *directory, chaos_tally *tallies)
+bool chaos_job_run(const chaos_plan *wanted, const char *directory, chaos_tally *tally)
 {
     chaos_plan *plan = c4test_shared(sizeof *plan);
     chaos_shared *shared = c4test_shared(sizeof *shared);
@@ -238,16 +271,19 @@ bool chaos_job_run(const chaos_plan *wanted, const char *directory, chaos_tally 
         wait_for_work(&j, 8, START_MS);
     inject(&j);
     const chaos_kind_info *info = &chaos_kinds[plan->faults[0].kind];
-    if (info->outcome == CHAOS_SURVIVES || info->outcome == CHAOS_MAY_END) {
-        int more = info->hook ? HOOK_ITERATIONS : SETTLE_ITERATIONS;
-        wait_for_work(&j, least_iterations(&j) + more, START_MS);
+    if (info->outcome == CHAOS_SURVIVES)
+        wait_for_work(&j, least_iterations(&j) + (info->hook ? HOOK_ITERATIONS : SETTLE_ITERATIONS), START_MS);
+    if (info->kept_ms) /* what comes of it comes late */
+        chaos_sleep_ms(info->kept_ms);
+    if (plan->shrink)
+        wait_for_survivors(&j);
+    if (info->outcome == CHAOS_SURVIVES || plan->shrink)
         atomic_store(&shared->stop, 1);
-    }
     collect(&j);
     show_missed(&j);
     if (net)
         chaos_net_down();
-    bool good = chaos_judge(plan, shared, j.statuses, count_left(plan, directory, shm_before), tallies);
+    bool good = chaos_judge(plan, shared, j.statuses, count_left(plan, directory, shm_before), tally);
     if (!good)
         show_logs(plan, directory);
     snprintf(command, sizeof command, "rm -rf '%s'/*", directory);

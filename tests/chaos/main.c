@@ -1,9 +1,10 @@
 /* Real faults against running jobs, by seed.
  *
- *     chaos [--seeds N] [--first SEED] [--seconds S] [--only KIND] [--verbose]
+ *     chaos [--seeds N] [--first SEED] [--seconds S] [--only KIND] [--json FILE] [--verbose]
  *
- * Prints a table of what was injected and what came of it, and one line for machines; exit status 1 when anything was
- * not as it must be. One seed alone: --first SEED --seeds 1. Ends early after --seconds. */
+ * Prints a table of what was injected and what came of it (README, "Tests"); exit status 1 when anything was not as it must
+ * be. One seed alone: --first SEED --seeds 1. Ends early after --seconds. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,56 +15,50 @@
 #include "tests/c4test.h"
 #include "tests/chaos/chaos.h"
 
-enum { ENOUGH_FAILURES = 10 };
+enum { ENOUGH_FAILURES = 10, PROGRESS_S = 10 };
 
 typedef struct arguments {
     unsigned long long first, seeds;
     int seconds;
     bool verbose;
+    const char *json;
     chaos_abilities abilities;
 } arguments;
 
-static bool has_option(const char *name)
-{
-    c4_info_option option = {.struct_size = sizeof option};
-    for (size_t i = 0; c4_info_get_option(i, &option) == C4_OK; i++)
-        if (strcmp(option.name, name) == 0)
-            return true;
-    return false;
-}
-
-static void left_out(const char *what, const char *why)
+static void left_out(chaos_run *run, const char *what, const char *why)
 {
     printf("chaos: without %s: %s\n", what, why);
+    run->omissions[run->nomissions++] = (chaos_omission){what, why};
 }
 
-static void find_abilities(chaos_abilities *abilities)
+static void find_abilities(chaos_abilities *abilities, chaos_run *run)
 {
     abilities->sockets = chaos_socket_supported();
-    abilities->silence = has_option("C4_SILENT_MS");
     abilities->name_spaces = geteuid() == 0 && chaos_spaces_enter();
     abilities->net = abilities->name_spaces && chaos_net_up(2) && chaos_net_slow(1, true);
     if (abilities->name_spaces)
         chaos_net_down();
     if (!abilities->sockets)
-        left_out("shutting down others' sockets", "pidfd_getfd needs Linux 5.6 and permission to ptrace");
-    if (!abilities->silence)
-        left_out("long stops and cut links", "this library has no C4_SILENT_MS");
+        left_out(run, "shutting down others' sockets", "pidfd_getfd needs Linux 5.6 and permission to ptrace");
     if (!abilities->name_spaces)
-        left_out("several hosts", "name spaces are not permitted here (run as root with CAP_SYS_ADMIN)");
-    else if (!abilities->net)
-        left_out("network faults",
-                 "ip(8) with veth and bridges, or tc(8) with tbf, is missing (apt-get install iproute2)");
+        left_out(run, "several hosts", "name spaces are not permitted here (run as root with CAP_SYS_ADMIN)");
+    if (!abilities->net)
+        left_out(run, "network faults",
+                 "network name spaces are not permitted, or ip(8) or tc(8) is missing (apt-get install iproute2)");
 }
+
+static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
+                                        {"first", required_argument, NULL, 'f'},
+                                        {"seconds", required_argument, NULL, 's'},
+                                        {"only", required_argument, NULL, 'o'},
+                                        {"json", required_argument, NULL, 'j'},
+                                        {"verbose", no_argument, NULL, 'v'},
+                                        {NULL, 0, NULL, 0}};
 
 static bool parse(int argc, char **argv, arguments *a)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 'n'},   {"first", required_argument, NULL, 'f'},
-        {"seconds", required_argument, NULL, 's'}, {"only", required_argument, NULL, 'o'},
-        {"verbose", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0}};
     int c;
-    *a = (arguments){.first = 1, .seeds = 60, .seconds = 1 << 30};
+    *a = (arguments){.first = 1, .seeds = 84, .seconds = 1 << 30};
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         if (c == 'n')
             a->seeds = strtoull(optarg, NULL, 10);
@@ -73,6 +68,8 @@ static bool parse(int argc, char **argv, arguments *a)
             a->seconds = atoi(optarg);
         else if (c == 'o')
             a->abilities.only = optarg;
+        else if (c == 'j')
+            a->json = optarg;
         else if (c == 'v')
             a->verbose = true;
         else
@@ -81,72 +78,62 @@ static bool parse(int argc, char **argv, arguments *a)
     return optind == argc;
 }
 
-static void print_line(const char *name, int jobs, const chaos_tally *t)
+static bool is_kind(const char *name)
 {
-    printf("%-16s %6d %9d %6d %6d %8d %9d %7d", name, jobs, t->injected, t->hangs, t->wrong, t->unnamed, t->spurious,
-           t->left_behind);
-    if (t->slowest_ms > 0)
-        printf(" %14.0f ms\n", t->slowest_ms);
-    else
-        printf(" %14s\n", "-");
+    for (int kind = 0; kind < CHAOS_NKINDS; kind++)
+        if (strcmp(chaos_kinds[kind].name, name) == 0)
+            return true;
+    return false;
 }
 
-static chaos_tally print_table(const chaos_tally *tallies, const int *jobs)
+static void run_job(const arguments *a, const char *directory, chaos_run *run)
 {
-    chaos_tally sum = {0};
-    int all = 0;
-    printf("%-16s %6s %9s %6s %6s %8s %9s %7s %17s\n", "fault", "jobs", "injected", "hangs", "wrong", "unnamed",
-           "spurious", "left", "slowest naming");
-    for (int kind = 0; kind < CHAOS_NKINDS; kind++) {
-        const chaos_tally *t = &tallies[kind];
-        if (jobs[kind])
-            print_line(chaos_kinds[kind].name, jobs[kind], t);
-        all += jobs[kind];
-        sum.injected += t->injected;
-        sum.hangs += t->hangs;
-        sum.wrong += t->wrong;
-        sum.unnamed += t->unnamed;
-        sum.spurious += t->spurious;
-        sum.left_behind += t->left_behind;
-        sum.slowest_ms = t->slowest_ms > sum.slowest_ms ? t->slowest_ms : sum.slowest_ms;
+    chaos_plan plan;
+    chaos_plan_make(a->first + (unsigned)run->done++, &a->abilities, &plan);
+    int64_t before = chaos_now_ns();
+    if (a->verbose)
+        chaos_plan_print(&plan);
+    run->failures += !chaos_job_run(&plan, directory, &run->tallies[plan.faults[0].kind][plan.transport]);
+    if (a->verbose)
+        fprintf(stderr, "    %.0f ms\n", (double)(chaos_now_ns() - before) * 1e-6);
+}
+
+static void run_all(const arguments *a, const char *directory, chaos_run *run)
+{
+    int64_t start = chaos_now_ns(), told = start;
+    while (run->done < (int)a->seeds && run->failures < ENOUGH_FAILURES && run->seconds < a->seconds) {
+        run_job(a, directory, run);
+        run->seconds = (double)(chaos_now_ns() - start) * 1e-9;
+        if (chaos_now_ns() - told < (int64_t)PROGRESS_S * 1000000000)
+            continue;
+        told = chaos_now_ns();
+        printf("chaos: %d of %llu jobs in %.0f s, %d not as they must be\n", run->done, a->seeds, run->seconds,
+               run->failures);
     }
-    print_line("all", all, &sum);
-    return sum;
 }
 
 int main(int argc, char **argv)
 {
+    static chaos_run run;
     arguments a;
-    chaos_tally tallies[CHAOS_NKINDS] = {0};
-    int jobs[CHAOS_NKINDS] = {0}, failures = 0, done = 0;
     char directory[] = "/tmp/c4-chaos-XXXXXX";
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (!parse(argc, argv, &a)) {
-        fprintf(stderr, "usage: chaos [--seeds N] [--first SEED] [--seconds S] [--only KIND] [--verbose]\n");
+    if (!parse(argc, argv, &a) || (a.abilities.only && !is_kind(a.abilities.only))) {
+        fprintf(stderr,
+                "usage: chaos [--seeds N] [--first SEED] [--seconds S] [--only KIND] [--json FILE] [--verbose]\n");
         return 2;
     }
     if (!mkdtemp(directory))
         return 2;
-    find_abilities(&a.abilities);
-    int64_t start = chaos_now_ns();
-    printf("chaos: seeds %llu to %llu\n", a.first, a.first + a.seeds - 1);
-    while (done < (int)a.seeds && failures < ENOUGH_FAILURES &&
-           (chaos_now_ns() - start) / 1000000000 < (int64_t)a.seconds) {
-        chaos_plan plan;
-        chaos_plan_make(a.first + (unsigned)done++, &a.abilities, &plan);
-        int64_t before = chaos_now_ns();
-        if (a.verbose)
-            chaos_plan_print(&plan);
-        jobs[plan.faults[0].kind]++;
-        failures += !chaos_job_run(&plan, directory, tallies);
-        if (a.verbose)
-            fprintf(stderr, "    %.0f ms\n", (double)(chaos_now_ns() - before) * 1e-6);
-    }
+    run.first = a.first;
+    find_abilities(&a.abilities, &run);
+    run_all(&a, directory, &run);
     rmdir(directory);
-    chaos_tally sum = print_table(tallies, jobs);
-    printf("CHAOS seeds=%d injected=%d hangs=%d wrong=%d unnamed=%d spurious=%d left_behind=%d slowest_ms=%.0f "
-           "failed_seeds=%d seconds=%.0f\n",
-           done, sum.injected, sum.hangs, sum.wrong, sum.unnamed, sum.spurious, sum.left_behind, sum.slowest_ms,
-           failures, (double)(chaos_now_ns() - start) * 1e-9);
-    return failures ? 1 : 0;
+    chaos_table_print(&run);
+    chaos_table_report(&run);
+    if (a.json && !chaos_table_write(&run, a.json)) {
+        fprintf(stderr, "chaos: %s: %s\n", a.json, strerror(errno));
+        return 2;
+    }
+    return run.failures ? 1 : 0;
 }

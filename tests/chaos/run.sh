@@ -1,20 +1,46 @@
 #!/bin/bash
-# make check-chaos: strangers, failing allocations, many communicators, then real faults against running jobs, whose
-# table comes last. The short form is CI's, the long one make check-long's.
-#     run.sh short|long      C4_CHAOS_SEEDS, C4_CHAOS_FIRST, C4_CHAOS_SECONDS: which seeds, and for how long
+# make check-chaos: strangers, failing allocations, many communicators, one long-lived job, then real faults against running
+# jobs, whose table comes last but for the line of totals. The short form is CI's, the long one make check-long's.
+#     run.sh short|long
+#     C4_CHAOS_SEEDS, C4_CHAOS_FIRST, C4_CHAOS_SECONDS: which seeds, and for how long at most
+#     C4_CHAOS_JSON=FILE: the table for programs      C4_SOAK_S=N: seconds of the long-lived job
 set -u
 cd "$C4_TEST_BUILD_ROOT" || exit 1
-status=0
+results=$(mktemp -d) || exit 1
+trap 'rm -rf "$results"' EXIT
 if [ "${1-short}" = long ]; then
     seeds=300 seconds=100000
-    export C4_TEST_COMMUNICATORS=10000 C4_TEST_ALLOCATIONS=all
+    export C4_TEST_COMMUNICATORS=10000 C4_TEST_ALLOCATIONS=all C4_TEST_STRANGERS=10000 C4_SOAK_S="${C4_SOAK_S:-3600}"
 else
-    seeds=150 seconds=120
-    export C4_TEST_COMMUNICATORS=300 C4_TEST_STRANGERS=10000 C4_TEST_QUICK=1
+    seeds=84 seconds=200
+    export C4_TEST_COMMUNICATORS=200 C4_TEST_STRANGERS=600 C4_TEST_QUICK=1 C4_SOAK_S="${C4_SOAK_S:-20}"
 fi
-for test in strangers communicators allocation; do
-    tests/chaos/test_$test || status=1
-done
-tests/chaos/chaos --seeds "${C4_CHAOS_SEEDS:-$seeds}" --first "${C4_CHAOS_FIRST:-1}" \
-    --seconds "${C4_CHAOS_SECONDS:-$seconds}" || status=1
+status=0
+
+# As the driver of `make check`: one result for each case; a program that reports none has failed.
+run() { # NAME PROGRAM ARGUMENTS...
+    local name=$1 ended start=$SECONDS
+    shift
+    echo "== $name"
+    C4_TEST_RESULTS=$results/$name "$@"
+    ended=$?
+    [ $ended -eq 0 ] || status=1
+    if [ $ended -ne 0 ] && ! grep -qs '^FAIL' "$results/$name"; then
+        echo "FAIL : ended with status $ended" >>"$results/$name"
+    fi
+    grep -E '^(FAIL|SKIP)' "$results/$name" 2>/dev/null | sed 's/^/    /'
+    echo "== $name: $((SECONDS - start)) s"
+}
+
+json=()
+[ -z "${C4_CHAOS_JSON-}" ] || json=(--json "$C4_CHAOS_JSON")
+run strangers tests/chaos/test_strangers
+run communicators tests/chaos/test_communicators
+run allocation tests/chaos/test_allocation
+run soak tests/chaos/test_soak
+run faults tests/chaos/chaos --seeds "${C4_CHAOS_SEEDS:-$seeds}" --first "${C4_CHAOS_FIRST:-1}" \
+    --seconds "${C4_CHAOS_SECONDS:-$seconds}" ${json[@]+"${json[@]}"}
+
+count() { cat "$results"/* | grep -c "^$1"; }
+echo "$(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
 exit $status

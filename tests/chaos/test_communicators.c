@@ -1,52 +1,14 @@
 /* Many communicators, created and destroyed: nothing grows. C4_TEST_COMMUNICATORS=N says how many (300). */
-#include <dirent.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/c4test.h"
+#include "tests/chaos/usage.h"
 #include "tests/collectives/world.h"
 
 enum { WARM_UP = 60, FEW = 300, SLACK_BYTES = 64 * 1024, BYTES_PER_COMMUNICATOR = 8 };
-
-typedef struct usage {
-    int files, threads, maps;
-    long resident_kib;
-    size_t heap_bytes;
-} usage;
-
-static int count_entries(const char *path)
-{
-    int count = 0;
-    DIR *dir = opendir(path);
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
-static usage measure(void)
-{
-    usage u = {.files = count_entries("/proc/self/fd"), .threads = count_entries("/proc/self/task")};
-    char line[512];
-    FILE *file = fopen("/proc/self/maps", "r");
-    while (file && fgets(line, sizeof line, file))
-        u.maps++;
-    if (file)
-        fclose(file);
-    file = fopen("/proc/self/status", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "VmRSS: %ld", &u.resident_kib) == 1)
-            break;
-    if (file)
-        fclose(file);
-    malloc_trim(0);
-    u.heap_bytes = mallinfo2().uordblks;
-    return u;
-}
 
 static int how_many(void)
 {
@@ -54,7 +16,7 @@ static int how_many(void)
     return text ? atoi(text) : c4test_samples(FEW);
 }
 
-static void compare(int rank, const usage *before, const usage *after, int count)
+static void compare(int rank, const chaos_usage *before, const chaos_usage *after, int count)
 {
     size_t allowed = SLACK_BYTES + (size_t)count * BYTES_PER_COMMUNICATOR;
     if (after->files > before->files || after->threads > before->threads || after->maps > before->maps + 4 ||
@@ -76,17 +38,17 @@ static void use(c4_comm *comm, int nranks)
 
 static void split_rank(c4_comm **comm, int rank, void *arg)
 {
-    usage before = {0};
+    chaos_usage before = {0};
     int count = how_many(), nranks = *(const int *)arg;
     for (int i = 0; i < WARM_UP + count && world_failures() == 0; i++) {
         c4_comm *child = NULL;
         if (i == WARM_UP)
-            before = measure();
+            before = chaos_usage_measure();
         WORLD_OK(c4_comm_split(*comm, i % 3 == 0 ? rank : 0, rank, NULL, NULL, &child));
         use(child, i % 3 == 0 ? 1 : nranks);
         WORLD_OK(c4_comm_destroy(child));
     }
-    usage after = measure();
+    chaos_usage after = chaos_usage_measure();
     compare(rank, &before, &after, count);
 }
 
@@ -106,14 +68,14 @@ typedef struct unique {
 static void unique_rank(int rank, void *arg)
 {
     const unique *u = arg;
-    usage before = {0};
+    chaos_usage before = {0};
     int count = how_many();
     c4_comm_config config = {.struct_size = sizeof config, .options = u->options, .timeout_ms = 20000};
     for (int i = 0; i < WARM_UP + count && world_failures() == 0; i++) {
         c4_unique_id id;
         c4_comm *comm = NULL;
         if (i == WARM_UP)
-            before = measure();
+            before = chaos_usage_measure();
         if (rank == 0) {
             WORLD_OK(c4_unique_id_create(&id));
             WORLD_TRUE(write(u->pipe[1], &id, sizeof id) == (ssize_t)sizeof id);
@@ -125,7 +87,7 @@ static void unique_rank(int rank, void *arg)
             use(comm, 2);
         WORLD_OK(c4_comm_destroy(comm));
     }
-    usage after = measure();
+    chaos_usage after = chaos_usage_measure();
     compare(rank, &before, &after, count);
     C4TEST_INT(world_failures(), 0);
 }
@@ -133,13 +95,13 @@ static void unique_rank(int rank, void *arg)
 static void run_unique(const char *options)
 {
     unique u = {.options = options};
-    int entries = count_entries(c4test_dir());
+    int entries = chaos_count_entries(c4test_dir());
     setenv("C4_LOG", "error", 0);
     C4TEST_INT_FATAL(pipe(u.pipe), 0);
     c4test_ranks(2, unique_rank, &u, 900);
     close(u.pipe[0]);
     close(u.pipe[1]);
-    C4TEST_INT(count_entries(c4test_dir()), entries);
+    C4TEST_INT(chaos_count_entries(c4test_dir()), entries);
 }
 
 static void test_unique_shm(void)
