@@ -227,6 +227,23 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
 
 /* ---- with what the launcher says ---- */
 
+/* Rank 0 listens on this host's address and says so in the file. Without a key nobody of another host is let in. */
+static c4_status meet_by_file(c4_creation *c, const char *file)
+{
+    c4_bootstrap_spec *spec = &c->bootstrap;
+    size_t count = 1;
+    snprintf(c->file, sizeof c->file, "%s", file);
+    spec->file = c->file;
+    if (spec->rank != 0)
+        return C4_OK;
+    c->listen[0] = (c4_net_address){.family = 4, .bytes = {127, 0, 0, 1}};
+    if (spec->key || spec->insecure)
+        C4_TRY(c4_interfaces_choose(c->comm->options, c->listen, &count));
+    spec->listen = c->listen;
+    spec->nlisten = count;
+    return C4_OK;
+}
+
 /* Finds out, where that may block on a name look-up, and sets up. */
 static c4_status from_env(c4_creation *c, const char *options)
 {
@@ -246,6 +263,8 @@ static c4_status from_env(c4_creation *c, const char *options)
     c->bootstrap.naddresses = launch.naddresses;
     c->bootstrap.guessed = launch.guessed;
     explicit_bzero(launch.key, sizeof launch.key);
+    if (*launch.file && launch.nranks > 1)
+        C4_TRY(meet_by_file(c, launch.file));
     return c4_creation_run(c);
 }
 

@@ -3,6 +3,7 @@
 #define C4_COMM_CREATE_H
 
 #include "comm/internal.h"
+#include "rendezvous/launcher.h"
 #include "rendezvous/listener.h"
 #include "wire/unique_id.h"
 
@@ -11,6 +12,7 @@ typedef struct c4_creation {
     c4_bootstrap_spec bootstrap; /* its pointers lead to the fields below */
     c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES], listen[C4_ENDPOINT_ADDRESSES];
     unsigned char key[C4_KEY_BYTES];
+    char file[sizeof((c4_launch *)NULL)->file];
 } c4_creation;
 
 /* Makes the handle and resolves its options: `config`'s override `inherited` (may be NULL). */

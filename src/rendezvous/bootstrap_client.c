@@ -14,6 +14,7 @@
 #include "rendezvous/bootstrap_internal.h"
 #include "rendezvous/file_store.h"
 #include "rendezvous/listener.h"
+#include "rendezvous/process.h"
 
 enum { FIRST_PAUSE_MS = 5, LONGEST_PAUSE_MS = 250, CONNECT_MS = 5000 };
 
@@ -242,6 +243,12 @@ static c4_status look_up(c4_bootstrap *bootstrap, try_state *attempt)
         return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: %s", spec->rank, c4_fail_text());
     if (status == C4_IN_PROGRESS)
         return C4_ERR_LINK;
+    if (c4_bootstrap_is_local(bootstrap) && !c4_process_same_kernel(&bootstrap->self, &entry.process)) {
+        snprintf(attempt->unusable, sizeof attempt->unusable,
+                 "rank 0 is on %.40s, and without a key only ranks of one host meet: set C4_KEY_FILE on all ranks",
+                 entry.process.host);
+        return C4_ERR_LINK;
+    }
     memcpy(bootstrap->addresses, entry.addresses, sizeof entry.addresses);
     spec->naddresses = entry.naddresses;
     spec->guessed = true; /* it may have been left by a dead job on another host */

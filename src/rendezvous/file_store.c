@@ -1,5 +1,6 @@
 #include "rendezvous/file_store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,8 +15,6 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "rendezvous/process.h"
-
-enum { FILE_MAX_BYTES = 1024 };
 
 /* ---- text ---- */
 
@@ -33,10 +32,10 @@ static bool parse_boot_id(const char *digits, unsigned char out[16])
 
 bool c4_file_store_parse(const char *text, size_t bytes, c4_file_store_entry *entry)
 {
-    char copy[FILE_MAX_BYTES + 1];
+    char copy[C4_FILE_STORE_BYTES + 1];
     char boot[33] = "";
     int used = 0;
-    if (bytes > FILE_MAX_BYTES || memchr(text, '\0', bytes))
+    if (bytes > C4_FILE_STORE_BYTES || memchr(text, '\0', bytes))
         return false;
     memcpy(copy, text, bytes);
     copy[bytes] = '\0';
@@ -65,13 +64,13 @@ static size_t append(char *text, size_t used, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(text + used, FILE_MAX_BYTES - used, format, args);
+    int length = vsnprintf(text + used, C4_FILE_STORE_BYTES - used, format, args);
     va_end(args);
     return used + (size_t)length;
 }
 
 /* Three addresses and the longest of all else fit well. */
-static size_t print_entry(const c4_file_store_entry *entry, char text[FILE_MAX_BYTES])
+size_t c4_file_store_print(const c4_file_store_entry *entry, char text[C4_FILE_STORE_BYTES])
 {
     const c4_process *process = &entry->process;
     char address[C4_NET_ADDRESS_TEXT_BYTES];
@@ -94,11 +93,30 @@ static bool is_same_process(const c4_process *a, const c4_process *b)
     return a->pid == b->pid && a->start_ticks == b->start_ticks && c4_process_same_kernel(a, b);
 }
 
+/* A client of NFS may remember for a minute that a file is not there. Reading its directory makes it ask again. */
+static void look_into_directory(const char *path)
+{
+    char name[4096];
+    const char *slash = strrchr(path, '/');
+    if (!slash || (size_t)(slash - path) >= sizeof name - 1)
+        return;
+    snprintf(name, sizeof name, "%.*s/", (int)(slash - path), path);
+    DIR *directory = opendir(name);
+    if (!directory)
+        return;
+    (void)!readdir(directory);
+    closedir(directory);
+}
+
 /* C4_IN_PROGRESS with errno: it is not there, or cannot be read now. */
-static c4_status read_file(const char *path, char text[FILE_MAX_BYTES], size_t *bytes)
+static c4_status read_file(const char *path, char text[C4_FILE_STORE_BYTES], size_t *bytes)
 {
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT) {
+        look_into_directory(path);
+        errno = ENOENT;
+    }
     if (fd < 0 && errno == ELOOP)
         return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is a symbolic link; name the file itself", path);
     if (fd < 0)
@@ -108,7 +126,12 @@ static c4_status read_file(const char *path, char text[FILE_MAX_BYTES], size_t *
         return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is not a regular file of this user; name another one",
                        path);
     }
-    ssize_t got = read(fd, text, FILE_MAX_BYTES);
+    if (info.st_mode & (S_IWGRP | S_IWOTH)) {
+        close(fd);
+        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s can be written by others (mode %03o): remove it", path,
+                       info.st_mode & 0777u);
+    }
+    ssize_t got = read(fd, text, C4_FILE_STORE_BYTES);
     int error = errno;
     close(fd);
     errno = error;
@@ -119,7 +142,7 @@ static c4_status read_file(const char *path, char text[FILE_MAX_BYTES], size_t *
 c4_status c4_file_store_read(const char *path, uint64_t job_id, uint32_t nranks, c4_file_store_entry *entry,
                              char reason[C4_FILE_STORE_REASON_BYTES])
 {
-    char text[FILE_MAX_BYTES];
+    char text[C4_FILE_STORE_BYTES];
     size_t bytes = 0;
     c4_file_store_entry found;
     c4_process self;
@@ -163,7 +186,7 @@ static c4_status fail_write(const char *path, int error)
 /* A file that a living rank 0 has written here belongs to a job that starts right now. */
 static c4_status check_owner(const char *path, const c4_process *self)
 {
-    char text[FILE_MAX_BYTES];
+    char text[C4_FILE_STORE_BYTES];
     size_t bytes = 0;
     c4_file_store_entry old;
     c4_status status = read_file(path, text, &bytes);
@@ -196,7 +219,7 @@ static int write_all(int fd, const char *text, size_t bytes)
 
 c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *entry)
 {
-    char text[FILE_MAX_BYTES];
+    char text[C4_FILE_STORE_BYTES];
     char temporary[4096];
     uint64_t unique = 0;
     C4_TRY(check_owner(path, &entry->process));
@@ -207,7 +230,7 @@ c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *ent
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fail_write(path, errno);
-    int error = write_all(fd, text, print_entry(entry, text));
+    int error = write_all(fd, text, c4_file_store_print(entry, text));
     close(fd);
     if (!error && rename(temporary, path) < 0)
         error = errno;
@@ -219,7 +242,7 @@ c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *ent
 
 void c4_file_store_remove(const char *path, const c4_file_store_entry *entry)
 {
-    char text[FILE_MAX_BYTES];
+    char text[C4_FILE_STORE_BYTES];
     size_t bytes = 0;
     c4_file_store_entry found;
     bool own = read_file(path, text, &bytes) == C4_OK && c4_file_store_parse(text, bytes, &found) &&

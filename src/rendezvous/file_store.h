@@ -16,6 +16,7 @@
 #include "wire/unique_id.h"
 
 #define C4_FILE_STORE_REASON_BYTES 160
+#define C4_FILE_STORE_BYTES        1024 /* the most that is read */
 
 typedef struct c4_file_store_entry {
     uint64_t job_id;
@@ -29,7 +30,7 @@ typedef struct c4_file_store_entry {
  * that is alive on this host uses the file. */
 c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *entry);
 /* What the file says now. C4_IN_PROGRESS: it is not there yet, or left by a dead job or for another one; `reason` says
- * which. C4_ERR_OPTION, logged: it can never be used (another user's, no regular file). */
+ * which. C4_ERR_OPTION, logged: it can never be used (another user's, no regular file, writable by others). */
 c4_status c4_file_store_read(const char *path, uint64_t job_id, uint32_t nranks, c4_file_store_entry *entry,
                              char reason[C4_FILE_STORE_REASON_BYTES]);
 /* Removes the file if it is still this process's. */
@@ -37,5 +38,7 @@ void c4_file_store_remove(const char *path, const c4_file_store_entry *entry);
 
 /* The text, without an end; for the fuzzer, too. false: not such a file. */
 bool c4_file_store_parse(const char *text, size_t bytes, c4_file_store_entry *entry);
+/* The text of an entry. Returns its length. */
+size_t c4_file_store_print(const c4_file_store_entry *entry, char text[C4_FILE_STORE_BYTES]);
 
 #endif

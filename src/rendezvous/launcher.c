@@ -15,8 +15,8 @@
 #include "wire/control_message.h"
 
 static const char how_to_start[] = "start the program with `c4run -n N PROGRAM` (or torchrun, mpirun, mpiexec, srun, "
-                                   "flux run), or set C4_RANK, C4_NRANKS, C4_RENDEZVOUS=HOST:PORT and C4_KEY_FILE on "
-                                   "every rank";
+                                   "flux run), or set C4_RANK, C4_NRANKS, C4_RENDEZVOUS=HOST:PORT (or file:/PATH) "
+                                   "and C4_KEY_FILE on every rank";
 
 /* A whole number in [low, high]; *value stays when it is unset and not required. */
 static c4_status read_number(const char *name, int64_t low, int64_t high, bool required, int *value)
@@ -78,7 +78,7 @@ static c4_status resolve(const char *text, c4_launch *launch)
     int64_t port = 0;
     if (!colon || colon == text || (size_t)(colon - text) >= sizeof host || strchr(text, ':') != colon ||
         !c4_parse_int(colon + 1, &port) || port < 1 || port > UINT16_MAX)
-        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=%.120s: expected HOST:PORT or [IPv6]:PORT", text);
+        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=%.120s: expected HOST:PORT, [IPv6]:PORT or file:/PATH", text);
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
     struct sockaddr_storage found[C4_UNIQUE_ID_ADDRESSES];
@@ -93,16 +93,32 @@ static c4_status resolve(const char *text, c4_launch *launch)
     return C4_OK;
 }
 
+/* Absolute: the ranks may have been started in different directories. */
+static c4_status take_file(const char *path, c4_launch *launch)
+{
+    if (*path != '/' || strlen(path) >= sizeof launch->file)
+        return c4_fail(
+            C4_ERR_OPTION,
+            "C4_RENDEZVOUS=file:%.120s: expected file:/PATH, an absolute path of less than %zu characters that "
+            "all hosts share",
+            path, sizeof launch->file);
+    strcpy(launch->file, path);
+    return C4_OK;
+}
+
 /* C4_RENDEZVOUS, under whatever launcher. */
 static c4_status read_rendezvous(c4_launch *launch)
 {
     const char *text = c4_env_get("C4_RENDEZVOUS");
     const char *job = c4_env_get("C4_JOB_ID");
     if (!text && launch->nranks > 1)
-        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS is not set: it must name HOST:PORT of rank 0; %s", how_to_start);
+        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS is not set: it must name HOST:PORT of rank 0, or file:/PATH; %s",
+                       how_to_start);
     if (!job)
         job = text ? text : "";
     launch->job_id = c4_hash_bytes(C4_HASH_INIT, job, strlen(job));
+    if (text && strncmp(text, "file:", 5) == 0)
+        return take_file(text + 5, launch);
     return text ? resolve(text, launch) : C4_OK;
 }
 
@@ -110,7 +126,7 @@ static c4_status read_rendezvous(c4_launch *launch)
 static c4_status read_listener(c4_launch *launch)
 {
     int fd = -1;
-    if (launch->rank != 0)
+    if (launch->rank != 0 || *launch->file)
         return C4_OK;
     C4_TRY(read_number("C4_RENDEZVOUS_FD", 0, INT32_MAX, false, &fd));
     if (fd < 0)
@@ -157,8 +173,9 @@ static void report(const c4_launch *launch)
     char address[C4_NET_ADDRESS_TEXT_BYTES] = "nowhere";
     if (launch->naddresses)
         c4_net_address_format(&launch->addresses[0], address);
-    c4_log(C4_LOG_INFO, "launched by %s: rank %d of %d, rendezvous at %s%s, %s", launch->launcher, launch->rank,
-           launch->nranks, address, launch->guessed && launch->naddresses > 1 ? " or the next two ports" : "",
+    c4_log(C4_LOG_INFO, "launched by %s: rank %d of %d, rendezvous at %s%.200s%s, %s", launch->launcher, launch->rank,
+           launch->nranks, *launch->file ? "file:" : address, launch->file,
+           launch->guessed && launch->naddresses > 1 ? " or the next two ports" : "",
            launch->has_key ? "with a key" : "no key");
 }
 

@@ -5,6 +5,7 @@
  *     C4_RANK, C4_NRANKS              who this process is; c4run sets both
  *     C4_LOCAL_RANK, C4_LOCAL_NRANKS  on this host; -1 when not told
  *     C4_RENDEZVOUS=HOST:PORT         where rank 0 listens
+ *     C4_RENDEZVOUS=file:/PATH        a file that all ranks can reach and no two jobs share: rank 0 writes there where it listens
  *     C4_RENDEZVOUS_FD                rank 0 under c4run: a socket that listens there already
  *     C4_RENDEZVOUS_PORT              the port alone, where the launcher tells the host
  *     C4_KEY (64 hexadecimal digits), or the file named by C4_KEY_FILE
@@ -56,8 +57,9 @@ typedef struct c4_launch {
     unsigned char key[C4_KEY_BYTES];
     size_t naddresses;
     c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
-    bool guessed;  /* see c4_bootstrap_spec */
-    int listen_fd; /* -1: none */
+    char file[1024]; /* "/PATH" of C4_RENDEZVOUS=file:/PATH, and then no addresses; "": none */
+    bool guessed;    /* see c4_bootstrap_spec */
+    int listen_fd;   /* -1: none */
 } c4_launch;
 
 /* C4_ERR_OPTION, saying which variable is missing or wrong and how to start the program; C4_ERR_UNREACHABLE when the

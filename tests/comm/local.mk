@@ -23,6 +23,8 @@ check_PROGRAMS += tests/comm/test_abort
 tests_comm_test_abort_SOURCES = tests/comm/test_abort.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_interfaces
 tests_comm_test_interfaces_SOURCES = tests/comm/test_interfaces.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_meet_file
+tests_comm_test_meet_file_SOURCES = tests/comm/test_meet_file.c
 check_PROGRAMS += tests/comm/test_statuses
 tests_comm_test_statuses_SOURCES = tests/comm/test_statuses.c tests/comm/statuses.h tests/comm/provoke_alone.c \
     tests/comm/provoke_ranks.c

@@ -25,6 +25,11 @@ tests_fuzz_fuzz_cards_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
 tests_fuzz_fuzz_cards_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
 EXTRA_DIST += tests/fuzz/corpus/fuzz_cards
 
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_file_store
+tests_fuzz_fuzz_file_store_LDADD = $(C4_FUZZ_MAIN) $(LDADD)
+tests_fuzz_fuzz_file_store_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+EXTRA_DIST += tests/fuzz/corpus/fuzz_file_store
+
 C4_FUZZ_TARGETS += tests/fuzz/fuzz_shm
 tests_fuzz_fuzz_shm_LDADD = $(C4_FUZZ_MAIN) tests/conformance/libconformance.la $(LDADD)
 tests_fuzz_fuzz_shm_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)

@@ -2,6 +2,7 @@
 #include "rendezvous/file_store.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,57 @@ static void test_refuses(void)
     C4TEST_CONTAINS(c4_fail_text(), "C4_RENDEZVOUS=file:/proc/no/such/place cannot be written");
 }
 
+/* What others could have written, and what belongs to others. */
+static void test_permissions(void)
+{
+    const char *path = c4test_path("meet");
+    char reason[C4_FILE_STORE_REASON_BYTES] = "";
+    c4_file_store_entry entry = make_entry(), found;
+    static const mode_t open_to_all[] = {0620, 0602, 0666};
+    C4TEST_OK_FATAL(c4_file_store_publish(path, &entry));
+    for (size_t i = 0; i < sizeof open_to_all / sizeof open_to_all[0]; i++) {
+        CU_ASSERT_EQUAL_FATAL(chmod(path, open_to_all[i]), 0);
+        C4TEST_INT(c4_file_store_read(path, entry.job_id, 8, &found, reason), C4_ERR_OPTION);
+        C4TEST_CONTAINS(c4_fail_text(), "can be written by others (mode 6");
+        C4TEST_INT(c4_file_store_publish(path, &entry), C4_ERR_OPTION);
+    }
+    CU_ASSERT_EQUAL_FATAL(chmod(path, 0644), 0); /* only read: no harm, there is no secret in it */
+    C4TEST_OK(c4_file_store_read(path, entry.job_id, 8, &found, reason));
+    if (geteuid() != 0)
+        return;
+    CU_ASSERT_EQUAL_FATAL(chown(path, 65534, 65534), 0);
+    C4TEST_INT(c4_file_store_read(path, entry.job_id, 8, &found, reason), C4_ERR_OPTION);
+    C4TEST_CONTAINS(c4_fail_text(), "is not a regular file of this user");
+    C4TEST_INT(c4_file_store_publish(path, &entry), C4_ERR_OPTION);
+}
+
+/* Readers see the whole file or none, whatever is under way: it is renamed into place, and nothing else is left there. */
+static void test_whole(void)
+{
+    const char *path = c4test_path("meet");
+    char reason[C4_FILE_STORE_REASON_BYTES] = "";
+    c4_file_store_entry entry = make_entry(), found;
+    atomic_int *stop = c4test_shared(sizeof *stop);
+    C4TEST_OK_FATAL(c4_file_store_publish(path, &entry));
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        int bad = 0;
+        while (!*stop)
+            bad |= c4_file_store_read(path, entry.job_id, 8, &found, reason) != C4_OK;
+        _exit(bad);
+    }
+    for (int i = 0; i < c4test_samples(400); i++)
+        C4TEST_OK(c4_file_store_publish(path, &entry));
+    *stop = 1;
+    int status = -1;
+    waitpid(child, &status, 0);
+    C4TEST_INT(status, 0);
+    c4_file_store_remove(path, &entry);
+    CU_ASSERT_EQUAL(rmdir(c4test_dir()), 0); /* empty: no temporary file has stayed */
+    CU_ASSERT_EQUAL(mkdir(c4test_dir(), 0700), 0);
+}
+
 static void test_stale(void)
 {
     const char *path = c4test_path("meet");
@@ -217,6 +269,30 @@ static void lonely_rank(int rank, void *arg)
     C4TEST_CONTAINS(c4_fail_text(), "within 300 ms (C4_SETUP_TIMEOUT_MS): rank 0 has not written it");
 }
 
+/* Rank 0 was here, on another host; this rank has no key. */
+static void strange_rank(int rank, void *arg)
+{
+    const file_job *job = arg;
+    c4_bootstrap *bootstrap = NULL;
+    c4_bootstrap_spec spec = {.rank = rank + 1,
+                              .nranks = 8,
+                              .job_id = make_entry().job_id,
+                              .listen_fd = -1,
+                              .file = job->path,
+                              .timeout_ms = 300};
+    C4TEST_INT(c4_bootstrap_open(&spec, &bootstrap), C4_ERR_TIMEOUT);
+    C4TEST_CONTAINS(c4_fail_text(), "and without a key only ranks of one host meet: set C4_KEY_FILE");
+}
+
+static void test_other_host(void)
+{
+    file_job job = {.path = c4test_path("meet")};
+    c4_file_store_entry left = make_entry();
+    left.process.boot_id[0] ^= 1;
+    C4TEST_OK_FATAL(c4_file_store_publish(job.path, &left));
+    c4test_ranks(1, strange_rank, &job, 20);
+}
+
 static void test_no_root(void)
 {
     file_job job = {.path = c4test_path("meet")};
@@ -225,7 +301,8 @@ static void test_no_root(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(write_and_read), C4TEST(refuses),           C4TEST(stale),
-                                        C4TEST(no_root),        C4TEST_DEADLINE(jobs, 90), C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(write_and_read), C4TEST(refuses),    C4TEST(permissions),       C4TEST(whole), C4TEST(stale),
+        C4TEST(no_root),        C4TEST(other_host), C4TEST_DEADLINE(jobs, 90), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -87,6 +87,11 @@ static void test_good(void)
     C4TEST_OK_FATAL(detect(&launch));
     CU_ASSERT(launch.naddresses >= 1 && c4_net_address_is_loopback(&launch.addresses[0]));
     C4TEST_INT(launch.addresses[0].port, 81);
+    C4TEST_STRING(launch.file, "");
+    setenv("C4_RENDEZVOUS", "file:///shared/meet", 1);
+    C4TEST_OK_FATAL(detect(&launch));
+    C4TEST_STRING(launch.file, "///shared/meet");
+    C4TEST_INT(launch.naddresses, 0);
     unsetenv("C4_RENDEZVOUS");
     setenv("C4_RANK", "0", 1);
     setenv("C4_NRANKS", "1", 1);
@@ -108,9 +113,12 @@ static void test_bad(void)
     refuse("C4_LOCAL_RANK", "x", C4_ERR_OPTION, "C4_LOCAL_RANK=x");
     refuse("C4_RENDEZVOUS", NULL, C4_ERR_OPTION, "C4_RENDEZVOUS is not set");
     refuse("C4_RENDEZVOUS", "host", C4_ERR_OPTION, "expected HOST:PORT");
+    refuse("C4_RENDEZVOUS", "file:here", C4_ERR_OPTION,
+           "C4_RENDEZVOUS=file:here: expected file:/PATH, an absolute path");
+    refuse("C4_RENDEZVOUS", "file:", C4_ERR_OPTION, "an absolute path");
     refuse("C4_RENDEZVOUS", ":80", C4_ERR_OPTION, "expected HOST:PORT");
     refuse("C4_RENDEZVOUS", "host:0", C4_ERR_OPTION, "expected HOST:PORT");
-    refuse("C4_RENDEZVOUS", "::1:80", C4_ERR_OPTION, "[IPv6]:PORT");
+    refuse("C4_RENDEZVOUS", "::1:80", C4_ERR_OPTION, "[IPv6]:PORT or file:/PATH");
     refuse("C4_RENDEZVOUS", "no-such-host.invalid:80", C4_ERR_UNREACHABLE, "cannot resolve no-such-host.invalid");
     refuse("C4_KEY", "1234", C4_ERR_OPTION, "C4_KEY must be 64 hexadecimal digits");
     refuse("C4_KEY_FILE", "/nonexistent/key", C4_ERR_OPTION, "C4_KEY_FILE: cannot open /nonexistent/key");
