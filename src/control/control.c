@@ -49,19 +49,12 @@ static c4_status take_connections(c4_bootstrap *bootstrap, c4_control *control)
     c4_bootstrap_take_connections(bootstrap, fds);
     c4_status status = C4_OK;
     for (int rank = 0; rank < control->nranks; rank++) {
-        c4_control_peer *peer = &control->peers[rank];
-        c4_link_init(&peer->link, fds[rank]);
-        if (fds[rank] < 0 || status < 0)
+        if (fds[rank] < 0)
             continue;
-        c4_control_prefer(fds[rank]);
-        peer->in = malloc(c4_overlay_max_bytes((uint32_t)control->nranks));
-        struct epoll_event event = {.events = EPOLLIN, .data.u64 = c4_event_pack(C4_EVENT_LINK, 0, (uint32_t)rank)};
-        if (!peer->in)
-            status = c4_fail(C4_ERR_MEMORY, "control plane of %d ranks", control->nranks);
-        else if (epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, fds[rank], &event) < 0)
-            status = c4_fail_errno(c4_status_from_errno(errno), errno, "control plane: epoll_ctl");
+        if (status < 0)
+            close(fds[rank]);
         else
-            c4_core_link_up(control->core, rank, c4_now_ns());
+            status = c4_control_open_link(control, rank, fds[rank]);
     }
     free(fds);
     return status;
@@ -105,6 +98,7 @@ static c4_status start_thread(c4_control *control)
 static void control_free(c4_control *control)
 {
     c4_admin_stop(control);
+    c4_control_repair_close(control);
     for (int rank = 0; control->peers && rank < control->nranks; rank++) {
         c4_control_close_link(control, rank);
         if (control->peers[rank].pidfd >= 0)
@@ -163,6 +157,7 @@ c4_status c4_control_start_with(c4_bootstrap *bootstrap, const c4_control_spec *
     C4_TRY_GOTO(start_thread(made), unlock);
     C4_TRY_GOTO(exchange_processes(bootstrap, made), unlock);
     C4_TRY_GOTO(take_connections(bootstrap, made), unlock);
+    C4_TRY_GOTO(c4_control_repair_open(made, bootstrap), unlock);
     c4_control_watch_processes(made);
     c4_admin_start(made, c4_bootstrap_job_id(bootstrap));
     pthread_mutex_unlock(&made->lock);

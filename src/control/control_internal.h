@@ -26,6 +26,8 @@ typedef enum c4_control_event {
     C4_EVENT_PROCESS,
     C4_EVENT_WATCH,
     C4_EVENT_PORT,
+    C4_EVENT_INBOX,
+    C4_EVENT_KNOCK,
     C4_EVENT_ADMIN
 } c4_control_event;
 
@@ -37,6 +39,7 @@ typedef struct c4_control_peer {
     size_t queued, capacity;
     int pidfd;    /* -1: not watched */
     bool ended;   /* its process is known to have ended */
+    bool cut;     /* the link takes nothing any more: its end has not been read yet */
     bool closing; /* the link is to be closed by the thread, after what it is doing */
 } c4_control_peer;
 
@@ -52,6 +55,8 @@ typedef struct c4_control_kept {
     int rank;
     c4_control_fault fault;
 } c4_control_kept;
+
+typedef struct c4_control_repair c4_control_repair;
 
 struct c4_control_attachment {
     c4_control *control;
@@ -81,9 +86,10 @@ struct c4_control {
     bool stopping;
     uint64_t stop_by_ns;
     c4_core *core;
-    c4_port *port;         /* NULL: none */
-    uint64_t port_next_ns; /* when to serve it though nobody comes */
-    c4_admin *admin;       /* NULL: no admin socket */
+    c4_port *port;             /* NULL: none */
+    uint64_t port_next_ns;     /* when to serve it though nobody comes */
+    c4_control_repair *repair; /* NULL without a port */
+    c4_admin *admin;           /* NULL: no admin socket */
     bool any_closing;
     c4_control_peer *peers;
     c4_control_attachment *attachments;
@@ -109,12 +115,27 @@ void c4_control_on_process_end(c4_control *control, int rank);
 /* Puts a message into a peer's queue and sends what the socket takes. Never blocks. */
 void c4_control_send(c4_control *control, int rank, const c4_control_header *header, const void *payload);
 void c4_control_on_link_event(c4_control *control, int rank, uint32_t events);
+/* Takes the descriptor. C4_ERR_MEMORY and others, logged. */
+c4_status c4_control_open_link(c4_control *control, int rank, int fd);
 void c4_control_close_link(c4_control *control, int rank);
+/* Closes it and tells the core. */
+void c4_control_lose_link(c4_control *control, int rank, c4_core_loss loss);
 /* Options of a control connection. */
 void c4_control_prefer(int fd);
 /* The links that are `closing`. */
 void c4_control_close_links(c4_control *control);
 bool c4_control_is_flushed(const c4_control *control);
+
+/* ---- control_repair.c ---- */
+/* After the links are there; keeps what it needs of the bootstrap. */
+c4_status c4_control_repair_open(c4_control *control, c4_bootstrap *bootstrap);
+void c4_control_repair_close(c4_control *control);
+/* Begins and gives up attempts as it is time. Returns when to call again. */
+uint64_t c4_control_repair_tick(c4_control *control);
+void c4_control_on_inbox(c4_control *control);
+void c4_control_on_knock(c4_control *control, uint32_t index);
+/* Is there a neighbour that could yet hear what it has missed? */
+bool c4_control_is_mending(const c4_control *control);
 
 /* How the core reaches the world; the shell is the c4_control. */
 extern const c4_core_ops c4_control_core_ops;

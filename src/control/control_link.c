@@ -29,7 +29,8 @@ static void arm(c4_control *control, int rank)
     epoll_ctl(control->epoll_fd, EPOLL_CTL_MOD, peer->link.fd, &event);
 }
 
-/* What cannot be sent because the connection has ended is dropped: reading will find the end. */
+/* What cannot be sent because the connection has ended is dropped: reading will find the end, and the next link begins with
+ * what matters of it. */
 static void flush(c4_control_peer *peer)
 {
     size_t done = 0;
@@ -39,8 +40,10 @@ static void flush(c4_control_peer *peer)
             done += (size_t)sent;
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
             break;
-        else if (errno != EINTR)
+        else if (errno != EINTR) {
             done = peer->queued;
+            peer->cut = true;
+        }
     }
     peer->queued -= done;
     if (peer->queued)
@@ -85,9 +88,28 @@ void c4_control_send(c4_control *control, int rank, const c4_control_header *hea
 bool c4_control_is_flushed(const c4_control *control)
 {
     for (int rank = 0; rank < control->nranks; rank++)
-        if (control->peers[rank].link.fd >= 0 && control->peers[rank].queued)
+        if (control->peers[rank].link.fd >= 0 && (control->peers[rank].queued || control->peers[rank].cut))
             return false;
     return true;
+}
+
+c4_status c4_control_open_link(c4_control *control, int rank, int fd)
+{
+    c4_control_peer *peer = &control->peers[rank];
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = c4_event_pack(C4_EVENT_LINK, 0, (uint32_t)rank)};
+    c4_status status = C4_OK;
+    c4_link_init(&peer->link, fd);
+    c4_control_prefer(fd);
+    peer->in = malloc(c4_overlay_max_bytes((uint32_t)control->nranks));
+    if (!peer->in)
+        status = c4_fail(C4_ERR_MEMORY, "control plane of %d ranks", control->nranks);
+    else if (epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        status = c4_fail_errno(c4_status_from_errno(errno), errno, "control plane: epoll_ctl");
+    if (status < 0)
+        c4_control_close_link(control, rank);
+    else
+        c4_core_link_up(control->core, rank, c4_now_ns());
+    return status;
 }
 
 void c4_control_close_link(c4_control *control, int rank)
@@ -98,7 +120,7 @@ void c4_control_close_link(c4_control *control, int rank)
     free(peer->queue);
     peer->in = peer->queue = NULL;
     peer->queued = peer->capacity = 0;
-    peer->closing = false;
+    peer->closing = peer->cut = false;
 }
 
 void c4_control_close_links(c4_control *control)
@@ -121,13 +143,10 @@ static c4_status on_message(c4_control *control, int from)
     return c4_core_message(control->core, from, header, control->peers[from].in, c4_now_ns());
 }
 
-static void on_link_end(c4_control *control, int rank, const char *why)
+void c4_control_lose_link(c4_control *control, int rank, c4_core_loss loss)
 {
-    c4_control_peer *peer = &control->peers[rank];
-    if (why)
-        c4_log(C4_LOG_ERROR, "control: rank %d (pid %u on %s) %s", rank, peer->process.pid, peer->process.host, why);
     c4_control_close_link(control, rank);
-    c4_core_link_down(control->core, rank, peer->pidfd >= 0, c4_now_ns());
+    c4_core_link_down(control->core, rank, loss, control->peers[rank].pidfd >= 0, c4_now_ns());
 }
 
 /* Takes one message; C4_IN_PROGRESS when there is no whole one. */
@@ -155,8 +174,12 @@ void c4_control_on_link_event(c4_control *control, int rank, uint32_t events)
     c4_status status = C4_OK;
     while (status == C4_OK && peer->link.fd >= 0 && (events & ~(uint32_t)EPOLLOUT))
         status = receive_one(control, rank);
-    if (status == C4_ERR_LINK)
-        on_link_end(control, rank, NULL);
-    else if (status < 0)
-        on_link_end(control, rank, "sent a malformed control message; its connection is closed");
+    bool whole = errno == 0 && peer->link.got == 0; /* closed between two messages */
+    if (status >= 0)
+        return;
+    if (status != C4_ERR_LINK)
+        c4_log(C4_LOG_ERROR,
+               "control: rank %d (pid %u on %s) sent a malformed control message; its connection is closed", rank,
+               peer->process.pid, peer->process.host);
+    c4_control_lose_link(control, rank, status == C4_ERR_LINK && whole ? C4_LOSS_END : C4_LOSS_BREAK);
 }

@@ -188,6 +188,12 @@ static void dispatch(c4_control *control, const struct epoll_event *event)
     case C4_EVENT_ADMIN:
         c4_admin_on_event(control, index, (uint32_t)(event->data.u64 >> 32) & 0xffffff, event->events);
         break;
+    case C4_EVENT_INBOX:
+        c4_control_on_inbox(control);
+        break;
+    case C4_EVENT_KNOCK:
+        c4_control_on_knock(control, index);
+        break;
     }
 }
 
@@ -198,6 +204,9 @@ static int next_timeout(c4_control *control)
     uint64_t admin_ns = c4_admin_tick(control, now_ns); /* before the core's: it may have asked */
     uint64_t next_ns = c4_core_tick(control->core, now_ns);
     c4_control_close_links(control);
+    uint64_t repair_ns = c4_control_repair_tick(control);
+    if (repair_ns < next_ns)
+        next_ns = repair_ns;
     if (control->port && control->port_next_ns <= now_ns)
         control->port_next_ns = c4_port_serve(control->port);
     if (control->port && control->port_next_ns < next_ns)
@@ -212,13 +221,19 @@ static int next_timeout(c4_control *control)
     return next_ns == UINT64_MAX ? -1 : sleep_ms > INT_MAX ? INT_MAX : (int)sleep_ms;
 }
 
+/* A neighbour whose link is lost has not had the goodbye. */
+static bool has_more_to_say(const c4_control *control)
+{
+    return !c4_control_is_flushed(control) || c4_control_is_mending(control);
+}
+
 void *c4_control_main(void *argument)
 {
     c4_control *control = argument;
     struct epoll_event events[EVENTS_PER_WAIT];
     bool more = false;
     pthread_mutex_lock(&control->lock);
-    while (!control->stopping || (!c4_control_is_flushed(control) && c4_now_ns() < control->stop_by_ns)) {
+    while (!control->stopping || (has_more_to_say(control) && c4_now_ns() < control->stop_by_ns)) {
         int timeout_ms = more ? 0 : next_timeout(control); /* nobody is silent whose message waits to be read */
         pthread_mutex_unlock(&control->lock);
         int count = epoll_wait(control->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);

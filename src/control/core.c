@@ -21,9 +21,10 @@ c4_status c4_core_create(const c4_core_spec *spec, uint64_t now_ns, c4_core **co
     made->watch_due_ns = C4_CORE_NEVER_NS;
     made->peers = calloc(nranks, sizeof *made->peers);
     made->links = calloc(nranks, sizeof *made->links);
+    made->deaths = calloc(nranks, sizeof(c4_control_fault *));
     made->out = malloc(c4_overlay_max_bytes((uint32_t)nranks));
     made->bits = malloc(nranks / 8 + 1);
-    if (!made->peers || !made->links || !made->out || !made->bits || c4_core_leaves_init(made) < 0) {
+    if (!made->peers || !made->links || !made->deaths || !made->out || !made->bits || c4_core_leaves_init(made) < 0) {
         c4_core_destroy(made);
         return C4_ERR_MEMORY;
     }
@@ -36,6 +37,9 @@ void c4_core_destroy(c4_core *core)
     if (!core)
         return;
     c4_core_leaves_fini(core);
+    for (int rank = 0; core->deaths && rank < core->spec.nranks; rank++)
+        free(core->deaths[rank]);
+    free(core->deaths);
     free(core->peers);
     free(core->links);
     free(core->out);
@@ -92,18 +96,24 @@ void c4_core_link_up(c4_core *core, int neighbour, uint64_t now_ns)
 {
     c4_core_peer *peer = &core->peers[neighbour];
     core->now_ns = now_ns;
-    if (!peer->linked && !peer->broken)
+    if (peer->linked)
+        return;
+    bool again = peer->broken;
+    if (!again)
         core->links[core->nlinks++] = neighbour;
     peer->linked = true;
     peer->broken = false;
     peer->heard_ns = peer->sent_ns = now_ns;
     core->watch_due_ns = now_ns;
+    if (again)
+        c4_core_mend(core, neighbour);
 }
 
-void c4_core_link_down(c4_core *core, int neighbour, bool has_pid, uint64_t now_ns)
+void c4_core_link_down(c4_core *core, int neighbour, c4_core_loss loss, bool has_pid, uint64_t now_ns)
 {
     c4_core_peer *peer = &core->peers[neighbour];
     set_time(core, now_ns);
+    peer->lossy = loss == C4_LOSS_BREAK;
     if (!peer->linked)
         return;
     peer->linked = false;
@@ -121,8 +131,17 @@ void c4_core_link_down(c4_core *core, int neighbour, bool has_pid, uint64_t now_
         c4_core_suspect(core, neighbour, true, C4_VERDICT_DEAD, now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);
 }
 
-/* Who has a link, or had one until just now, would have had the goodbye before: the verdict is due. Others give the
- * goodbye time to come round; with no neighbour left it cannot come, and the exit status must do. */
+/* The goodbye of a process that is not known to have been killed may come round. */
+static int goodbye_grace_ms(const c4_core_peer *peer, c4_core_end end)
+{
+    if (end == C4_END_KILLED)
+        return C4_CORE_GOODBYE_GRACE_MS;
+    return end == C4_END_EXITED && peer->lossy ? C4_CORE_FAILED_GRACE_MS : C4_CORE_EXITED_GRACE_MS;
+}
+
+/* Who had a link that ended just now would have had the goodbye before: the verdict is due. A link that broke, or is open
+ * though a process that ends closes all, may have lost it. So those, and who has none, give it time to come round; with no
+ * neighbour left it cannot come, and the exit status must do. */
 void c4_core_process_ended(c4_core *core, int rank, c4_core_end end, uint64_t now_ns)
 {
     c4_core_peer *peer = &core->peers[rank];
@@ -131,12 +150,13 @@ void c4_core_process_ended(c4_core *core, int rank, c4_core_end end, uint64_t no
     if (c4_core_is_gone(core, rank))
         return;
     int grace_ms = C4_CORE_GOODBYE_GRACE_MS;
-    if ((peer->linked && !peer->broken) || peer->verdict == C4_VERDICT_SUSPECT) {
+    if (peer->verdict == C4_VERDICT_SUSPECT && !peer->linked && !peer->lossy) {
         c4_core_declare_ended(core, rank);
         return;
     }
+    peer->verdict = C4_VERDICT_NONE; /* what the link has told is worth less than the end of the process */
     if (c4_core_has_overlay(core)) {
-        grace_ms = end == C4_END_KILLED ? C4_CORE_GOODBYE_GRACE_MS : C4_CORE_EXITED_GRACE_MS;
+        grace_ms = goodbye_grace_ms(peer, end);
     } else if (end == C4_END_CLEAN) {
         c4_core_learn_leave(core, 0, rank);
         return;
@@ -175,8 +195,10 @@ static c4_status on_report(c4_core *core, int from, const c4_control_header *hea
     C4_TRY(c4_overlay_envelope_unpack(payload, header->bytes, (uint32_t)core->spec.nranks, &envelope));
     C4_TRY(c4_control_fault_unpack(payload + C4_OVERLAY_ENVELOPE_BYTES, header->bytes - C4_OVERLAY_ENVELOPE_BYTES,
                                    &fault));
-    if (c4_core_take(core, from, header, payload, &envelope))
-        core->spec.ops->reported(core->spec.shell, header->value, (int)header->rank, &fault);
+    if (!c4_core_take(core, from, header, payload, &envelope))
+        return C4_OK;
+    c4_core_keep_report(core, header, payload);
+    core->spec.ops->reported(core->spec.shell, header->value, (int)header->rank, &fault);
     return C4_OK;
 }
 
@@ -230,6 +252,7 @@ void c4_core_report(c4_core *core, uint32_t comm, const c4_control_fault *fault)
     size_t bytes = c4_control_fault_pack(fault, core->out + C4_OVERLAY_ENVELOPE_BYTES);
     header.bytes = (uint32_t)(C4_OVERLAY_ENVELOPE_BYTES + bytes);
     c4_core_post(core, &header, core->out, -1, true);
+    c4_core_keep_report(core, &header, core->out);
 }
 
 c4_control_state c4_core_rank_state(const c4_core *core, int rank)

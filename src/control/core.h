@@ -14,9 +14,13 @@
  * neighbour, and the suspect itself, says OVER: then only a link is broken, which is logged and routed round. Else it is
  * called SILENT after heartbeat_ns and dead (C4_ERR_PEER_SILENT) after silent_ns; death is final. A link that closes
  * without a goodbye raises a suspicion with 500 ms to its verdict, dead, in which whoever has an open link to that rank
- * objects: a process that ends closes all. Where pids can be watched, the end of the process decides instead. A rank that was itself asleep for long does not count that time against others.
+ * objects: a process that ends closes all. Where pids can be watched, the end of the process decides instead. A rank that
+ * was itself asleep for long does not count that time against others.
  *
- * Memory: about 100 bytes per rank, 64 questions, 16 communicators' leavers. */
+ * Repair: the shell connects again to a neighbour whose link was lost or is quiet. While that has no answer the rank is no
+ * longer called dead because of the link, but silent when it is.
+ *
+ * Memory: about 100 bytes per rank, 400 for each that has died, 64 questions, 16 reports, 16 communicators' leavers. */
 #ifndef C4_CONTROL_CORE_H
 #define C4_CONTROL_CORE_H
 
@@ -64,9 +68,21 @@ typedef enum c4_core_end { C4_END_UNKNOWN, C4_END_CLEAN, C4_END_EXITED, C4_END_K
 c4_status c4_core_create(const c4_core_spec *spec, uint64_t now_ns, c4_core **core);
 void c4_core_destroy(c4_core *core); /* NULL is allowed */
 
+/* There is a link to this neighbour, for the first time or again. Again: both ends tell one another what may have been
+ * lost with the old one, or passed them by meanwhile (deaths, leavers, rumors, late reports; a rank takes each once). */
 void c4_core_link_up(c4_core *core, int neighbour, uint64_t now_ns);
+typedef enum c4_core_loss {
+    C4_LOSS_END,  /* the other side has closed it: all that it sent has come */
+    C4_LOSS_BREAK /* what was on its way may be lost, a goodbye too */
+} c4_core_loss;
 /* `has_pid`: this rank watches the process of the neighbour and will hear of its end. */
-void c4_core_link_down(c4_core *core, int neighbour, bool has_pid, uint64_t now_ns);
+void c4_core_link_down(c4_core *core, int neighbour, c4_core_loss loss, bool has_pid, uint64_t now_ns);
+/* Should the shell try to connect to this neighbour, which had a link? */
+bool c4_core_wants_link(const c4_core *core, int neighbour);
+/* What trying has shown: nobody listens there any more; or there is no answer at all, so that whether the process lives
+ * cannot be told and its silence must run its course. */
+void c4_core_link_refused(c4_core *core, int neighbour, uint64_t now_ns);
+void c4_core_link_unanswered(c4_core *core, int neighbour, uint64_t now_ns);
 /* C4_ERR_PROTOCOL: the link should be closed. */
 c4_status c4_core_message(c4_core *core, int from, const c4_control_header *header, const unsigned char *payload,
                           uint64_t now_ns);

@@ -30,6 +30,7 @@ void c4_core_declare_dead(c4_core *core, int rank, int from, const c4_control_fa
     peer->dead = true;
     peer->verdict = C4_VERDICT_NONE;
     peer->silent_since_ns = 0;
+    c4_core_keep_death(core, rank, fault);
     c4_core_say(core, true, "%s", fault->text);
     core->spec.ops->died(core->spec.shell, rank, fault);
     c4_core_agree_without(core, 0, rank);

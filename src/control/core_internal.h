@@ -9,11 +9,13 @@
 
 enum {
     C4_CORE_QUESTIONS = 64,
+    C4_CORE_REPORTS = 16,           /* kept for those whose link was lost */
     C4_CORE_LEAVES = 16,            /* communicators whose leavers are remembered, the job among them */
     C4_CORE_EXIT_GRACE_MS = 50,     /* from the end of a link to that of the process, for its exit status */
     C4_CORE_OBJECT_MS = 150,        /* from news that a link closed to saying that one's own is open */
     C4_CORE_LINK_GRACE_MS = 500,    /* from the end of a link to the verdict, for a sign of life by other ways */
     C4_CORE_GOODBYE_GRACE_MS = 150, /* from the end of a process that was killed to its goodbye */
+    C4_CORE_FAILED_GRACE_MS = 500,  /* the same after an exit status that is not 0 and a link that broke */
     C4_CORE_EXITED_GRACE_MS = 5000, /* the same when it exited: with 256 ranks leaving on 2 cores, news take seconds */
     C4_CORE_LEAVE_GATHER_MIN_MS = 20,  /* leavers are gathered for so long, */
     C4_CORE_LEAVE_GATHER_MAX_MS = 160, /* or while more and more come, for so long */
@@ -33,6 +35,8 @@ typedef struct c4_core_peer {
     bool broken;            /* it closed, or is quiet, though the rank lives: no way for messages */
     bool dead, left, ended; /* dead and left are final and exclude one another */
     bool has_pid;           /* of a link that closed: the end of the process would be seen */
+    bool lossy;             /* it broke: what the rank had sent may not have come */
+    bool unanswered;        /* nobody says whether it listens: a lost link tells nothing */
     c4_core_verdict verdict;
     uint32_t rumor;                  /* episode << 2 | phase; 0: none */
     bool rumor_closed;               /* of `rumor` */
@@ -55,6 +59,12 @@ typedef struct c4_core_question {
     uint64_t next_ns, end_ns;
     unsigned char card[C4_CONTROL_CARD_BYTES];
 } c4_core_question;
+
+/* A report as it was flooded, of this rank or another. */
+typedef struct c4_core_told {
+    c4_control_header header; /* bytes 0: none */
+    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
+} c4_core_told;
 
 /* Who has left a communicator; entry 0 is the job's. */
 typedef struct c4_core_leaving {
@@ -79,6 +89,9 @@ struct c4_core {
     unsigned char *bits;
     c4_core_leaving leaves[C4_CORE_LEAVES];
     c4_core_question questions[C4_CORE_QUESTIONS];
+    c4_core_told reports[C4_CORE_REPORTS]; /* a ring */
+    unsigned nreports;
+    c4_control_fault **deaths; /* by rank: what is told of it; NULL: it lives, or there was no memory */
     c4_core_agree *agrees;
     uint64_t watch_due_ns; /* when to look at the peers again */
 };
@@ -102,7 +115,15 @@ bool c4_core_take(c4_core *core, int from, const c4_control_header *header, cons
                   const c4_overlay_envelope *envelope);
 bool c4_core_has_overlay(const c4_core *core);
 
+/* ---- core_repair.c ---- */
+/* A link is there again. */
+void c4_core_mend(c4_core *core, int neighbour);
+void c4_core_keep_report(c4_core *core, const c4_control_header *header, const unsigned char *payload);
+void c4_core_keep_death(c4_core *core, int rank, const c4_control_fault *fault);
+
 /* ---- core_silence.c ---- */
+/* All that is known of the silence of ranks, to one neighbour. */
+void c4_core_tell_rumors(c4_core *core, int neighbour);
 void c4_core_heard(c4_core *core, int neighbour);
 void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor *rumor);
 /* Spreads SUSPECTED and gives the rank until then to be heard of; `closed`: because its link closed. */
@@ -126,6 +147,8 @@ void c4_core_leaves_fini(c4_core *core);
 void c4_core_on_leavers(c4_core *core, uint32_t comm, const c4_overlay_leavers *leavers);
 void c4_core_learn_leave(c4_core *core, uint32_t comm, int rank);
 uint64_t c4_core_leaves_tick(c4_core *core);
+/* All leavers that are known, to one neighbour. */
+void c4_core_tell_leavers(c4_core *core, int neighbour);
 
 /* ---- core_ask.c ---- */
 c4_status c4_core_on_card(c4_core *core, int from, const c4_control_header *header, const unsigned char *payload);

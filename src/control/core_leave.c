@@ -43,22 +43,39 @@ void c4_core_leaves_fini(c4_core *core)
 
 /* ---- telling ---- */
 
-static void tell(c4_core *core, c4_core_leaving *leaving)
+/* Those of `bits`, to one neighbour or to all (-1). */
+static void send_list(c4_core *core, const c4_core_leaving *leaving, const unsigned char *bits, uint32_t ttl,
+                      int neighbour)
 {
     unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
-    c4_overlay_leavers leavers = {.ttl = leaving->ttl};
-    for (int rank = 0; leaving->nfresh && rank < core->spec.nranks; rank++) {
-        if (!has_bit(leaving->fresh, rank))
-            continue;
-        leavers.ranks[leavers.count++] = (uint32_t)rank;
-        leaving->nfresh--;
-        if (leavers.count < C4_OVERLAY_LEAVERS_MAX && leaving->nfresh)
+    c4_overlay_leavers leavers = {.ttl = ttl};
+    for (int rank = 0; rank <= core->spec.nranks; rank++) {
+        bool last = rank == core->spec.nranks;
+        if (!last && has_bit(bits, rank))
+            leavers.ranks[leavers.count++] = (uint32_t)rank;
+        if (leavers.count < (last ? 1 : C4_OVERLAY_LEAVERS_MAX))
             continue;
         c4_control_header header = {C4_CONTROL_GOODBYE, 0, (uint32_t)core->spec.rank, leaving->comm};
         header.bytes = (uint32_t)c4_overlay_leavers_pack(&leavers, payload);
-        c4_core_spread(core, &header, payload, -1);
+        if (neighbour < 0)
+            c4_core_spread(core, &header, payload, -1);
+        else
+            c4_core_send(core, neighbour, &header, payload);
         leavers.count = 0;
     }
+}
+
+void c4_core_tell_leavers(c4_core *core, int neighbour)
+{
+    for (int i = 0; i < C4_CORE_LEAVES; i++)
+        if (core->leaves[i].used)
+            send_list(core, &core->leaves[i], core->leaves[i].known, c4_core_ttl(core), neighbour);
+}
+
+static void tell(c4_core *core, c4_core_leaving *leaving)
+{
+    send_list(core, leaving, leaving->fresh, leaving->ttl, -1);
+    leaving->nfresh = 0;
     memset(leaving->fresh, 0, bits_bytes(core));
     leaving->ttl = 0;
     leaving->told_ns = core->now_ns;

@@ -8,16 +8,32 @@ static uint32_t phase_of(const c4_core_peer *peer)
     return peer->rumor & 3;
 }
 
-static void spread_rumor(c4_core *core, int rank, int except)
+static c4_control_header pack_rumor(const c4_core *core, int rank, unsigned char payload[C4_OVERLAY_RUMOR_BYTES])
 {
-    unsigned char payload[C4_OVERLAY_RUMOR_BYTES];
     const c4_core_peer *peer = &core->peers[rank];
-    c4_control_header header = {C4_CONTROL_RUMOR, C4_OVERLAY_RUMOR_BYTES, (uint32_t)rank, 0};
     c4_overlay_rumor rumor = {peer->rumor >> 2, (c4_overlay_phase)phase_of(peer), peer->rumor_closed, 0};
     if (peer->silent_since_ns && core->now_ns > peer->silent_since_ns)
         rumor.age_ms = (uint32_t)((core->now_ns - peer->silent_since_ns) / C4_CORE_MS);
     c4_overlay_rumor_pack(&rumor, payload);
+    return (c4_control_header){C4_CONTROL_RUMOR, C4_OVERLAY_RUMOR_BYTES, (uint32_t)rank, 0};
+}
+
+static void spread_rumor(c4_core *core, int rank, int except)
+{
+    unsigned char payload[C4_OVERLAY_RUMOR_BYTES];
+    c4_control_header header = pack_rumor(core, rank, payload);
     c4_core_spread(core, &header, payload, except);
+}
+
+void c4_core_tell_rumors(c4_core *core, int neighbour)
+{
+    unsigned char payload[C4_OVERLAY_RUMOR_BYTES];
+    for (int rank = 0; rank < core->spec.nranks; rank++) {
+        if (!core->peers[rank].rumor || c4_core_is_gone(core, rank))
+            continue;
+        c4_control_header header = pack_rumor(core, rank, payload);
+        c4_core_send(core, neighbour, &header, payload);
+    }
 }
 
 /* ---- what a rumor changes here ---- */
@@ -115,7 +131,7 @@ void c4_core_heard(c4_core *core, int neighbour)
 /* There was a link, it closed, and nothing else here would show that the process ended. */
 static bool lost_link(const c4_core_peer *peer)
 {
-    return peer->broken && !peer->linked && !peer->has_pid;
+    return peer->broken && !peer->linked && !peer->has_pid && !peer->unanswered;
 }
 
 void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor *rumor)
@@ -123,6 +139,11 @@ void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor 
     c4_core_peer *peer = &core->peers[rank];
     uint32_t value = rumor->episode << 2 | rumor->phase;
     uint64_t age_ns = (uint64_t)rumor->age_ms * C4_CORE_MS;
+    uint64_t since_ns = age_ns < core->now_ns ? core->now_ns - age_ns : 1;
+    /* This rank has just begun to suspect it anew; the verdict on the suspicion before is as good. */
+    if (!c4_core_is_gone(core, rank) && rumor->phase == C4_RUMOR_SILENT && phase_of(peer) == C4_RUMOR_SUSPECTED &&
+        rumor->episode + 1 == peer->rumor >> 2)
+        name_silent(core, rank, since_ns);
     if (c4_core_is_gone(core, rank) || value <= peer->rumor)
         return;
     if (rank == core->spec.rank && (rumor->phase != C4_RUMOR_OVER || rumor->closed)) {
@@ -132,7 +153,7 @@ void c4_core_on_rumor(c4_core *core, int from, int rank, const c4_overlay_rumor 
     }
     set_rumor(core, rank, rumor->episode, rumor->phase, rumor->closed);
     if (rumor->phase == C4_RUMOR_SILENT)
-        name_silent(core, rank, age_ns < core->now_ns ? core->now_ns - age_ns : 1);
+        name_silent(core, rank, since_ns);
     spread_rumor(core, rank, from);
     if (rumor->phase == C4_RUMOR_SUSPECTED && rumor->closed && lost_link(peer))
         c4_core_plan_verdict(core, rank, C4_VERDICT_DEAD, core->now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);

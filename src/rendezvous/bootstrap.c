@@ -52,60 +52,7 @@ c4_status c4_bootstrap_wait(const c4_bootstrap *bootstrap, int fd, short events)
     }
 }
 
-/* ---- handshake over a socket ---- */
-
-static c4_status send_pending(c4_handshake *handshake, int fd)
-{
-    const unsigned char *bytes = NULL;
-    size_t pending = 0;
-    while ((pending = c4_handshake_output(handshake, &bytes)) > 0) {
-        ssize_t sent = send(fd, bytes, pending, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent >= 0)
-            c4_handshake_sent(handshake, (size_t)sent);
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return C4_IN_PROGRESS;
-        else if (errno != EINTR)
-            return C4_ERR_LINK;
-    }
-    return C4_OK;
-}
-
-c4_status c4_handshake_step(c4_handshake *handshake, int fd)
-{
-    c4_status status = C4_IN_PROGRESS;
-    while (status == C4_IN_PROGRESS) {
-        c4_status sent = send_pending(handshake, fd);
-        if (sent != C4_OK)
-            return sent;
-        status = c4_handshake_status(handshake);
-        if (status != C4_IN_PROGRESS)
-            break;
-        /* Never more than one message, so that nothing of the next protocol is taken. */
-        unsigned char buffer[C4_HANDSHAKE_MESSAGE_BYTES];
-        ssize_t got = recv(fd, buffer, sizeof buffer - handshake->in_bytes, MSG_DONTWAIT);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return C4_IN_PROGRESS;
-        if (got <= 0)
-            return C4_ERR_LINK;
-        size_t consumed = 0;
-        c4_handshake_input(handshake, buffer, (size_t)got, &consumed);
-        status = C4_IN_PROGRESS; /* once more, to send what that has caused */
-        if (c4_handshake_status(handshake) < 0) {
-            send_pending(handshake, fd);
-            status = c4_handshake_status(handshake);
-        }
-    }
-    return status;
-}
-
-bool c4_peer_is_same_user(int fd)
-{
-    struct ucred peer;
-    socklen_t bytes = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.uid == geteuid();
-}
+/* ---- who is who ---- */
 
 c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank)
 {

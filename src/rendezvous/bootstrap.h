@@ -83,7 +83,7 @@ int c4_bootstrap_size(const c4_bootstrap *bootstrap);
 uint64_t c4_bootstrap_job_id(const c4_bootstrap *bootstrap);
 
 /* Where a rank listens: its address number `index`, most useful first. false: it has not so many (none without a key:
- * then it listens on an AF_UNIX socket; none for a job of one or two ranks but for the root's). */
+ * then it listens on an AF_UNIX socket; none for a job of one rank). */
 bool c4_bootstrap_address(const c4_bootstrap *bootstrap, int rank, size_t index, c4_net_address *address);
 
 /* How long set-up took on this rank. */

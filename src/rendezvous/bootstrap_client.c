@@ -1,7 +1,5 @@
 /* The way in, for every rank but 0: connect (again and again, rank 0 may not listen yet), prove, join. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,17 +26,7 @@ typedef struct try_state {
 
 int c4_bootstrap_dial(const c4_bootstrap *bootstrap, const c4_net_address *address, uint32_t number, int *fd)
 {
-    struct sockaddr_storage name;
-    bool local = c4_bootstrap_is_local(bootstrap);
-    socklen_t bytes =
-        local ? c4_local_name(bootstrap->spec.job_id, number, &name) : c4_net_address_to_sockaddr(address, &name);
-    int on = 1;
-    *fd = socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (*fd < 0)
-        return errno;
-    if (!local)
-        setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a loss costs time only */
-    return connect(*fd, (struct sockaddr *)&name, bytes) < 0 ? errno : 0;
+    return c4_ties_dial(c4_bootstrap_is_local(bootstrap), bootstrap->spec.job_id, address, number, fd);
 }
 
 /* Waits for a connection in progress, at most CONNECT_MS: the address may be a black hole, and there may be others. */

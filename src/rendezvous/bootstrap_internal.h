@@ -5,6 +5,7 @@
 #include "rendezvous/bootstrap.h"
 #include "rendezvous/link.h"
 #include "rendezvous/overlay.h"
+#include "rendezvous/ties.h"
 #include "wire/handshake.h"
 #include "wire/unique_id.h"
 
@@ -60,12 +61,6 @@ c4_status c4_bootstrap_wait(const c4_bootstrap *bootstrap, int fd, short events)
 /* One c4_fail for what ended the set-up; the text is kept for the others. Returns `status`. */
 c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-
-/* One non-blocking step of a handshake over a socket: C4_IN_PROGRESS, C4_OK, C4_ERR_LINK (closed), or its own errors
- * (after which the refusal has been sent as far as the socket took it). */
-c4_status c4_handshake_step(c4_handshake *handshake, int fd);
-/* Is the process behind this AF_UNIX socket this user's? */
-bool c4_peer_is_same_user(int fd);
 
 c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank);
 

@@ -40,7 +40,7 @@ c4_status c4_bootstrap_listen(c4_bootstrap *bootstrap)
 {
     const c4_bootstrap_spec *spec = &bootstrap->spec;
     c4_net_address usual;
-    if (spec->nranks < 3 || bootstrap->nlisten_fds > 0) /* nobody will come, or an earlier attempt has done it */
+    if (bootstrap->nlisten_fds > 0) /* an earlier attempt has done it */
         return C4_OK;
     if (c4_bootstrap_is_local(bootstrap))
         return listen_locally(bootstrap);

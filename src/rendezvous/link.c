@@ -27,9 +27,10 @@ static c4_status receive(int fd, unsigned char *to, size_t *have, size_t want)
         ssize_t got = recv(fd, to + *have, want - *have, MSG_DONTWAIT);
         if (got > 0)
             *have += (size_t)got;
-        else if (got == 0)
+        else if (got == 0) {
+            errno = 0;
             return C4_ERR_LINK;
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK)
             return C4_IN_PROGRESS;
         else if (errno != EINTR)
             return C4_ERR_LINK;

@@ -22,7 +22,7 @@ void c4_link_init(c4_link *link, int fd); /* takes the descriptor, which must be
 void c4_link_close(c4_link *link);
 
 /* C4_IN_PROGRESS until a header is there; then C4_OK with the same link->header until the payload was taken.
- * C4_ERR_LINK: the peer closed or the connection broke; C4_ERR_PROTOCOL: not a header. */
+ * C4_ERR_LINK: the peer closed (errno 0) or the connection broke; C4_ERR_PROTOCOL: not a header. */
 c4_status c4_link_receive_header(c4_link *link, uint32_t nranks);
 /* Receives the whole payload (link->header.bytes of it) into `payload`; to be called with the same buffer until it
  * returns other than C4_IN_PROGRESS. C4_OK makes room for the next header. */

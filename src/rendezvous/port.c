@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "rendezvous/bootstrap_internal.h"
 #include "rendezvous/listener.h"
+#include "rendezvous/ties.h"
 
 enum { EVENTS = 64, MAX_ACCEPTS = 64, PATIENCE_MS = 5000, CROWDED_MS = 10, EXHAUSTED_MS = 100, LOG_MS = 10000 };
 #define MS_NS 1000000ull

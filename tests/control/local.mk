@@ -13,3 +13,6 @@ c4_admin_client = tests/control/admin_client.c tests/control/admin_client.h
 
 check_PROGRAMS += tests/control/test_admin
 tests_control_test_admin_SOURCES = tests/control/test_admin.c $(c4_admin_client) $(c4_control_rig)
+
+check_PROGRAMS += tests/control/test_repair
+tests_control_test_repair_SOURCES = tests/control/test_repair.c $(c4_control_rig)

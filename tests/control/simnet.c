@@ -313,10 +313,15 @@ static void act(simnet *net, sim_rank *self, const sim_event *event)
             abort();
         break;
     case SIM_LINK_END:
-        if (net->linked[self->rank][other]) {
+    case SIM_LINK_BREAK:
+        if (net->linked[self->rank][other] && event->order >= net->lost_before[other][self->rank]) {
             net->linked[self->rank][other] = false;
-            c4_core_link_down(self->core, other, simnet_same_host(net, self->rank, other), net->now_ns);
+            c4_core_link_down(self->core, other, event->what == SIM_LINK_END ? C4_LOSS_END : C4_LOSS_BREAK,
+                              simnet_same_host(net, self->rank, other), net->now_ns);
         }
+        break;
+    case SIM_UNANSWERED:
+        c4_core_link_unanswered(self->core, other, net->now_ns);
         break;
     case SIM_PROCESS_END:
         c4_core_process_ended(self->core, other, net->ranks[other].killed ? C4_END_KILLED : C4_END_CLEAN, net->now_ns);
@@ -335,6 +340,32 @@ static void act(simnet *net, sim_rank *self, const sim_event *event)
         break;
     default:
         abort();
+    }
+}
+
+/* A new connection; what was under way on the old one is lost. One end may not have noticed the loss. */
+static void mend(simnet *net, int a, int b)
+{
+    sim_rank *ends[2] = {&net->ranks[a], &net->ranks[b]};
+    if (!ends[0]->core || !ends[1]->core)
+        return;
+    if (ends[0]->stopped || ends[1]->stopped ||
+        (!c4_core_wants_link(ends[0]->core, b) && !c4_core_wants_link(ends[1]->core, a))) {
+        if (net->now_ns < 100 * SIM_S)
+            simnet_plan(net, net->now_ns + 200 * SIM_MS, SIM_MEND, a, b);
+        return;
+    }
+    net->quiet[a][b] = net->quiet[b][a] = false;
+    for (int i = 0; i < 2; i++) {
+        int other = i ? a : b;
+        net->lost_before[other][ends[i]->rank] = net->order;
+        if (net->linked[ends[i]->rank][other])
+            c4_core_link_down(ends[i]->core, other, C4_LOSS_BREAK, simnet_same_host(net, a, b), net->now_ns);
+    }
+    net->linked[a][b] = net->linked[b][a] = true;
+    for (int i = 0; i < 2; i++) {
+        c4_core_link_up(ends[i]->core, i ? a : b, net->now_ns);
+        ends[i]->tick_ns = net->now_ns;
     }
 }
 
@@ -367,10 +398,13 @@ static void handle(simnet *net, sim_event *event)
         return;
     case SIM_CUT: {
         int other = event->other;
-        simnet_plan(net, arrival(net, other, event->rank), SIM_LINK_END, event->rank, other);
-        simnet_plan(net, arrival(net, event->rank, other), SIM_LINK_END, other, event->rank);
+        simnet_plan(net, arrival(net, other, event->rank), SIM_LINK_BREAK, event->rank, other);
+        simnet_plan(net, arrival(net, event->rank, other), SIM_LINK_BREAK, other, event->rank);
         return;
     }
+    case SIM_MEND:
+        mend(net, event->rank, event->other);
+        return;
     default:
         act(net, self, event);
         self->tick_ns = net->now_ns;
@@ -383,9 +417,9 @@ static void step(simnet *net)
     sim_event event = pop(net);
     sim_rank *self = &net->ranks[event.rank];
     net->now_ns = event.when_ns;
-    bool of_world =
-        event.what == SIM_CONTINUE || event.what == SIM_QUIET || event.what == SIM_CUT || event.what == SIM_KILL;
-    if (!self->core && event.what != SIM_QUIET) {
+    bool of_world = event.what == SIM_CONTINUE || event.what == SIM_QUIET || event.what == SIM_CUT ||
+                    event.what == SIM_KILL || event.what == SIM_MEND;
+    if (!self->core && event.what != SIM_QUIET && event.what != SIM_MEND) {
         free(event.payload);
         return;
     }

@@ -78,14 +78,17 @@ typedef enum sim_what {
     SIM_STOP, /* for `other` milliseconds */
     SIM_CONTINUE,
     SIM_LEAVE,
-    SIM_QUIET, /* the link to `other`, both ways, from now on */
-    SIM_CUT,   /* the link to `other` is reset */
+    SIM_QUIET,      /* the link to `other`, both ways, from now on */
+    SIM_CUT,        /* the link to `other` is reset */
+    SIM_MEND,       /* from now on the two connect anew, when one of them wants to */
+    SIM_UNANSWERED, /* its attempts to connect to `other` have no answer */
     SIM_AGREE,
     SIM_ASK,
     SIM_REPORT,
     /* made by the network itself */
     SIM_DELIVER,
     SIM_LINK_END,
+    SIM_LINK_BREAK,
     SIM_PROCESS_END
 } sim_what;
 void simnet_plan(simnet *net, uint64_t when_ns, sim_what what, int rank, int other);

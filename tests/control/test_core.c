@@ -117,6 +117,18 @@ static void plan_fate(sim_fate fate)
     simnet_plan(&world.net, world.fate_ns[rank], kinds[fate].what, rank, duration_ms);
 }
 
+/* Drawn apart: a seed's other faults are the same with and without repair. */
+static void plan_repair(uint64_t when_ns, bool quiet, int rank, int other)
+{
+    c4_rng rng = {world.seed + (uint64_t)world.nbroken * 0x9e3779b97f4a7c15u};
+    uint64_t later_ns = 20 * SIM_MS + c4_rng_below(&rng, c4_rng_below(&rng, 2) ? SIM_S : 20 * SIM_S);
+    bool mended = c4_rng_below(&rng, 2);
+    if (mended)
+        simnet_plan(&world.net, when_ns + later_ns, SIM_MEND, rank, other);
+    for (int i = 0; i < 2 && !quiet && !mended && c4_rng_below(&rng, 2); i++)
+        simnet_plan(&world.net, when_ns + 300 * SIM_MS, SIM_UNANSWERED, i ? rank : other, i ? other : rank);
+}
+
 static void plan_broken_link(void)
 {
     int rank = (int)below((uint64_t)world.net.nranks);
@@ -132,7 +144,9 @@ static void plan_broken_link(void)
     bool quiet = below(2);
     world.quiet[rank] = world.quiet[rank] || quiet;
     world.quiet[other] = world.quiet[other] || quiet;
-    simnet_plan(&world.net, 2 * SIM_S + below(20 * SIM_S), quiet ? SIM_QUIET : SIM_CUT, rank, other);
+    uint64_t when_ns = 2 * SIM_S + below(20 * SIM_S);
+    simnet_plan(&world.net, when_ns, quiet ? SIM_QUIET : SIM_CUT, rank, other);
+    plan_repair(when_ns, quiet, rank, other);
 }
 
 /* Those that lead the agreement die while it is decided. */
@@ -397,15 +411,74 @@ static void test_seeds(void)
         return;
     }
     int failed = 0;
-    int count = c4test_samples(2000);
+    const char *many = getenv("C4_TEST_CORE_SEEDS");
+    int count = many ? atoi(many) : c4test_samples(2000);
     for (int seed = 1; seed <= count && failed < 5; seed++)
         failed += run_seed((uint64_t)seed, false) > 0;
     printf("%d seeds, %d failed\n", count, failed);
     C4TEST_INT(failed, 0);
 }
 
+/* A goodbye lost on a link that nobody knew to be broken, when all others were there in time. */
+static void test_lost_goodbyes(void)
+{
+    static const uint64_t seeds[] = {3350, 7848, 9089, 9970, 12646, 12737};
+    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++)
+        C4TEST_INT(run_seed(seeds[i], false), 0);
+}
+
+/* ---- two ranks on two hosts: nobody else could say that the other lives ---- */
+
+typedef struct outage {
+    uint64_t mended_ms; /* after the cut; 0: never */
+    bool unanswered;    /* nobody answers meanwhile; else attempts are not told of */
+    int deaths, named, backs;
+    c4_status status;
+    bool last_words; /* said while the link is lost, and the reporter leaves when it is there again */
+} outage;
+
+static void check_outage(const outage *o)
+{
+    uint64_t cut_ns = 3 * SIM_S, later_ns = cut_ns + o->mended_ms * SIM_MS;
+    memset(&world, 0, sizeof world);
+    simnet_open(&world.net, SIM_CIRCULANT, 2, 1, 1);
+    simnet_plan(&world.net, cut_ns, SIM_CUT, 0, 1);
+    for (int rank = 0; rank < 2 && o->unanswered; rank++)
+        simnet_plan(&world.net, cut_ns + 300 * SIM_MS, SIM_UNANSWERED, rank, 1 - rank);
+    if (o->mended_ms)
+        simnet_plan(&world.net, later_ns, SIM_MEND, 0, 1);
+    if (o->last_words) {
+        simnet_plan(&world.net, cut_ns + 50 * SIM_MS, SIM_REPORT, 1, 0);
+        simnet_plan(&world.net, later_ns + SIM_S, SIM_LEAVE, 1, 0);
+    }
+    simnet_run(&world.net, 60 * SIM_S);
+    const sim_news *news = &world.net.ranks[0].news[1];
+    C4TEST_INT(news->deaths, o->deaths);
+    C4TEST_INT(news->named, o->named);
+    C4TEST_INT(news->backs, o->backs);
+    C4TEST_INT(news->leaves, o->last_words);
+    C4TEST_INT(world.net.ranks[0].reports, o->last_words);
+    if (o->deaths)
+        C4TEST_INT(news->status, o->status);
+    simnet_close(&world.net);
+}
+
+static void test_two_hosts(void)
+{
+    static const outage outages[] = {
+        {.mended_ms = 200},
+        {.mended_ms = 400, .last_words = true},
+        {.mended_ms = 3000, .unanswered = true},
+        {.mended_ms = 12000, .unanswered = true, .named = 1, .backs = 1, .last_words = true},
+        {.unanswered = true, .named = 1, .deaths = 1, .status = C4_ERR_PEER_SILENT},
+        {.deaths = 1, .status = C4_ERR_PEER_DEAD}};
+    for (size_t i = 0; i < sizeof outages / sizeof outages[0]; i++)
+        check_outage(&outages[i]);
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(seeds, 240), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(seeds, 240), C4TEST(lost_goodbyes), C4TEST(two_hosts),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -58,7 +58,7 @@ static void on_link_down(void *context, int id, int from, const void *payload, s
     if (!node->core || !node->links[from])
         return;
     node->links[from] = false;
-    c4_core_link_down(node->core, from, node->job->plan.one_host, sim_clock_ns);
+    c4_core_link_down(node->core, from, C4_LOSS_BREAK, node->job->plan.one_host, sim_clock_ns);
     sim_shell_tick(node);
 }
 

@@ -1,0 +1,240 @@
+/* Control links that break while both processes live: they are made anew, nobody is called dead, and what was lost with
+ * them is told again. */
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "rendezvous/listener.h"
+#include "tests/control/control_rig.h"
+
+enum { MAX_FDS = 256, COMM = 9 };
+
+static const unsigned char key[C4_KEY_BYTES] = "a key of thirty-two bytes......";
+
+typedef struct repair_rig {
+    test_rig rig;
+    bool reset;       /* else closed in order */
+    atomic_int *step; /* shared counters */
+} repair_rig;
+
+/* As c4_comm_create does it. */
+static c4_control *start(const repair_rig *r, int rank, c4_port **port)
+{
+    const test_rig *rig = &r->rig;
+    c4_bootstrap *bootstrap = NULL;
+    c4_control *control = NULL;
+    int fds[C4_ENDPOINT_ADDRESSES];
+    if (rank != 0)
+        close(rig->listen_fd);
+    c4_bootstrap_spec spec = {.rank = rank,
+                              .nranks = rig->nranks,
+                              .job_id = 1,
+                              .epoch = 3,
+                              .key = key,
+                              .addresses = &rig->address,
+                              .naddresses = 1,
+                              .listen_fd = rank ? -1 : rig->listen_fd,
+                              .timeout_ms = c4test_seconds(15) * 1000};
+    C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
+    C4TEST_OK_FATAL(c4_port_create(0, 0, port));
+    size_t count = c4_bootstrap_take_listeners(bootstrap, fds);
+    C4TEST_INT(count, 1);
+    for (size_t i = 0; i < count; i++)
+        C4TEST_OK(c4_port_adopt(*port, fds[i]));
+    C4TEST_OK_FATAL(c4_control_start_with(bootstrap, &rig->spec, *port, &control));
+    c4_bootstrap_close(bootstrap);
+    return control;
+}
+
+static bool is_connection(int fd)
+{
+    struct sockaddr_storage name;
+    socklen_t bytes = sizeof name;
+    return getpeername(fd, (struct sockaddr *)&name, &bytes) == 0 && name.ss_family == AF_INET;
+}
+
+/* All connections of this process: those of the control plane are its only ones. Returns how many there were. */
+static int break_links(bool reset)
+{
+    int broken = 0;
+    for (int fd = 3; fd < MAX_FDS; fd++) {
+        struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+        if (!is_connection(fd))
+            continue;
+        broken++;
+        C4TEST_INT(reset ? connect(fd, &nobody, sizeof nobody) : shutdown(fd, SHUT_RDWR), 0);
+    }
+    return broken;
+}
+
+static int count_links(void)
+{
+    int count = 0;
+    for (int fd = 3; fd < MAX_FDS; fd++)
+        count += is_connection(fd);
+    return count;
+}
+
+static void await_links(int count)
+{
+    while (count_links() != count) /* the case's deadline ends a wait in vain */
+        poll(NULL, 0, 1);
+}
+
+static void agree(c4_control_attachment *attachment, int nranks)
+{
+    unsigned char dead[64] = {0};
+    c4_control_agreement agreement = {.dead = dead};
+    c4_control_proposal proposal = {.tag = 1, .value = 1, .timeout_ms = c4test_seconds(10) * 1000};
+    C4TEST_OK(c4_control_agree(attachment, &proposal, &agreement));
+    C4TEST_INT(agreement.nlive, nranks);
+}
+
+/* Rank 1's links break, again and again; each time all agree afterwards that all live, and nobody hears of a fault. */
+static void broken_rank(int rank, void *arg)
+{
+    const repair_rig *r = arg;
+    news_log news;
+    c4_port *port = NULL;
+    news_init(&news);
+    c4_control *control = start(r, rank, &port);
+    c4_control_attachment *attachment = rig_attach(control, &r->rig, COMM, &news);
+    int nranks = r->rig.nranks;
+    for (int i = 0; i < 5; i++) {
+        agree(attachment, nranks);
+        rig_meet(&r->step[i], nranks);
+        if (rank == 1)
+            C4TEST_INT(break_links(r->reset), nranks - 1);
+        agree(attachment, nranks);
+        await_links(nranks - 1);
+    }
+    rig_meet(&r->step[5], nranks); /* who leaves closes its links */
+    C4TEST_INT(news.count, 0);
+    c4_control_detach(attachment);
+    c4_control_stop(control);
+    c4_port_destroy(port);
+}
+
+static repair_rig make(int nranks, bool reset)
+{
+    repair_rig r = {.rig = rig_make(nranks, -1), .reset = reset};
+    r.step = c4test_shared(16 * sizeof *r.step);
+    return r;
+}
+
+static void run(repair_rig *r, c4test_rank_fn fn, int *statuses)
+{
+    c4test_team *team = c4test_team_start(r->rig.nranks, fn, r);
+    close(r->rig.listen_fd);
+    c4test_team_wait(team, 30, statuses);
+    for (int rank = 0; rank < r->rig.nranks; rank++)
+        if (rank != r->rig.victim)
+            C4TEST_INT(statuses[rank], 0);
+}
+
+static void test_two_ranks_reset(void)
+{
+    int statuses[8];
+    repair_rig r = make(2, true);
+    run(&r, broken_rank, statuses);
+}
+
+static void test_two_ranks_closed(void)
+{
+    int statuses[8];
+    repair_rig r = make(2, false);
+    run(&r, broken_rank, statuses);
+}
+
+static void test_five_ranks(void)
+{
+    int statuses[8];
+    repair_rig r = make(5, true);
+    run(&r, broken_rank, statuses);
+}
+
+/* What one rank reports, and that it leaves, while the link is lost. */
+static void late_words_rank(int rank, void *arg)
+{
+    const repair_rig *r = arg;
+    news_log news;
+    c4_port *port = NULL;
+    news_init(&news);
+    c4_control *control = start(r, rank, &port);
+    c4_control_attachment *attachment = rig_attach(control, &r->rig, COMM, &news);
+    agree(attachment, 2);
+    rig_meet(&r->step[0], 2);
+    if (rank == 1) {
+        break_links(r->reset);
+        c4_control_report(attachment, C4_ERR_MEMORY, "out of memory, said into a broken link");
+        c4_control_detach(attachment);
+        c4_control_stop(control); /* at once */
+    } else {
+        news_await(&news, 1);
+        C4TEST_INT(news.statuses[0], C4_ERR_MEMORY);
+        while (c4_control_member_state(attachment, 1) == C4_CONTROL_ALIVE)
+            poll(NULL, 0, 1);
+        C4TEST_INT(c4_control_member_state(attachment, 1), C4_CONTROL_LEFT);
+        C4TEST_INT(news.count, 1);
+        c4_control_detach(attachment);
+        c4_control_stop(control);
+    }
+    c4_port_destroy(port);
+}
+
+static void test_last_words(void)
+{
+    int statuses[8];
+    for (int reset = 0; reset < 2; reset++) {
+        repair_rig r = make(2, reset);
+        run(&r, late_words_rank, statuses);
+    }
+}
+
+/* One that dies behind a broken link is named as soon as any. */
+static void victim_rank(int rank, void *arg)
+{
+    const repair_rig *r = arg;
+    news_log news;
+    c4_port *port = NULL;
+    news_init(&news);
+    c4_control *control = start(r, rank, &port);
+    c4_control_attachment *attachment = rig_attach(control, &r->rig, COMM, &news);
+    agree(attachment, 3);
+    rig_meet(&r->step[0], 3);
+    if (rank == r->rig.victim) {
+        break_links(true);
+        raise(SIGKILL);
+    }
+    news_await(&news, 1);
+    C4TEST_INT(news.members[0], r->rig.victim);
+    C4TEST_INT(news.statuses[0], C4_ERR_PEER_DEAD);
+    agree(attachment, 2);
+    c4_control_detach(attachment);
+    c4_control_stop(control);
+    c4_port_destroy(port);
+}
+
+static void test_death_behind_a_broken_link(void)
+{
+    int statuses[8];
+    repair_rig r = make(3, true);
+    r.rig.victim = 2;
+    uint64_t start_ns = c4_now_ns();
+    run(&r, victim_rank, statuses);
+    CU_ASSERT(c4_now_ns() - start_ns < (uint64_t)c4test_seconds(4) * 1000000000u);
+}
+
+int main(int argc, char **argv)
+{
+    static const c4test_case cases[] = {C4TEST_DEADLINE(two_ranks_reset, 30),
+                                        C4TEST_DEADLINE(two_ranks_closed, 30),
+                                        C4TEST_DEADLINE(five_ranks, 30),
+                                        C4TEST_DEADLINE(last_words, 30),
+                                        C4TEST_DEADLINE(death_behind_a_broken_link, 30),
+                                        C4TEST_END};
+    return c4test_main(argc, argv, cases);
+}
