@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/export.h"
+#include "base/log.h"
 #include "comm/internal.h"
 #include "comm/options.h"
 
@@ -159,14 +160,18 @@ static void ask_derived_to_end(c4_comm *comm)
     pthread_mutex_unlock(&comm->derive_lock);
 }
 
+/* A call that is under way logs its end itself. */
 void c4_comm_abort_by(c4_comm *comm, const char *by)
 {
+    char text[C4_ERROR_TEXT_BYTES];
     ask_to_end(comm);
     ask_derived_to_end(comm);
     if (atomic_exchange(&comm->aborted, 1))
         return;
-    c4_fail(C4_ERR_ABORTED, "communicator \"%s\" was %s", comm->name, by);
-    c4_engine_fault_told(comm->engine, C4_ERR_ABORTED, comm->rank, c4_fail_text());
+    snprintf(text, sizeof text, "communicator \"%s\" was %s", comm->name, by);
+    if (!atomic_load(&comm->busy))
+        c4_log(C4_LOG_WARN, "%s", text);
+    c4_engine_fault_told(comm->engine, C4_ERR_ABORTED, comm->rank, text);
 }
 
 C4_API c4_status c4_comm_abort(c4_comm *comm)

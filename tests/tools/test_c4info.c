@@ -303,7 +303,7 @@ static void test_usage(void)
     static const struct {
         const char *arguments, *message;
     } cases[] = {
-        {"", "which command? options, host, transports, algorithms, doctor or clean"},
+        {"", "which command? options, host, transports, algorithms, doctor, clean, jobs or job"},
         {"optoins", "unknown command optoins; did you mean options?"},
         {"host --jsno", "unknown option --jsno; did you mean --json?"},
         {"host options", "one command, not both host and options"},

@@ -25,6 +25,9 @@ typedef struct c4info_request {
     int port, seconds, count; /* doctor --listen; port 0: from C4_PORT_RANGE, or any; count 0: until the time is over */
     bool dry_run;             /* clean: list only */
     int64_t older_ms;         /* clean: only what was left so long ago */
+    const char *words[2];     /* job: what, and which job; NULL: not given */
+    const char *comm;         /* job: --communicator; NULL: all */
+    const char *reason;       /* job abort; NULL: none */
 } c4info_request;
 
 typedef struct c4info_machine {
@@ -65,6 +68,10 @@ int c4info_transports_json(const c4info_request *request);
 int c4info_algorithms_json(const c4info_request *request);
 int c4info_doctor_json(const c4info_request *request);
 int c4info_clean_json(const c4info_request *request);
+int c4info_jobs_text(const c4info_request *request);
+int c4info_jobs_json(const c4info_request *request);
+int c4info_job_text(const c4info_request *request);
+int c4info_job_json(const c4info_request *request);
 
 /* Says on standard error what failed; returns exit status 1. */
 int c4info_complain(c4_status status, const char *what);

@@ -10,6 +10,7 @@
 #include "host/segment.h"
 #include "record/clean.h"
 #include "record/place.h"
+#include "record/sockets.h"
 #include "tools/c4info/table.h"
 
 static c4info_leftover *add(c4info_leftovers *found)
@@ -30,6 +31,7 @@ static c4info_leftover *add(c4info_leftovers *found)
 typedef struct segment_visit {
     const char *directory;
     c4info_leftovers *found;
+    bool removed; /* of sockets */
 } segment_visit;
 
 static void add_segment(void *context, const char *name, uint64_t bytes, bool removed)
@@ -66,16 +68,36 @@ static void clean_records(const c4info_request *request, const char *records, c4
     close(top);
 }
 
+static void add_socket(void *context, const char *text, const c4_admin_name *name)
+{
+    segment_visit *visit = context;
+    c4info_leftover *made = add(visit->found);
+    (void)name;
+    *made = (c4info_leftover){.age_s = -1, .removed = visit->removed};
+    snprintf(made->path, sizeof made->path, "%.400s/%s", visit->directory, text);
+}
+
+/* At any age: nobody listens there any more. */
+static void clean_sockets(const c4info_request *request, const char *records, c4info_leftovers *found)
+{
+    segment_visit visit = {records, found, !request->dry_run};
+    int top = c4_record_open_top(records, false, NULL); /* clean_records has said why not */
+    if (top < 0)
+        return;
+    c4_admin_sockets_stale(top, 0, !request->dry_run, add_socket, &visit);
+    close(top);
+}
+
 void c4info_clean(const c4info_request *request, const char *segments, const char *records, c4info_leftovers *found)
 {
-    segment_visit visit = {segments, found};
+    segment_visit visit = {segments, found, false};
     *found = (c4info_leftovers){.count = 0};
     c4_segments_stale(segments, !request->dry_run, add_segment, &visit);
     clean_records(request, records, found);
+    clean_sockets(request, records, found);
 }
 
-/* C4_RECORD_DIR, expanded. */
-static c4_status record_top(char top[C4_RECORD_TOP_BYTES])
+c4_status c4info_record_top(char top[C4_RECORD_TOP_BYTES])
 {
     c4_info_option option = {.struct_size = sizeof option};
     c4_status status;
@@ -89,7 +111,7 @@ c4_status c4info_clean_run(const c4info_request *request, c4info_leftovers *foun
 {
     char top[C4_RECORD_TOP_BYTES];
     *found = (c4info_leftovers){.count = 0};
-    c4_status status = record_top(top);
+    c4_status status = c4info_record_top(top);
     if (status == C4_OK)
         c4info_clean(request, C4_SEGMENT_DIRECTORY, top, found);
     return status;

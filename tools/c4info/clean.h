@@ -2,6 +2,7 @@
 #ifndef C4_TOOLS_C4INFO_CLEAN_H
 #define C4_TOOLS_C4INFO_CLEAN_H
 
+#include "record/place.h"
 #include "tools/c4info/c4info.h"
 
 typedef struct c4info_leftover {
@@ -17,9 +18,12 @@ typedef struct c4info_leftovers {
 } c4info_leftovers;
 
 /* Finds and, unless request->dry_run, removes. Shared memory in `segments` goes at any age: nobody can read it any more.
- * Flight records in `records` go when they are older than request->older_ms. */
+ * Flight records in `records` go when they are older than request->older_ms, admin sockets there at any age, too. */
 void c4info_clean(const c4info_request *request, const char *segments, const char *records, c4info_leftovers *found);
 /* The same in the places that the options name. The caller frees found->all. */
 c4_status c4info_clean_run(const c4info_request *request, c4info_leftovers *found);
+
+/* C4_RECORD_DIR, expanded. */
+c4_status c4info_record_top(char top[C4_RECORD_TOP_BYTES]);
 
 #endif

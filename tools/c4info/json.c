@@ -1,6 +1,7 @@
 /* The commands' output as JSON: one object with schema_version. Sizes without a limit, and what the system does not
  * tell, are null. */
-#include <cjson/cJSON.h>
+#include "tools/c4info/json.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "tools/c4info/clean.h"
 #include "tools/c4info/doctor.h"
 
-static cJSON *document(const char *command)
+cJSON *c4info_json_document(const char *command)
 {
     cJSON *root = cJSON_CreateObject();
     cJSON_AddNumberToObject(root, "schema_version", C4INFO_SCHEMA_VERSION);
@@ -19,7 +20,7 @@ static cJSON *document(const char *command)
 }
 
 /* Prints and frees. A document that memory did not suffice for is NULL or prints as NULL. */
-static int finish(cJSON *root)
+int c4info_json_finish(cJSON *root)
 {
     char *text = root ? cJSON_Print(root) : NULL;
     cJSON_Delete(root);
@@ -36,7 +37,7 @@ static int give_up(cJSON *root, c4_status status, const char *what)
     return c4info_complain(status, what);
 }
 
-static cJSON *add_item(cJSON *array)
+cJSON *c4info_json_item(cJSON *array)
 {
     cJSON *item = cJSON_CreateObject();
     cJSON_AddItemToArray(array, item);
@@ -63,12 +64,12 @@ static void add_told(cJSON *object, const char *name, int64_t value)
 int c4info_options_json(const c4info_request *request)
 {
     (void)request;
-    cJSON *root = document("options");
+    cJSON *root = c4info_json_document("options");
     cJSON *options = cJSON_AddArrayToObject(root, "options");
     c4_info_option option = {.struct_size = sizeof option};
     c4_status status = C4_OK;
     for (size_t i = 0; (status = c4_info_get_option(i, &option)) == C4_OK; i++) {
-        cJSON *item = add_item(options);
+        cJSON *item = c4info_json_item(options);
         cJSON_AddStringToObject(item, "name", option.name);
         cJSON_AddStringToObject(item, "type", option.type);
         cJSON_AddStringToObject(item, "value", option.value);
@@ -76,7 +77,7 @@ int c4info_options_json(const c4info_request *request)
         cJSON_AddStringToObject(item, "default", option.default_value);
         cJSON_AddStringToObject(item, "help", option.help);
     }
-    return status == C4_ERR_COUNT ? finish(root) : give_up(root, status, "options");
+    return status == C4_ERR_COUNT ? c4info_json_finish(root) : give_up(root, status, "options");
 }
 
 static c4_status add_interfaces(cJSON *root)
@@ -89,7 +90,7 @@ static c4_status add_interfaces(cJSON *root)
     for (size_t i = 0; i < interfaces.count; i++) {
         const c4_netif *netif = &interfaces.list[i];
         char ip[64];
-        cJSON *item = add_item(array);
+        cJSON *item = c4info_json_item(array);
         cJSON_AddStringToObject(item, "name", netif->name);
         cJSON_AddStringToObject(item, "address", c4_netif_ip_text(netif->family, netif->ip, ip, sizeof ip));
         cJSON_AddBoolToObject(item, "used", netif == interfaces.chosen);
@@ -101,12 +102,12 @@ static c4_status add_interfaces(cJSON *root)
 int c4info_transports_json(const c4info_request *request)
 {
     (void)request;
-    cJSON *root = document("transports");
+    cJSON *root = c4info_json_document("transports");
     cJSON *transports = cJSON_AddArrayToObject(root, "transports");
     c4_info_transport transport = {.struct_size = sizeof transport};
     c4_status status = C4_OK;
     for (size_t i = 0; (status = c4_info_get_transport(i, &transport)) == C4_OK; i++) {
-        cJSON *item = add_item(transports);
+        cJSON *item = c4info_json_item(transports);
         cJSON_AddStringToObject(item, "name", transport.name);
         cJSON_AddBoolToObject(item, "available", transport.available);
         cJSON_AddStringToObject(item, "reason", transport.reason);
@@ -116,7 +117,7 @@ int c4info_transports_json(const c4info_request *request)
     }
     if (status == C4_ERR_COUNT)
         status = add_interfaces(root);
-    return status == C4_OK ? finish(root) : give_up(root, status, "transports");
+    return status == C4_OK ? c4info_json_finish(root) : give_up(root, status, "transports");
 }
 
 /* All that C4_ALGO accepts. */
@@ -124,7 +125,7 @@ static void add_catalogue(cJSON *root)
 {
     cJSON *algorithms = cJSON_AddArrayToObject(root, "algorithms");
     for (int i = 0; i < c4_nalgorithms; i++) {
-        cJSON *item = add_item(algorithms);
+        cJSON *item = c4info_json_item(algorithms);
         cJSON_AddStringToObject(item, "name", c4_algorithms[i].name);
         cJSON_AddStringToObject(item, "help", c4_algorithms[i].help);
         cJSON *collectives = cJSON_AddArrayToObject(item, "collectives");
@@ -136,7 +137,7 @@ static void add_catalogue(cJSON *root)
 
 int c4info_algorithms_json(const c4info_request *request)
 {
-    cJSON *root = document("algorithms");
+    cJSON *root = c4info_json_document("algorithms");
     cJSON_AddNumberToObject(root, "nranks", request->nranks);
     cJSON_AddNumberToObject(root, "ranks_per_host", request->ranks_per_host);
     add_catalogue(root);
@@ -145,7 +146,7 @@ int c4info_algorithms_json(const c4info_request *request)
     c4_status status = C4_OK;
     for (size_t i = 0; (status = c4_info_get_choice(request->nranks, request->ranks_per_host, i, &choice)) == C4_OK;
          i++) {
-        cJSON *item = add_item(rows);
+        cJSON *item = c4info_json_item(rows);
         cJSON_AddStringToObject(item, "collective", choice.collective);
         add_size(item, "min_bytes", choice.min_bytes);
         add_size(item, "max_bytes", choice.max_bytes);
@@ -155,7 +156,7 @@ int c4info_algorithms_json(const c4info_request *request)
         cJSON_AddNumberToObject(item, "predicted_us", choice.predicted_us);
         cJSON_AddStringToObject(item, "reason", choice.reason);
     }
-    return status == C4_ERR_COUNT ? finish(root) : give_up(root, status, "algorithms");
+    return status == C4_ERR_COUNT ? c4info_json_finish(root) : give_up(root, status, "algorithms");
 }
 
 static void add_limit(cJSON *object, const char *name, c4_limit limit)
@@ -184,14 +185,14 @@ static void add_topology(cJSON *root, const c4_topology *topology)
     cJSON *cores = cJSON_AddArrayToObject(root, "cores");
     for (size_t i = 0; i < topology->ncores; i++) {
         const c4_topology_core *core = &topology->cores[i];
-        cJSON *item = add_item(cores);
+        cJSON *item = c4info_json_item(cores);
         add_told(item, "package", core->package);
         add_told(item, "numa", core->numa);
         cJSON_AddItemToObject(item, "cpus", cJSON_CreateIntArray(topology->cpus + core->first_cpu, (int)core->ncpus));
     }
     cJSON *nodes = cJSON_AddArrayToObject(root, "numa_nodes");
     for (size_t i = 0; i < topology->nnuma; i++) {
-        cJSON *item = add_item(nodes);
+        cJSON *item = c4info_json_item(nodes);
         cJSON_AddNumberToObject(item, "index", topology->numa[i].index);
         cJSON_AddNumberToObject(item, "cores", (double)topology->numa[i].ncores);
         add_size(item, "bytes", topology->numa[i].bytes);
@@ -203,7 +204,7 @@ static void add_nics(cJSON *root, const c4info_machine *machine)
     cJSON *nics = cJSON_AddArrayToObject(root, "nics");
     for (size_t i = 0; i < machine->nnics; i++) {
         const c4_nic *nic = &machine->nics[i];
-        cJSON *item = add_item(nics);
+        cJSON *item = c4info_json_item(nics);
         cJSON_AddStringToObject(item, "name", nic->name);
         cJSON_AddBoolToObject(item, "up", nic->up);
         cJSON_AddBoolToObject(item, "loopback", nic->loopback);
@@ -225,7 +226,7 @@ int c4info_host_json(const c4info_request *request)
     c4_status status = c4info_machine_init(&machine);
     if (status < 0)
         return c4info_complain(status, "host");
-    cJSON *root = document("host");
+    cJSON *root = c4info_json_document("host");
     cJSON_AddStringToObject(root, "host", machine.name);
     cJSON_AddStringToObject(root, "kernel", machine.limits.kernel);
     cJSON_AddStringToObject(root, "cpu_level", c4_cpu_level_name(machine.cpu.level));
@@ -236,7 +237,7 @@ int c4info_host_json(const c4info_request *request)
     add_limits(root, &machine.limits);
     add_nics(root, &machine);
     c4info_machine_fini(&machine);
-    return finish(root);
+    return c4info_json_finish(root);
 }
 
 int c4info_doctor_json(const c4info_request *request)
@@ -247,7 +248,7 @@ int c4info_doctor_json(const c4info_request *request)
         return c4info_complain(C4_ERR_MEMORY, "doctor");
     int status = c4info_doctor_gather(request, facts, &report);
     if (status < 0) {
-        cJSON *root = document("doctor");
+        cJSON *root = c4info_json_document("doctor");
         cJSON_AddNumberToObject(root, "nranks", facts->job.nranks);
         cJSON_AddNumberToObject(root, "ranks_per_host", facts->job.local_nranks);
         cJSON_AddStringToObject(root, "worst", c4info_severity_name(c4info_report_worst(&report)));
@@ -256,13 +257,13 @@ int c4info_doctor_json(const c4info_request *request)
             const c4info_finding *finding = &report.findings[i];
             if (finding->severity == C4INFO_OK && !request->all)
                 continue;
-            cJSON *item = add_item(findings);
+            cJSON *item = c4info_json_item(findings);
             cJSON_AddStringToObject(item, "check", finding->check);
             cJSON_AddStringToObject(item, "severity", c4info_severity_name(finding->severity));
             cJSON_AddStringToObject(item, "what", finding->what);
             cJSON_AddStringToObject(item, "fix", finding->fix);
         }
-        status = finish(root) ? 1 : c4info_doctor_status(&report);
+        status = c4info_json_finish(root) ? 1 : c4info_doctor_status(&report);
     }
     c4info_report_fini(&report);
     free(facts);
@@ -276,11 +277,11 @@ int c4info_clean_json(const c4info_request *request)
     c4_status status = c4info_clean_run(request, &found);
     if (status < 0)
         return c4info_complain(status, "C4_RECORD_DIR");
-    cJSON *root = document("clean");
+    cJSON *root = c4info_json_document("clean");
     cJSON_AddBoolToObject(root, "dry_run", request->dry_run);
     cJSON *files = cJSON_AddArrayToObject(root, "leftovers");
     for (size_t i = 0; i < found.count; i++) {
-        cJSON *item = add_item(files);
+        cJSON *item = c4info_json_item(files);
         cJSON_AddStringToObject(item, "path", found.all[i].path);
         add_size(item, "bytes", found.all[i].bytes);
         add_told(item, "age_s", found.all[i].age_s);
@@ -288,5 +289,5 @@ int c4info_clean_json(const c4info_request *request)
         whole &= request->dry_run || found.all[i].removed;
     }
     free(found.all);
-    return finish(root) || !whole;
+    return c4info_json_finish(root) || !whole;
 }

@@ -19,6 +19,12 @@ static const char help_text[] =
     "  algorithms  which algorithm serves which collective and size, and why\n"
     "  doctor      what on this machine will hurt a job, and what to do about it\n"
     "  clean       removes the files that dead jobs of this user have left\n"
+    "  jobs        the jobs of this user that run here, and what their ranks are in\n"
+    "  job probe [JOB|PID]  why it hangs: who is in what, who has not entered, who does not answer\n"
+    "  job dump [JOB|PID]   what one rank knows: ranks, communicators, operations, options\n"
+    "  job plan [JOB|PID]   which transports, algorithms and channels it uses\n"
+    "  job abort JOB|PID    ends its communicators on all ranks with C4_ERR_ABORTED\n"
+    "                       JOB: an id of `c4info jobs` or its beginning; PID: a rank's process, which is asked\n"
     "\n"
     "  -n, --ranks N         algorithms: of a job of N ranks [one per core, at least 2]\n"
     "                        doctor: the same [two hosts like this one]\n"
@@ -32,13 +38,15 @@ static const char help_text[] =
     "      --count N         doctor --listen: end when N have come\n"
     "      --dry-run         clean: only list them\n"
     "      --older-than TIME clean: flight records only when so old, such as 30m or 3600s [0s]\n"
+    "      --communicator NAME  job: only this one, by name or id\n"
+    "      --reason TEXT     job abort: why; every rank's error tells it\n"
     "      --json            one JSON object with schema_version instead of tables\n"
     "      --no-color        no colours on terminals (also with NO_COLOR set)\n"
     "  -h, --help            this text\n"
     "      --version         version of libc4\n"
     "\n"
-    "Exit status: 0; 1 when something could not be found out, the doctor has found a problem (notes are none) or a\n"
-    "file could not be removed; 2 for a wrong command line.\n";
+    "Exit status: 0; 1 when something could not be found out, the doctor has found a problem (notes are none), a file\n"
+    "could not be removed, or no such job runs or its rank does not answer; 2 for a wrong command line.\n";
 
 enum {
     OPTION_JSON = 256,
@@ -52,7 +60,9 @@ enum {
     OPTION_COUNT,
     OPTION_DRY_RUN,
     OPTION_OLDER_THAN,
-    OPTION_NO_COLOR
+    OPTION_NO_COLOR,
+    OPTION_COMMUNICATOR,
+    OPTION_REASON
 };
 
 static const struct option long_options[] = {
@@ -66,6 +76,8 @@ static const struct option long_options[] = {
     {"count", required_argument, NULL, OPTION_COUNT},
     {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
     {"older-than", required_argument, NULL, OPTION_OLDER_THAN},
+    {"communicator", required_argument, NULL, OPTION_COMMUNICATOR},
+    {"reason", required_argument, NULL, OPTION_REASON},
     {"json", no_argument, NULL, OPTION_JSON},
     {"no-color", no_argument, NULL, OPTION_NO_COLOR},
     {"help", no_argument, NULL, 'h'},
@@ -92,6 +104,11 @@ static const command commands[] = {
     }
 #endif
     COMMAND(options), COMMAND(host), COMMAND(transports), COMMAND(algorithms), COMMAND(doctor), COMMAND(clean),
+#ifdef C4_HAVE_CJSON
+    COMMAND(jobs),    COMMAND(job),
+#else
+    {"jobs", NULL, NULL}, {"job", NULL, NULL}, /* answers are JSON */
+#endif
 };
 
 /* ---- the command line ---- */
@@ -175,6 +192,12 @@ static int apply(int id, const char *word, c4info_request *request)
     case OPTION_PEERS:
         request->peers = optarg;
         return -1;
+    case OPTION_COMMUNICATOR:
+        request->comm = optarg;
+        return -1;
+    case OPTION_REASON:
+        request->reason = optarg;
+        return -1;
     case OPTION_LISTEN:
         request->listen = true;
         return -1;
@@ -204,6 +227,21 @@ static int apply(int id, const char *word, c4info_request *request)
     }
 }
 
+/* A word after the command. */
+static int take_word(c4info_request *request, const char *name)
+{
+    const char **free_word = request->words[0] ? &request->words[1] : &request->words[0];
+    if (strcmp(name, "job") == 0 && !*free_word) {
+        *free_word = optarg;
+        return -1;
+    }
+    if (strcmp(name, "job") == 0)
+        fprintf(stderr, "c4info: one job, not both %s and %s (c4info --help)\n", request->words[1], optarg);
+    else
+        fprintf(stderr, "c4info: one command, not both %s and %s (c4info --help)\n", name, optarg);
+    return 2;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse(int argc, char **argv, c4info_request *request, const char **name)
 {
@@ -215,12 +253,10 @@ static int parse(int argc, char **argv, c4info_request *request, const char **na
         int id = getopt_long(argc, argv, "-:n:h", long_options, NULL);
         if (id == -1)
             break;
-        if (id == 1 && *name) {
-            fprintf(stderr, "c4info: one command, not both %s and %s (c4info --help)\n", *name, optarg);
-            return 2;
-        }
         int status = -1;
-        if (id == 1)
+        if (id == 1 && *name)
+            status = take_word(request, *name);
+        else if (id == 1)
             *name = optarg;
         else
             status = apply(id, argv[word], request);
@@ -228,6 +264,29 @@ static int parse(int argc, char **argv, c4info_request *request, const char **na
             return status;
     }
     return -1;
+}
+
+static int check_job(const c4info_request *request, const char *name)
+{
+    static const char *const names[] = {"probe", "dump", "plan", "abort"};
+    if (strcmp(name, "job") != 0)
+        return -1;
+    if (!request->words[0]) {
+        fprintf(stderr, "c4info: job what? probe, dump, plan or abort (c4info --help)\n");
+        return 2;
+    }
+    if (strcmp(request->words[0], "abort") == 0 && !request->words[1]) { /* never by accident the only one there is */
+        fprintf(stderr, "c4info: abort which job? c4info job abort JOB|PID (c4info jobs lists them)\n");
+        return 2;
+    }
+    if (request->reason && strcmp(request->words[0], "abort") != 0) {
+        fprintf(stderr, "c4info: --reason is for `c4info job abort` (c4info --help)\n");
+        return 2;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(request->words[0], names[i]) == 0)
+            return -1;
+    return unknown("word after job:", request->words[0], names, sizeof names / sizeof names[0]);
 }
 
 /* Options that only some commands have. */
@@ -245,9 +304,11 @@ static int check_options(const c4info_request *request, const char *name)
         wrong = "--listen goes without --peers, --all and --json";
     else if (!clean && (request->dry_run || request->older_ms))
         wrong = "--dry-run and --older-than are for `c4info clean`";
+    else if (strcmp(name, "job") != 0 && (request->comm || request->reason))
+        wrong = "--communicator and --reason are for `c4info job`";
     if (wrong)
         fprintf(stderr, "c4info: %s (c4info --help)\n", wrong);
-    return wrong ? 2 : -1;
+    return wrong ? 2 : check_job(request, name);
 }
 
 static int check(const c4info_request *request, const char *name)
@@ -256,15 +317,15 @@ static int check(const c4info_request *request, const char *name)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         names[i] = commands[i].name;
     if (!name) {
-        fprintf(stderr,
-                "c4info: which command? options, host, transports, algorithms, doctor or clean (c4info --help)\n");
+        fprintf(stderr, "c4info: which command? options, host, transports, algorithms, doctor, clean, jobs or job "
+                        "(c4info --help)\n");
         return 2;
     }
     if (!find_command(name))
         return unknown("command", name, names, sizeof names / sizeof names[0]);
     if (check_options(request, name) >= 0)
         return 2;
-    if (request->json && !find_command(name)->json) {
+    if (!find_command(name)->json && (request->json || !find_command(name)->text)) {
         fprintf(stderr, "c4info: this build has no JSON: configure it with --with-cjson (libcjson-dev)\n");
         return 1;
     }
