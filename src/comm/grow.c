@@ -84,11 +84,11 @@ static c4_status meet_members(growth *g)
     return C4_OK;
 }
 
-/* The door of an id that nobody will use. */
-static void drop_listener(const growth *g)
+/* The door of an id that nobody will use; one that a set-up has taken is that set-up's to close. */
+static void drop_listener(const c4_comm *comm, const c4_unique_id *id)
 {
     c4_unique_id_fields fields;
-    if (g->parent->rank != 0 || g->own.status < 0 || c4_unique_id_unpack(&g->own.id, &fields) < 0)
+    if (comm->rank != 0 || !id || c4_unique_id_unpack(id, &fields) < 0)
         return;
     int fd = c4_listener_take(fields.job_id);
     if (fd >= 0)
@@ -107,8 +107,10 @@ static void refuse_latecomers(growth *g)
     snprintf(text, sizeof text, "%s", c4_fail_text());
     c4_creation_identify(&g->creation, &fields);
     atomic_store(&child->abort_requested, C4_COMM_ABORT_ASKED);
+    g->creation.bootstrap.abort_text = text;
     if (c4_bootstrap_open(&g->creation.bootstrap, &child->bootstrap) == C4_OK)
         c4_bootstrap_give_up(child->bootstrap, text);
+    g->creation.bootstrap.abort_text = NULL;
     c4_fail_keep(text);
 }
 
@@ -125,13 +127,13 @@ static void growth_free(growth *g)
 static c4_status growth_run(growth *g)
 {
     c4_status status = meet_members(g);
-    if (status < 0 && g->gathered)
-        drop_listener(g);
-    else if (status < 0)
+    if (status < 0 && !g->gathered)
         refuse_latecomers(g);
     c4_comm_leave(g->parent, status);
     if (status == C4_OK)
         status = c4_creation_run(&g->creation);
+    if (status < 0 && g->own.status == C4_OK)
+        drop_listener(g->parent, &g->own.id);
     return c4_creation_finish(&g->creation, status);
 }
 
@@ -206,7 +208,7 @@ static c4_status grow_later(growth *g, c4_request **request, c4_comm **new_comm)
         return C4_OK;
     }
     c4_comm_take_over(parent);
-    drop_listener(g);
+    drop_listener(parent, g->own.status < 0 ? NULL : &g->own.id);
     c4_engine_fault(parent->engine, status, parent->rank, c4_fail_text()); /* the others wait for this rank */
     c4_comm_free(child);
     growth_free(g);
@@ -220,10 +222,12 @@ static c4_status grow_now(growth *g, c4_comm **new_comm)
     c4_status status = growth_run(g);
     c4_comm_derive(parent, NULL);
     growth_free(g);
-    if (status < 0)
+    if (status < 0) {
+        c4_comm_note_error(parent);
         c4_comm_free(child);
-    else
+    } else {
         *new_comm = child;
+    }
     return status;
 }
 
@@ -244,8 +248,10 @@ C4_API c4_status c4_comm_grow(c4_comm *comm, const c4_unique_id *id, int nranks,
         status = c4_comm_usable(comm);
     if (status == C4_OK) {
         status = growth_create(comm, id, nranks, &full, &g);
-        if (status < 0) /* the others wait for this rank */
-            c4_engine_fault(comm->engine, status, comm->rank, c4_fail_text());
+        if (status < 0) {
+            drop_listener(comm, id);
+            c4_engine_fault(comm->engine, status, comm->rank, c4_fail_text()); /* the others wait for this rank */
+        }
     }
     if (status < 0)
         return c4_comm_leave(comm, status);

@@ -140,6 +140,8 @@ struct c4_request {
  * C4_ERR_CONCURRENT_USE. */
 c4_status c4_comm_enter(c4_comm *comm);
 c4_status c4_comm_leave(c4_comm *comm, c4_status status);
+/* Outside of enter: the thread's error text becomes the communicator's, unless another call is inside, whose it is. */
+void c4_comm_note_error(c4_comm *comm);
 /* Leaves with what the engine reported of a call. */
 c4_status c4_comm_fail(c4_comm *comm, c4_status status);
 

@@ -78,13 +78,18 @@ c4_status c4_comm_enter_control(c4_comm *comm, const char *what)
     return C4_OK;
 }
 
+void c4_comm_note_error(c4_comm *comm)
+{
+    if (atomic_exchange(&comm->busy, 1))
+        return;
+    memcpy(comm->error, c4_fail_text(), sizeof comm->error);
+    atomic_store_explicit(&comm->busy, 0, memory_order_release);
+}
+
 c4_status c4_comm_leave_control(c4_comm *comm, c4_status status)
 {
-    /* The text belongs to whoever is inside; this thread has its own. */
-    if (status < 0 && !atomic_exchange(&comm->busy, 1)) {
-        memcpy(comm->error, c4_fail_text(), sizeof comm->error);
-        atomic_store_explicit(&comm->busy, 0, memory_order_release);
-    }
+    if (status < 0)
+        c4_comm_note_error(comm);
     atomic_store(&comm->in_control, 0);
     return status;
 }

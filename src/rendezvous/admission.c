@@ -212,6 +212,8 @@ static c4_status explain_end(c4_bootstrap *bootstrap, c4_status status, unsigned
 {
     char ranks[160];
     char address[C4_NET_ADDRESS_TEXT_BYTES];
+    if (status == C4_ERR_ABORTED && bootstrap->spec.abort_text)
+        return c4_bootstrap_fail(bootstrap, C4_ERR_PEER_ERROR, 0, "rank 0: %s", bootstrap->spec.abort_text);
     if (status == C4_ERR_ABORTED)
         return c4_bootstrap_fail(bootstrap, status, 0, "rank 0: aborted while the job was set up");
     c4_rank_list(bootstrap->spec.nranks, is_missing, bootstrap, ranks, sizeof ranks);

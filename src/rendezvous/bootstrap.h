@@ -56,6 +56,7 @@ typedef struct c4_bootstrap_spec {
     int (*all_gather)(void *context, const void *in, size_t bytes, void *out);
     void *all_gather_context;
     const atomic_int *abort_flag; /* not 0: end with C4_ERR_ABORTED within 50 ms; NULL: none */
+    const char *abort_text;       /* what the others hear of it, as C4_ERR_PEER_ERROR; NULL: that it was aborted */
 } c4_bootstrap_spec;
 
 typedef struct c4_bootstrap c4_bootstrap;

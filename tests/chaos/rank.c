@@ -160,6 +160,8 @@ int chaos_rank_main(const chaos_plan *plan, chaos_shared *shared, int rank, cons
     if (!chaos_work_init(&w.work, plan->nranks))
         return 1;
     int ended = live(&w, status);
+    if (report->phase == CHAOS_DONE)
+        report->waited_ns = chaos_waited_ns(getpid());
     chaos_work_fini(&w.work);
     return ended;
 }

@@ -19,14 +19,16 @@ typedef struct outcome {
     const char *where;
     char text[600];
     bool wrong;
+    bool idle; /* not part of what failed */
 } outcome;
 
 typedef struct sweep {
     const char *options;
     int nranks, victim;
+    bool reshape; /* shrink and grow, not split */
     pthread_barrier_t barrier;
-    c4_status id_status;
-    c4_unique_id id;
+    c4_status id_status, guest_status;
+    c4_unique_id id, guest_id; /* guest: by which the last rank comes back */
     bool again;
     long calls, number; /* of the victim's last round; which fails in this one, below 0: no more */
     outcome outcomes[MAX_RANKS];
@@ -80,6 +82,38 @@ static void set_up(const sweep *s, int rank, outcome *o)
     c4_comm_destroy(comm);
 }
 
+/* The last rank is left out, and comes back. */
+static void shrink_and_grow(sweep *s, int rank, outcome *o)
+{
+    c4_comm *comm = NULL, *smaller = NULL, *larger = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = s->options, .timeout_ms = 5000};
+    int guest = s->nranks - 1;
+    c4_status status = c4_comm_create(&s->id, s->nranks, rank, &config, NULL, &comm);
+    note(o, status, "c4_comm_create", NULL);
+    if (status == C4_OK && rank != guest) {
+        status = c4_comm_shrink(comm, &guest, 1, &config, NULL, &smaller);
+        note(o, status, "c4_comm_shrink", comm);
+    }
+    if (rank == 0 && status == C4_OK) {
+        status = c4_comm_grow_id(smaller, &s->guest_id);
+        note(o, status, "c4_comm_grow_id", smaller);
+    }
+    if (rank == 0)
+        s->guest_status = status;
+    pthread_barrier_wait(&s->barrier);
+    o->idle = status == C4_OK && s->guest_status != C4_OK;
+    if (status == C4_OK && s->guest_status == C4_OK) {
+        const c4_unique_id *id = rank == 0 || rank == guest ? &s->guest_id : NULL;
+        status = c4_comm_grow(smaller, id, s->nranks, rank, &config, NULL, &larger);
+        note(o, status, "c4_comm_grow", smaller);
+    }
+    if (larger && status == C4_OK)
+        note(o, sum(larger, s->nranks, o), "all_reduce on the grown", larger);
+    c4_comm_destroy(larger);
+    c4_comm_destroy(smaller);
+    c4_comm_destroy(comm);
+}
+
 /* One job from its id to its end; allocation s->number of the victim fails. */
 static void run_round(sweep *s, int rank)
 {
@@ -93,7 +127,9 @@ static void run_round(sweep *s, int rank)
     if (rank == 0)
         note(o, s->id_status, "c4_unique_id_create", NULL);
     pthread_barrier_wait(&s->barrier);
-    if (s->id_status == C4_OK)
+    if (s->id_status == C4_OK && s->reshape)
+        shrink_and_grow(s, rank, o);
+    else if (s->id_status == C4_OK)
         set_up(s, rank, o);
     if (rank == s->victim)
         s->calls = alloc_fault_disarm();
@@ -120,7 +156,7 @@ static void judge(const sweep *s)
         const outcome *o = &s->outcomes[r];
         if (o->wrong)
             world_fail("allocation %ld: rank %d: wrong results", s->number, r);
-        if (r == s->victim || s->id_status != C4_OK)
+        if (r == s->victim || s->id_status != C4_OK || o->idle || victim->idle)
             continue;
         if ((o->status == C4_OK) != (victim->status == C4_OK))
             world_fail("allocation %ld: rank %d ends with %s (%s), rank %d with %s (%s in %s)", s->number, s->victim,
@@ -189,16 +225,16 @@ static void sweep_rank(int rank, void *arg)
         try_number(s, rank);
     }
     if (rank == s->victim)
-        fprintf(stderr, "%s, %d ranks, rank %d: %ld allocations by %ld ways, %ld failed\n", s->options, s->nranks,
-                s->victim, total, ways, tried);
+        fprintf(stderr, "%s, %d ranks, rank %d%s: %ld allocations by %ld ways, %ld failed\n", s->options, s->nranks,
+                s->victim, s->reshape ? ", shrinking and growing" : "", total, ways, tried);
     C4TEST_INT(world_failures(), 0);
 }
 
-static void run_sweep(const char *options, int nranks, int victim)
+static void run_sweep(const char *options, int nranks, int victim, bool reshape)
 {
     pthread_barrierattr_t attributes;
     sweep *s = c4test_shared(sizeof *s);
-    *s = (sweep){.options = options, .nranks = nranks, .victim = victim};
+    *s = (sweep){.options = options, .nranks = nranks, .victim = victim, .reshape = reshape};
     setenv("C4_LOG", "none", 0);
     setenv("C4_RECORD_DIR", c4test_path("records"), 1);
     pthread_barrierattr_init(&attributes);
@@ -209,18 +245,26 @@ static void run_sweep(const char *options, int nranks, int victim)
 
 static void test_shm(void)
 {
-    run_sweep("C4_TRANSPORTS=shm", 2, 0);
-    run_sweep("C4_TRANSPORTS=shm", 3, 2);
+    run_sweep("C4_TRANSPORTS=shm", 2, 0, false);
+    run_sweep("C4_TRANSPORTS=shm", 3, 2, false);
 }
 
 static void test_tcp(void)
 {
-    run_sweep("C4_TRANSPORTS=tcp", 2, 1);
-    run_sweep("C4_TRANSPORTS=tcp", 3, 0);
+    run_sweep("C4_TRANSPORTS=tcp", 2, 1, false);
+    run_sweep("C4_TRANSPORTS=tcp", 3, 0, false);
+}
+
+/* Rank 0 offers the way, rank 1 follows, rank 2 is left out and comes back. */
+static void test_reshape(void)
+{
+    for (int victim = 0; victim < 3; victim++)
+        run_sweep(victim % 2 ? "C4_TRANSPORTS=tcp" : "C4_TRANSPORTS=shm", 3, victim, true);
 }
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 3000), C4TEST_DEADLINE(tcp, 3000), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 3000), C4TEST_DEADLINE(tcp, 3000),
+                                        C4TEST_DEADLINE(reshape, 5000), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

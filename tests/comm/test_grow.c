@@ -153,6 +153,7 @@ static void late_rank(int rank, void *arg)
     char missing[32];
     snprintf(missing, sizeof missing, "rank %d", g->total - 1);
     C4TEST_CONTAINS(c4_last_error(NULL), missing);
+    C4TEST_CONTAINS(c4_last_error(comm), missing);
     check_sum(comm, g->old, rank);
     C4TEST_OK(c4_comm_destroy(comm));
 }
