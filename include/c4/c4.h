@@ -351,9 +351,28 @@ typedef struct c4_info_choice {
     const char *reason;  /* "cost model", "tuning file FILE", "C4_ALGO" */
 } c4_info_choice;
 
+/* The launchers in the order in which they are looked for. */
+typedef struct c4_info_launcher {
+    size_t struct_size;
+    const char *name;   /* "torchrun" */
+    int used;           /* 1: c4_comm_create_from_env would go by it */
+    const char *reason; /* "WORLD_SIZE is not set" */
+} c4_info_launcher;
+
+/* What c4_comm_create_from_env would find out here, one fact after the other. It is not done: nobody listens, no name is
+ * looked up, no PMIx server is asked. */
+typedef struct c4_info_launch {
+    size_t struct_size;
+    const char *what;   /* "launcher", "rank", "ranks", "ranks on this host", "job", "rendezvous", "key"; "problem" ends it */
+    const char *value;  /* "3"; never the key itself */
+    const char *source; /* "SLURM_PROCID" */
+} c4_info_launch;
+
 /* Item `index` of each list; C4_ERR_COUNT past the end. Strings live until the next call from this thread. */
 c4_status c4_info_get_option(size_t index, c4_info_option *option);
 c4_status c4_info_get_transport(size_t index, c4_info_transport *transport);
+c4_status c4_info_get_launcher(size_t index, c4_info_launcher *launcher);
+c4_status c4_info_get_launch(size_t index, c4_info_launch *fact);
 /* For `nranks` ranks with `ranks_per_host` on each host, without creating a communicator. */
 c4_status c4_info_get_choice(int nranks, int ranks_per_host, size_t index, c4_info_choice *choice);
 /* The algorithm that `comm` would use for this call; static string. */

@@ -30,7 +30,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/shrink.c src/comm/shrink.h \
     src/comm/split.c \
     src/comm/submit.c
-src_comm_libc4_comm_la_SOURCES += src/comm/info.c src/comm/info.h src/comm/info_choice.c src/comm/info_options.c \
+src_comm_libc4_comm_la_SOURCES += src/comm/info.c src/comm/info.h src/comm/info_choice.c src/comm/info_launcher.c src/comm/info_options.c \
     src/comm/info_transports.c
 src_comm_libc4_comm_la_SOURCES += src/comm/mismatch.c src/comm/mismatch.h
 src_comm_libc4_comm_la_SOURCES += src/comm/operator.c src/comm/operator.h src/comm/operator_plan.c \

@@ -14,9 +14,10 @@
 #include "rendezvous/pmix.h"
 #include "wire/control_message.h"
 
-static const char how_to_start[] = "start the program with `c4run -n N PROGRAM` (or torchrun, mpirun, mpiexec, srun, "
-                                   "flux run), or set C4_RANK, C4_NRANKS, C4_RENDEZVOUS=HOST:PORT (or file:/PATH) "
-                                   "and C4_KEY_FILE on every rank";
+const char c4_launch_how_to_start[] =
+    "start the program with `c4run -n N PROGRAM` (or torchrun, mpirun, mpiexec, srun, "
+    "flux run), or set C4_RANK, C4_NRANKS, C4_RENDEZVOUS=HOST:PORT (or file:/PATH) "
+    "and C4_KEY_FILE on every rank";
 
 /* A whole number in [low, high]; *value stays when it is unset and not required. */
 static c4_status read_number(const char *name, int64_t low, int64_t high, bool required, int *value)
@@ -26,7 +27,7 @@ static c4_status read_number(const char *name, int64_t low, int64_t high, bool r
     if (!text && !required)
         return C4_OK;
     if (!text)
-        return c4_fail(C4_ERR_OPTION, "%s is not set: %s", name, how_to_start);
+        return c4_fail(C4_ERR_OPTION, "%s is not set: %s", name, c4_launch_how_to_start);
     if (!c4_parse_int(text, &number) || number < low || number > high)
         return c4_fail(C4_ERR_OPTION, "%s=%.32s: expected a whole number in %lld..%lld", name, text, (long long)low,
                        (long long)high);
@@ -46,19 +47,15 @@ static c4_status read_first(const char *const *names, size_t limit, int64_t low,
 #define READ(names, low, high, required, value) \
     read_first(names, sizeof(names) / sizeof(names)[0], low, high, required, value)
 
-static c4_status read_ranks(const c4_launcher *launcher, c4_launch *launch)
+c4_status c4_launch_read_ranks(const c4_launcher *launcher, c4_launch *launch)
 {
     int nhosts = 0;
-    if (launcher->nranks[0]) {
+    if (launcher->nranks[0])
         C4_TRY(READ(launcher->nranks, 1, C4_CONTROL_MAX_RANKS, true, &launch->nranks));
-    } else {
-        c4_pmix *pmix = NULL;
-        C4_TRY(c4_pmix_open(&pmix));
-        C4_TRY(c4_pmix_count_ranks(pmix, &launch->nranks, &launch->local_nranks));
-    }
-    C4_TRY(READ(launcher->rank, 0, launch->nranks - 1, true, &launch->rank));
-    C4_TRY(READ(launcher->local_nranks, 1, launch->nranks, false, &launch->local_nranks));
-    int most = launch->local_nranks > 0 ? launch->local_nranks : launch->nranks;
+    int limit = launch->nranks > 0 ? launch->nranks : (int)C4_CONTROL_MAX_RANKS;
+    C4_TRY(READ(launcher->rank, 0, limit - 1, true, &launch->rank));
+    C4_TRY(READ(launcher->local_nranks, 1, limit, false, &launch->local_nranks));
+    int most = launch->local_nranks > 0 ? launch->local_nranks : limit;
     C4_TRY(READ(launcher->local_rank, 0, most - 1, false, &launch->local_rank));
     C4_TRY(READ(launcher->nhosts, 1, INT32_MAX, false, &nhosts));
     if (launch->local_nranks > 0)
@@ -113,7 +110,7 @@ static c4_status read_rendezvous(c4_launch *launch)
     const char *job = c4_env_get("C4_JOB_ID");
     if (!text && launch->nranks > 1)
         return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS is not set: it must name HOST:PORT of rank 0, or file:/PATH; %s",
-                       how_to_start);
+                       c4_launch_how_to_start);
     if (!job)
         job = text ? text : "";
     launch->job_id = c4_hash_bytes(C4_HASH_INIT, job, strlen(job));
@@ -140,20 +137,34 @@ static c4_status read_listener(c4_launch *launch)
     return C4_OK;
 }
 
+c4_status c4_launch_identify(const c4_launcher *launcher, c4_launch *launch)
+{
+    if (c4_launcher_job_id(launcher, &launch->job_id))
+        return C4_OK;
+    return c4_fail(C4_ERR_OPTION,
+                   "%s does not tell this job from others: give all ranks the same C4_JOB_ID, any text (%s)",
+                   launcher->name, launcher->set);
+}
+
+/* A launcher that tells the rank alone. */
+static c4_status count_by_pmix(c4_launch *launch)
+{
+    c4_pmix *pmix = NULL;
+    C4_TRY(c4_pmix_open(&pmix));
+    return c4_pmix_count_ranks(pmix, &launch->nranks, &launch->local_nranks);
+}
+
 static c4_status find_rendezvous(const c4_launcher *launcher, const c4_options *options, c4_launch *launch)
 {
     if (!launcher->set || launch->nranks == 1 || c4_env_get("C4_RENDEZVOUS")) {
         C4_TRY(read_rendezvous(launch));
         return read_listener(launch);
     }
-    if (!c4_launcher_job_id(launcher, &launch->job_id))
-        return c4_fail(C4_ERR_OPTION,
-                       "%s does not tell this job from others: give all ranks the same C4_JOB_ID, any text (%s)",
-                       launcher->name, launcher->set);
+    C4_TRY(c4_launch_identify(launcher, launch));
     return c4_launch_locate(launcher, options, launch);
 }
 
-static c4_status read_key(const c4_options *options, c4_launch *launch)
+c4_status c4_launch_read_key(const c4_options *options, c4_launch *launch)
 {
     const char *text = c4_env_get("C4_KEY");
     const char *path = c4_option_string(options, "C4_KEY_FILE");
@@ -184,10 +195,12 @@ c4_status c4_launch_detect(const c4_options *options, c4_launch *launch)
     c4_launch made = {.local_rank = -1, .local_nranks = -1, .listen_fd = -1};
     const c4_launcher *launcher = c4_launcher_find();
     if (!launcher)
-        return c4_fail(C4_ERR_OPTION, "no launcher found (C4_RANK is not set): %s", how_to_start);
+        return c4_fail(C4_ERR_OPTION, "no launcher found (C4_RANK is not set): %s", c4_launch_how_to_start);
     made.launcher = launcher->name;
-    C4_TRY(read_ranks(launcher, &made));
-    C4_TRY(read_key(options, &made));
+    if (!launcher->nranks[0])
+        C4_TRY(count_by_pmix(&made));
+    C4_TRY(c4_launch_read_ranks(launcher, &made));
+    C4_TRY(c4_launch_read_key(options, &made));
     C4_TRY(find_rendezvous(launcher, options, &made));
     report(&made);
     *launch = made;

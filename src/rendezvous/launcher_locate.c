@@ -252,14 +252,8 @@ static c4_status resolve(const c4_options *options, const c4_launch *launch, con
     return C4_OK;
 }
 
-static c4_status find_address(const c4_launcher *launcher, const c4_options *options, c4_launch *launch,
-                              c4_net_address *address)
+static c4_status check_hosts(const c4_launcher *launcher, const c4_options *options, const c4_launch *launch)
 {
-    char host[256];
-    if (launch->nhosts == 1) {
-        *address = (c4_net_address){.family = 4, .bytes = {127, 0, 0, 1}};
-        return C4_OK;
-    }
     if (launcher->host == C4_HOST_NONE)
         return c4_fail(
             C4_ERR_OPTION,
@@ -270,16 +264,37 @@ static c4_status find_address(const c4_launcher *launcher, const c4_options *opt
     if (!launch->has_key && !c4_option_int(options, "C4_INSECURE"))
         return c4_fail(C4_ERR_OPTION, "%s runs this job on several hosts, which need a key: %s (%s)", launcher->name,
                        how_to_key, launcher->set);
-    C4_TRY(find_host(launcher, options, launch, host, sizeof host));
-    return resolve(options, launch, host, address);
+    return C4_OK;
+}
+
+c4_status c4_launch_make_plan(const c4_launcher *launcher, const c4_options *options, c4_launch *launch,
+                              c4_launch_plan *plan)
+{
+    c4_listen_spec spec = {0};
+    *plan = (c4_launch_plan){.pmix = wants_pmix(launcher, options, launch)};
+    if (plan->pmix)
+        return C4_OK;
+    if (launch->nhosts == 1) {
+        snprintf(plan->host, sizeof plan->host, "127.0.0.1");
+    } else {
+        C4_TRY(check_hosts(launcher, options, launch));
+        C4_TRY(find_host(launcher, options, launch, plan->host, sizeof plan->host));
+    }
+    C4_TRY(choose_ports(launcher, options, launch, &spec));
+    plan->port_lo = spec.port_lo;
+    plan->port_hi = spec.port_hi;
+    return C4_OK;
 }
 
 c4_status c4_launch_locate(const c4_launcher *launcher, const c4_options *options, c4_launch *launch)
 {
-    if (wants_pmix(launcher, options, launch))
+    c4_launch_plan plan;
+    C4_TRY(c4_launch_make_plan(launcher, options, launch, &plan));
+    if (plan.pmix)
         return locate_by_pmix(options, launch);
-    c4_listen_spec spec = {0};
-    C4_TRY(find_address(launcher, options, launch, &spec.bind));
+    c4_listen_spec spec = {.bind = {.family = 4, .bytes = {127, 0, 0, 1}}};
+    if (launch->nhosts != 1)
+        C4_TRY(resolve(options, launch, plan.host, &spec.bind));
     C4_TRY(choose_ports(launcher, options, launch, &spec));
     if (launch->rank == 0) {
         launch->naddresses = 1;

@@ -1,4 +1,5 @@
 /* The launchers, inner ones first, and who of them has started this process. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -113,18 +114,46 @@ static bool is_special_step(const c4_launcher *launcher)
     return step && c4_parse_int(step, &number) && number >= 0xfffffff0;
 }
 
+/* The first variable that is missing; NULL: none. */
+static const char *missing_variable(const c4_launcher *launcher)
+{
+    for (size_t i = 0; i < COUNT(launcher->detect) && launcher->detect[i]; i++)
+        if (!c4_env_get(launcher->detect[i]))
+            return launcher->detect[i];
+    return NULL;
+}
+
 const c4_launcher *c4_launcher_find(void)
 {
-    for (size_t i = 0; i < COUNT(launchers); i++) {
-        const c4_launcher *launcher = &launchers[i];
-        size_t set = 0;
-        while (set < COUNT(launcher->detect) && launcher->detect[set] && c4_env_get(launcher->detect[set]))
-            set++;
-        bool all = set == COUNT(launcher->detect) || !launcher->detect[set];
-        if (all && !is_special_step(launcher))
-            return launcher;
-    }
+    for (size_t i = 0; i < COUNT(launchers); i++)
+        if (!missing_variable(&launchers[i]) && !is_special_step(&launchers[i]))
+            return &launchers[i];
     return NULL;
+}
+
+const c4_launcher *c4_launcher_explain(size_t index, char reason[C4_LAUNCHER_REASON_BYTES])
+{
+    const c4_launcher *launcher = index < COUNT(launchers) ? &launchers[index] : NULL;
+    const c4_launcher *found = c4_launcher_find();
+    if (!launcher)
+        return NULL;
+    const char *missing = missing_variable(launcher);
+    size_t used = 0;
+    reason[0] = '\0';
+    if (missing)
+        snprintf(reason, C4_LAUNCHER_REASON_BYTES, "%s is not set", missing);
+    else if (is_special_step(launcher))
+        snprintf(
+            reason, C4_LAUNCHER_REASON_BYTES,
+            "SLURM_STEP_ID=%.16s is a shell of salloc or a script of sbatch, not a task: start the program with srun",
+            c4_env_get("SLURM_STEP_ID"));
+    else if (launcher != found)
+        snprintf(reason, C4_LAUNCHER_REASON_BYTES, "its variables are set, but %s comes first", found->name);
+    else
+        for (size_t i = 0; i < COUNT(launcher->detect) && launcher->detect[i] && used < C4_LAUNCHER_REASON_BYTES; i++)
+            used += (size_t)snprintf(reason + used, C4_LAUNCHER_REASON_BYTES - used, "%s%s=%.40s", i ? ", " : "",
+                                     launcher->detect[i], c4_env_get(launcher->detect[i]));
+    return launcher;
 }
 
 /* A PMI server that names no job: which process holds the other end of the ranks' sockets? One a host and job. */

@@ -15,4 +15,5 @@ src_rendezvous_libc4_rendezvous_la_SOURCES += src/rendezvous/bootstrap_edge.c sr
     src/rendezvous/bootstrap_switch.c src/rendezvous/overlay.c src/rendezvous/overlay.h
 src_rendezvous_libc4_rendezvous_la_SOURCES += src/rendezvous/bootstrap_invite.c src/rendezvous/file_store.c \
     src/rendezvous/file_store.h src/rendezvous/interfaces.c src/rendezvous/interfaces.h \
+    src/rendezvous/launcher_explain.c src/rendezvous/launcher_explain.h \
     src/rendezvous/port.c src/rendezvous/port.h src/rendezvous/ties.c src/rendezvous/ties.h

@@ -128,6 +128,103 @@ static void test_option_calls(void)
     C4TEST_STRING(option.value, "error");
 }
 
+/* ---- launcher ---- */
+
+/* `environment`, given by env, and what c4info makes of it. NULL: not looked at. */
+typedef struct launched {
+    const char *environment, *launcher, *rank, *ranks, *rendezvous, *rendezvous_source, *key, *problem;
+} launched;
+
+#define KEY   "C4_KEY=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef "
+#define SLURM "SLURM_PROCID=3 SLURM_STEP_ID=0 SLURM_JOB_ID=9 SLURM_NTASKS=8 "
+
+static const launched all_launched[] = {
+    {"A=b", NULL, NULL, NULL, NULL, NULL, NULL, "no launcher found (C4_RANK is not set)"},
+    {"C4_RANK=1 C4_NRANKS=4 C4_RENDEZVOUS=h:1", "c4run", "1", "4", "h:1", "C4_RENDEZVOUS",
+     "none: only processes of this user", NULL},
+    {KEY "C4_RANK=1 C4_NRANKS=4 C4_RENDEZVOUS=file:/x/y", "c4run", "1", "4", "file:/x/y", "C4_RENDEZVOUS", "given",
+     NULL},
+    {"C4_RANK=4 C4_NRANKS=4", "c4run", NULL, NULL, NULL, NULL, NULL, "C4_RANK=4: expected a whole number in 0..3"},
+    {"C4_RANK=0 C4_NRANKS=1", "c4run", "0", "1", "none", "there is one rank", "none: ", NULL},
+    {KEY SLURM "SLURM_NNODES=2 SLURM_STEP_NODELIST=n[1-2]", "Slurm", "3", "8", "n1, on the first free port of ",
+     "the first host of Slurm's node list", "given", NULL},
+    {SLURM "SLURM_NNODES=1", "Slurm", "3", "8", "127.0.0.1, on the first free port of ", "all ranks are on this host",
+     "none: ", NULL},
+    {SLURM "SLURM_NNODES=2 SLURM_STEP_NODELIST=n[1-2]", "Slurm", "3", "8", NULL, NULL, NULL,
+     "Slurm runs this job on several hosts, which need a key"},
+    {SLURM "SLURM_NNODES=2 PMIX_RANK=3 PMIX_NAMESPACE=j C4_PMIX=on", "Slurm", "3", "8",
+     "rank 0 listens on any free port", "the PMIx server will be asked", "made by rank 0", NULL},
+    {KEY "RANK=0 WORLD_SIZE=2 MASTER_ADDR=head MASTER_PORT=29500 TORCHELASTIC_RUN_ID=x", "torchrun", "0", "2",
+     "head, on the first free port of 29501 to 29503", "MASTER_ADDR, MASTER_PORT", "given", NULL},
+    {"PMIX_RANK=2 PMIX_NAMESPACE=j", "PMIx", "2", "?", "rank 0 listens", "PMIx server", "made by rank 0", NULL},
+    {"C4_INSECURE=1 JOB_COMPLETION_INDEX=1 C4_NRANKS=2 C4_RENDEZVOUS=h:1", "Kubernetes", "1", "2", "h:1",
+     "C4_RENDEZVOUS", "none: whoever reaches the port", NULL},
+};
+
+static void assert_fact(const cJSON *launch, const char *name, const char *part, const char *member)
+{
+    const cJSON *fact = cJSON_GetObjectItem(launch, name);
+    if (!part)
+        return;
+    CU_ASSERT_FATAL(fact != NULL);
+    C4TEST_CONTAINS(string_of(fact, member), part);
+}
+
+static void test_launcher(void)
+{
+    for (size_t i = 0; i < sizeof all_launched / sizeof all_launched[0]; i++) {
+        const launched *one = &all_launched[i];
+        char words[600];
+        int used = 0;
+        snprintf(words, sizeof words, "%s", one->environment);
+        clearenv();
+        for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+            putenv(strdup(word));
+        setenv("PATH", "/usr/bin:/bin", 1);
+        C4TEST_INT(info("launcher --json"), one->problem ? 1 : 0);
+        char *text = content("out");
+        CU_ASSERT_PTR_NULL(strstr(text, "0123456789abcdef0123"));
+        cJSON *root = cJSON_Parse(text);
+        free(text);
+        CU_ASSERT_FATAL(root != NULL);
+        const cJSON *launch = cJSON_GetObjectItem(root, "launch"), *row;
+        cJSON_ArrayForEach(row, cJSON_GetObjectItem(root, "launchers"))
+        {
+            if (!cJSON_IsTrue(cJSON_GetObjectItem(row, "used")))
+                continue;
+            used++;
+            C4TEST_STRING(string_of(row, "name"), one->launcher);
+        }
+        C4TEST_INT(used, one->launcher != NULL);
+        assert_fact(launch, "launcher", one->launcher, "value");
+        assert_fact(launch, "rank", one->rank, "value");
+        assert_fact(launch, "ranks", one->ranks, "value");
+        assert_fact(launch, "rendezvous", one->rendezvous, "value");
+        assert_fact(launch, "rendezvous", one->rendezvous_source, "source");
+        assert_fact(launch, "key", one->key, "value");
+        assert_fact(launch, "problem", one->problem, "value");
+        CU_ASSERT((cJSON_GetObjectItem(launch, "problem") != NULL) == (one->problem != NULL));
+        cJSON_Delete(root);
+    }
+}
+
+/* Why not the others, in words; a launcher that another one has started comes first. */
+static void test_launcher_text(void)
+{
+    setenv("SLURM_PROCID", "0", 1);
+    setenv("SLURM_STEP_ID", "4294967291", 1); /* a script of sbatch */
+    C4TEST_INT(info("launcher"), 1);
+    assert_said("out", "TORCHELASTIC_RUN_ID is not set");
+    assert_said("out", "SLURM_STEP_ID=4294967291 is a shell of salloc or a script of sbatch");
+    assert_said("out", "start the program with `c4run -n N PROGRAM`");
+    setenv("SLURM_STEP_ID", "0", 1);
+    setenv("OMPI_COMM_WORLD_RANK", "0", 1);
+    setenv("OMPI_COMM_WORLD_SIZE", "1", 1);
+    C4TEST_INT(info("launcher"), 0);
+    assert_said("out", "its variables are set, but Open MPI comes first");
+    assert_said("out", "there is one rank");
+}
+
 /* ---- transports ---- */
 
 static void test_transports(void)
@@ -303,7 +400,7 @@ static void test_usage(void)
     static const struct {
         const char *arguments, *message;
     } cases[] = {
-        {"", "which command? options, host, transports, algorithms, doctor, clean, jobs or job"},
+        {"", "which command? options, host, transports, launcher, algorithms, doctor, clean, jobs or job"},
         {"optoins", "unknown command optoins; did you mean options?"},
         {"host --jsno", "unknown option --jsno; did you mean --json?"},
         {"host options", "one command, not both host and options"},
@@ -356,6 +453,8 @@ int main(int argc, char **argv)
         C4TEST(option_sources),
         C4TEST(wrong_option_value),
         C4TEST(option_calls),
+        C4TEST(launcher),
+        C4TEST(launcher_text),
         C4TEST(transports),
         C4TEST(choice_is_complete),
         C4TEST(choice_borders),

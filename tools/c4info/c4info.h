@@ -58,12 +58,14 @@ c4_status c4info_interfaces_read(c4info_interfaces *interfaces);
 /* One of the two per command; each prints to standard output and returns the exit status. */
 int c4info_options_text(const c4info_request *request);
 int c4info_host_text(const c4info_request *request);
+int c4info_launcher_text(const c4info_request *request);
 int c4info_transports_text(const c4info_request *request);
 int c4info_algorithms_text(const c4info_request *request);
 int c4info_doctor_text(const c4info_request *request);
 int c4info_clean_text(const c4info_request *request);
 int c4info_options_json(const c4info_request *request);
 int c4info_host_json(const c4info_request *request);
+int c4info_launcher_json(const c4info_request *request);
 int c4info_transports_json(const c4info_request *request);
 int c4info_algorithms_json(const c4info_request *request);
 int c4info_doctor_json(const c4info_request *request);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "schedule/algorithms.h"
 #include "tools/c4info/clean.h"
@@ -118,6 +119,43 @@ int c4info_transports_json(const c4info_request *request)
     if (status == C4_ERR_COUNT)
         status = add_interfaces(root);
     return status == C4_OK ? c4info_json_finish(root) : give_up(root, status, "transports");
+}
+
+static void add_launchers(cJSON *root)
+{
+    cJSON *launchers = cJSON_AddArrayToObject(root, "launchers");
+    c4_info_launcher launcher = {.struct_size = sizeof launcher};
+    for (size_t i = 0; c4_info_get_launcher(i, &launcher) == C4_OK; i++) {
+        cJSON *item = add_item(launchers);
+        cJSON_AddStringToObject(item, "name", launcher.name);
+        cJSON_AddBoolToObject(item, "used", launcher.used);
+        cJSON_AddStringToObject(item, "reason", launcher.reason);
+    }
+}
+
+/* "ranks on this host" is the member ranks_on_this_host: {"value": ..., "source": ...}. */
+int c4info_launcher_json(const c4info_request *request)
+{
+    (void)request;
+    cJSON *root = c4info_json_document("launcher");
+    c4_info_launch fact = {.struct_size = sizeof fact};
+    c4_status status;
+    bool problem = false;
+    add_launchers(root);
+    cJSON *launch = cJSON_AddObjectToObject(root, "launch");
+    for (size_t i = 0; (status = c4_info_get_launch(i, &fact)) == C4_OK; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s", fact.what);
+        for (char *c = name; *c; c++)
+            *c = *c == ' ' ? '_' : *c;
+        cJSON *item = cJSON_AddObjectToObject(launch, name);
+        cJSON_AddStringToObject(item, "value", fact.value);
+        cJSON_AddStringToObject(item, "source", fact.source);
+        problem |= strcmp(name, "problem") == 0;
+    }
+    if (status != C4_ERR_COUNT)
+        return give_up(root, status, "launcher");
+    return c4info_json_finish(root) || problem;
 }
 
 /* All that C4_ALGO accepts. */

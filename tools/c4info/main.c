@@ -16,6 +16,7 @@ static const char help_text[] =
     "  options     every C4_* option: value, where it comes from (environment, file, default), help\n"
     "  host        cores, memory nodes, NICs, shared memory and limits\n"
     "  transports  which transports are used here, and why others are not\n"
+    "  launcher    which launcher has started this process, and why no other; rank, rendezvous and key by its word\n"
     "  algorithms  which algorithm serves which collective and size, and why\n"
     "  doctor      what on this machine will hurt a job, and what to do about it\n"
     "  clean       removes the files that dead jobs of this user have left\n"
@@ -103,9 +104,10 @@ static const command commands[] = {
 #name, c4info_##name##_text, NULL \
     }
 #endif
-    COMMAND(options), COMMAND(host), COMMAND(transports), COMMAND(algorithms), COMMAND(doctor), COMMAND(clean),
+    COMMAND(options),    COMMAND(host),   COMMAND(transports), COMMAND(launcher),
+    COMMAND(algorithms), COMMAND(doctor), COMMAND(clean),
 #ifdef C4_HAVE_CJSON
-    COMMAND(jobs),    COMMAND(job),
+    COMMAND(jobs),       COMMAND(job),
 #else
     {"jobs", NULL, NULL}, {"job", NULL, NULL}, /* answers are JSON */
 #endif
@@ -317,8 +319,9 @@ static int check(const c4info_request *request, const char *name)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         names[i] = commands[i].name;
     if (!name) {
-        fprintf(stderr, "c4info: which command? options, host, transports, algorithms, doctor, clean, jobs or job "
-                        "(c4info --help)\n");
+        fprintf(stderr,
+                "c4info: which command? options, host, transports, launcher, algorithms, doctor, clean, jobs or job "
+                "(c4info --help)\n");
         return 2;
     }
     if (!find_command(name))

@@ -96,6 +96,46 @@ int c4info_transports_text(const c4info_request *request)
     return print_interfaces();
 }
 
+/* ---- launcher ---- */
+
+static c4_status print_launch(bool *problem)
+{
+    static const char *const headers[] = {"WHAT", "VALUE", "FROM"};
+    c4info_table table;
+    c4_info_launch fact = {.struct_size = sizeof fact};
+    c4_status status;
+    c4info_table_init(&table, 3, 0, headers);
+    for (size_t i = 0; (status = c4_info_get_launch(i, &fact)) == C4_OK; i++) {
+        *problem = strcmp(fact.what, "problem") == 0;
+        c4info_table_add(&table, "%s", fact.what);
+        c4info_table_add(&table, "%s", *problem ? "see below" : fact.value);
+        c4info_table_add(&table, "%s", fact.source);
+    }
+    printf("\n");
+    c4info_table_print(&table);
+    if (*problem) /* the last fact */
+        printf("\n%s\n", fact.value);
+    return status == C4_ERR_COUNT ? C4_OK : status;
+}
+
+int c4info_launcher_text(const c4info_request *request)
+{
+    static const char *const headers[] = {"LAUNCHER", "USED", "WHY, OR WHY NOT"};
+    c4info_table table;
+    c4_info_launcher launcher = {.struct_size = sizeof launcher};
+    bool problem = false;
+    (void)request;
+    c4info_table_init(&table, 3, 0, headers);
+    for (size_t i = 0; c4_info_get_launcher(i, &launcher) == C4_OK; i++) {
+        c4info_table_add(&table, "%s", launcher.name);
+        c4info_table_add(&table, "%s", launcher.used ? "yes" : "no");
+        c4info_table_add(&table, "%s", launcher.reason);
+    }
+    c4info_table_print(&table);
+    c4_status status = print_launch(&problem);
+    return status < 0 ? c4info_complain(status, "launcher") : problem;
+}
+
 /* ---- algorithms ---- */
 
 static void add_size(c4info_table *table, size_t bytes)
