@@ -126,7 +126,7 @@ static void add_launchers(cJSON *root)
     cJSON *launchers = cJSON_AddArrayToObject(root, "launchers");
     c4_info_launcher launcher = {.struct_size = sizeof launcher};
     for (size_t i = 0; c4_info_get_launcher(i, &launcher) == C4_OK; i++) {
-        cJSON *item = add_item(launchers);
+        cJSON *item = c4info_json_item(launchers);
         cJSON_AddStringToObject(item, "name", launcher.name);
         cJSON_AddBoolToObject(item, "used", launcher.used);
         cJSON_AddStringToObject(item, "reason", launcher.reason);
