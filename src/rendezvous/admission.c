@@ -1,10 +1,11 @@
 /* The door of rank 0: lets every rank of the job in and keeps strangers from standing in it. The other ranks let their
  * neighbours in through one, too (bootstrap_links.c).
  *
- * At most C4_DOOR_PLACES connections are between accept and welcome, each for at most ENTRANT_MS. When all places are
- * taken and somebody knocks, the one that has shown the least for the longest goes, after EVICT_SILENT_MS (no hello
- * yet) or EVICT_MS at the earliest; a rank that this hits comes again. So half-open
- * connections delay the job by milliseconds and cost constant memory. */
+ * As many connections as ranks are to come, and C4_DOOR_PLACES more, are between accept and welcome, each for at most
+ * ENTRANT_MS. When all places are taken and somebody knocks, the one that has shown the least for the longest goes, after
+ * EVICT_SILENT_MS (no hello yet) or EVICT_MS at the earliest; a rank that this hits comes again. So half-open connections
+ * delay the job by milliseconds and cost constant memory; and ranks that come all at once to a machine with few cores, each of
+ * which may then wait longer than that for its turn, do not put one another out. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,7 +29,7 @@ enum { ENTRANT_MS = 10000, EVICT_SILENT_MS = 200, EVICT_MS = 2000 };
 static c4_entrant *pick_place(c4_door *door)
 {
     c4_entrant *worst = NULL;
-    for (int i = 0; i < C4_DOOR_PLACES; i++) {
+    for (int i = 0; i < door->nplaces; i++) {
         c4_entrant *entrant = &door->entrants[i];
         if (entrant->phase == C4_ENTRANT_FREE)
             return entrant;
@@ -43,7 +44,7 @@ static c4_entrant *pick_place(c4_door *door)
 static int count_entrants(const c4_door *door)
 {
     int count = 0;
-    for (int i = 0; i < C4_DOOR_PLACES; i++)
+    for (int i = 0; i < door->nplaces; i++)
         count += door->entrants[i].phase != C4_ENTRANT_FREE;
     return count;
 }
@@ -88,7 +89,7 @@ static c4_status let_knock(c4_door *door, int which)
 void c4_door_expire(c4_door *door)
 {
     uint64_t now_ns = c4_now_ns();
-    for (int i = 0; i < C4_DOOR_PLACES; i++) {
+    for (int i = 0; i < door->nplaces; i++) {
         c4_entrant *entrant = &door->entrants[i];
         if (entrant->phase != C4_ENTRANT_FREE && now_ns - entrant->since_ns > ENTRANT_MS * 1000000ull)
             c4_entrant_refuse(door, entrant, "did not complete the handshake in time");
@@ -107,7 +108,7 @@ void c4_door_watch(c4_door *door, int fd, short events, int who)
 void c4_door_watch_all(c4_door *door)
 {
     door->nwatches = 0;
-    for (int i = 0; i < C4_DOOR_PLACES; i++) {
+    for (int i = 0; i < door->nplaces; i++) {
         c4_entrant *entrant = &door->entrants[i];
         const unsigned char *bytes = NULL;
         bool writes = entrant->phase == C4_ENTRANT_ANSWERING ||
@@ -136,7 +137,7 @@ static c4_status door_step(c4_door *door)
     c4_bootstrap *bootstrap = door->bootstrap;
     c4_door_watch_all(door);
     for (int rank = 1; bootstrap->fault.status == C4_OK && rank < bootstrap->spec.nranks; rank++)
-        c4_door_watch(door, bootstrap->links[rank].fd, POLLRDHUP, C4_FIRST_OTHER + rank);
+        c4_door_watch(door, bootstrap->links[rank].fd, POLLRDHUP, c4_door_first_other(door) + rank);
     int ready = poll(door->watches, door->nwatches, c4_bootstrap_tick(bootstrap));
     if (ready < 0 && errno != EINTR)
         return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, -1, "rendezvous: poll: %s", strerror(errno));
@@ -144,8 +145,8 @@ static c4_status door_step(c4_door *door)
     for (nfds_t i = 0; ready > 0 && i < door->nwatches; i++) {
         if (!door->watches[i].revents)
             continue;
-        if (door->whose[i] >= C4_FIRST_OTHER)
-            return c4_bootstrap_peer_left(bootstrap, door->whose[i] - C4_FIRST_OTHER);
+        if (door->whose[i] >= c4_door_first_other(door))
+            return c4_bootstrap_peer_left(bootstrap, door->whose[i] - c4_door_first_other(door));
         C4_TRY(c4_door_serve(door, i));
     }
     return C4_OK;
@@ -180,12 +181,13 @@ static c4_status open_doors(c4_door *door)
     return c4_listener_open_local(spec->job_id, bootstrap->addresses[0].port, &door->doors[1]);
 }
 
-c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, size_t nothers)
+c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, int nexpected, size_t nothers)
 {
-    *door = (c4_door){.bootstrap = bootstrap, .doors = {-1, -1, -1}};
-    door->entrants = calloc(C4_DOOR_PLACES, sizeof *door->entrants);
-    door->watches = calloc(C4_FIRST_OTHER + nothers, sizeof *door->watches);
-    door->whose = calloc(C4_FIRST_OTHER + nothers, sizeof *door->whose);
+    *door = (c4_door){.bootstrap = bootstrap, .doors = {-1, -1, -1}, .nplaces = C4_DOOR_PLACES + nexpected};
+    size_t nwatches = (size_t)c4_door_first_other(door) + nothers;
+    door->entrants = calloc((size_t)door->nplaces, sizeof *door->entrants);
+    door->watches = calloc(nwatches, sizeof *door->watches);
+    door->whose = calloc(nwatches, sizeof *door->whose);
     if (door->entrants && door->watches && door->whose)
         return C4_OK;
     return c4_bootstrap_fail(bootstrap, C4_ERR_MEMORY, bootstrap->spec.rank, "rank %d: rendezvous of %d ranks",
@@ -194,7 +196,7 @@ c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, size_t nothers)
 
 void c4_door_fini(c4_door *door)
 {
-    for (int i = 0; door->entrants && i < C4_DOOR_PLACES; i++)
+    for (int i = 0; door->entrants && i < door->nplaces; i++)
         if (door->entrants[i].phase != C4_ENTRANT_FREE)
             c4_entrant_leave(door, &door->entrants[i]);
     free(door->entrants);
@@ -294,7 +296,7 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
     c4_door door;
     c4_file_store_entry entry;
     c4_status status = C4_OK;
-    C4_TRY_GOTO(c4_door_init(&door, bootstrap, (size_t)bootstrap->spec.nranks), out);
+    C4_TRY_GOTO(c4_door_init(&door, bootstrap, bootstrap->spec.nranks, (size_t)bootstrap->spec.nranks), out);
     door.missing = bootstrap->spec.nranks - 1;
     C4_TRY_GOTO(open_doors(&door), out);
     C4_TRY_GOTO(publish(bootstrap, &entry), out);

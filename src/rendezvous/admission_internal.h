@@ -8,8 +8,8 @@
 #include "rendezvous/bootstrap_internal.h"
 
 enum { C4_DOOR_PLACES = 64, C4_NDOORS = 3 };
-/* Whose a watch is: a door, C4_FIRST_ENTRANT + place or C4_FIRST_OTHER + what the owner of the door watches. */
-enum { C4_FIRST_ENTRANT = C4_NDOORS, C4_FIRST_OTHER = C4_FIRST_ENTRANT + C4_DOOR_PLACES };
+/* Whose a watch is: a door, or C4_FIRST_ENTRANT + place, or c4_door_first_other + what the owner of the door watches. */
+enum { C4_FIRST_ENTRANT = C4_NDOORS };
 
 /* Until SHAKING is over it is anybody; from then on it has proved that it belongs to the job. At rank 0 it joins and is
  * told the answer; elsewhere one of both ends says that this connection is the link. */
@@ -41,6 +41,7 @@ struct c4_door {
     c4_bootstrap *bootstrap;
     int doors[C4_NDOORS]; /* -1: none */
     bool local[C4_NDOORS];
+    int nplaces;
     int missing; /* ranks not yet in */
     unsigned refused;
     bool exhausted; /* no descriptor for the next; cleared when an entrant is done */
@@ -55,8 +56,13 @@ struct c4_door {
     nfds_t nwatches;
 };
 
-/* `nothers`: how much else will be watched. C4_ERR_MEMORY. */
-c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, size_t nothers);
+static inline int c4_door_first_other(const c4_door *door)
+{
+    return C4_FIRST_ENTRANT + door->nplaces;
+}
+
+/* `nexpected`: how many will come; `nothers`: how much else will be watched. C4_ERR_MEMORY. */
+c4_status c4_door_init(c4_door *door, c4_bootstrap *bootstrap, int nexpected, size_t nothers);
 void c4_door_fini(c4_door *door); /* closes who is under way, not the doors */
 /* Begins the list of watches anew with what the door waits for; c4_door_watch adds one. */
 void c4_door_watch_all(c4_door *door);

@@ -189,20 +189,20 @@ static void watch_all(c4_linking *l)
 {
     c4_door *door = &l->door;
     c4_door_watch_all(door);
-    c4_door_watch(door, l->bootstrap->links[0].fd, l->nwords ? POLLIN | POLLOUT : POLLIN, C4_FIRST_OTHER);
+    c4_door_watch(door, l->bootstrap->links[0].fd, l->nwords ? POLLIN | POLLOUT : POLLIN, c4_door_first_other(door));
     for (int i = 0; i < l->nedges; i++) {
         c4_edge *e = &l->edges[i];
         const unsigned char *bytes = NULL;
         bool writes = e->phase == C4_EDGE_CONNECTING || e->phase == C4_EDGE_CHOOSING ||
                       (e->phase == C4_EDGE_SHAKING && c4_handshake_output(&e->handshake, &bytes));
         if (c4_edge_is_in_flight(e))
-            c4_door_watch(door, e->link.fd, writes ? POLLOUT : POLLIN, C4_FIRST_OTHER + 1 + i);
+            c4_door_watch(door, e->link.fd, writes ? POLLOUT : POLLIN, c4_door_first_other(door) + 1 + i);
     }
 }
 
 static c4_status serve_watch(c4_linking *l, nfds_t i)
 {
-    int who = l->door.whose[i] - C4_FIRST_OTHER;
+    int who = l->door.whose[i] - c4_door_first_other(&l->door);
     if (who < 0)
         return c4_door_serve(&l->door, i);
     if (who == 0)
@@ -217,7 +217,7 @@ static void release_taken(c4_linking *l)
     for (int i = 0; i < l->nedges; i++) {
         c4_edge *e = &l->edges[i];
         bool held = false;
-        for (int k = 0; e->phase == C4_EDGE_TAKEN && k < C4_DOOR_PLACES; k++)
+        for (int k = 0; e->phase == C4_EDGE_TAKEN && k < l->door.nplaces; k++)
             held |= l->door.entrants[k].phase == C4_ENTRANT_ANSWERING &&
                     l->door.entrants[k].handshake.peer_rank == (uint32_t)e->rank;
         if (e->phase == C4_EDGE_TAKEN && !held)
@@ -254,7 +254,7 @@ static c4_status step(c4_linking *l)
 static c4_status linking_init(c4_linking *l, c4_bootstrap *bootstrap)
 {
     *l = (c4_linking){.bootstrap = bootstrap};
-    C4_TRY(c4_door_init(&l->door, bootstrap, 1 + C4_OVERLAY_MAX_NEIGHBOURS));
+    C4_TRY(c4_door_init(&l->door, bootstrap, 0, 1 + C4_OVERLAY_MAX_NEIGHBOURS));
     l->door.shaken = on_shaken;
     l->door.linked = on_linked;
     l->door.context = l;

@@ -29,8 +29,13 @@ static bool open_library(char *reason, size_t bytes)
     /* POSIX's way to turn dlsym's object pointer into a function pointer. */
     *(void **)&crypto.sha256 = dlsym(library, "EVP_sha256");
     *(void **)&crypto.hmac = dlsym(library, "HMAC");
-    if (crypto.sha256 && crypto.hmac)
+    if (crypto.sha256 && crypto.hmac) {
+        /* It sets itself up on first use (5 ms, it reads a file): now, and not while somebody waits for a tag. */
+        unsigned char out[64];
+        unsigned int out_bytes = 0;
+        crypto.hmac(crypto.sha256(), "", 0, out, 0, out, &out_bytes);
         return true; /* stays open until the process ends */
+    }
     snprintf(reason, bytes, "libcrypto has no HMAC or EVP_sha256");
     crypto.sha256 = NULL;
     crypto.hmac = NULL;

@@ -481,6 +481,31 @@ static void test_strangers(void)
     run(&job, strange_rank, 30);
 }
 
+/* Ranks that all come at once to a busy machine have connected long before it is their turn to say who they are: nobody
+ * puts them out for that, though more than C4_DOOR_PLACES are there. */
+static void late_rank(int rank, void *arg)
+{
+    const test_job *job = arg;
+    c4_bootstrap_spec spec = spec_of(job, rank);
+    if (rank == 0)
+        return expect_failure(open_and_gather(&spec, 1), job, rank);
+    if (rank > 1)
+        return; /* rank 1 knocks for all */
+    struct pollfd watches[100];
+    for (int i = 0; i < 100; i++)
+        watches[i] = (struct pollfd){.fd = knock(job), .events = POLLIN};
+    C4TEST_INT(poll(watches, 100, 600), 0);
+}
+
+static void test_slow_ranks(void)
+{
+    test_job job = make_job(100);
+    job.timeout_ms = c4test_seconds(1) * 1000;
+    job.expect = C4_ERR_TIMEOUT;
+    job.text = "not connected";
+    run(&job, late_rank, 20);
+}
+
 /* ---- local resources ---- */
 
 static void few_files_rank(int rank, void *arg)
@@ -520,6 +545,7 @@ int main(int argc, char **argv)
                                         C4TEST(abort),
                                         C4TEST(duplicate),
                                         C4TEST_DEADLINE(strangers, 40),
+                                        C4TEST_DEADLINE(slow_ranks, 30),
                                         C4TEST_DEADLINE(file_limit, 30),
 
                                         C4TEST_END};
