@@ -1,4 +1,5 @@
 # tests/bench: `make bench` compares C4 with the peers that configure found. Nothing of it is built by `make all`.
+#   make bench-start                                        starting jobs of 2 to 512 ranks
 #   make bench BENCH=quick                                  a few minutes
 #   make bench BENCH_FLAGS='--conditions tcp-2 --json out.json --markdown table.md'      see bench.py --help
 
@@ -60,6 +61,31 @@ bench_programs += tests/bench/bench-mpich
 endif
 CLEANFILES += tests/bench/bench-openmpi tests/bench/bench-mpich
 
+# Starting jobs of many ranks.
+start_programs = tests/bench/bench-start-c4
+EXTRA_PROGRAMS += tests/bench/bench-start-c4
+tests_bench_bench_start_c4_SOURCES = tests/bench/bench_start.c
+tests_bench_bench_start_c4_CPPFLAGS = $(AM_CPPFLAGS) -DSTART_C4
+# Not behind a shell script of libtool, whose start would count.
+tests_bench_bench_start_c4_LDFLAGS = $(AM_LDFLAGS) -no-install
+tests_bench_bench_start_c4_LDADD = src/libc4.la
+
+tests/bench/bench-start-openmpi: tests/bench/bench_start.c
+	$(AM_V_CC)$(c4_mpi_cc) $(bench_mpi_flags) -o $@ $(top_srcdir)/tests/bench/bench_start.c
+
+tests/bench/bench-start-mpich: tests/bench/bench_start.c
+	$(AM_V_CC)$(c4_mpich_cc) $(bench_mpi_flags) -o $@ $(top_srcdir)/tests/bench/bench_start.c
+
+if C4_HAVE_MPI
+start_programs += tests/bench/bench-start-openmpi
+endif
+if C4_HAVE_MPICH
+start_programs += tests/bench/bench-start-mpich
+endif
+CLEANFILES += tests/bench/bench-start-openmpi tests/bench/bench-start-mpich
+
+EXTRA_DIST += tests/bench/start.py tests/bench/start_plot.py tests/bench/test_start.py tests/bench/start.svg
+dist_check_SCRIPTS += tests/bench/test_start.sh
 EXTRA_DIST += tests/bench/bench.py tests/bench/bench_peers.py tests/bench/bench_report.py tests/bench/bench_sets.py \
     tests/bench/bench_targets.py tests/bench/test_bench_report.py
 dist_check_SCRIPTS += tests/bench/test_bench_report.sh
@@ -71,7 +97,12 @@ bench: all $(bench_programs)
 	    --c4run tools/c4run/c4run --openmpi-run '$(c4_mpi_run)' --mpich-run '$(c4_mpich_run)' $(BENCH_FLAGS)
 	tools/c4run/c4run -n 2 tests/bench/bench-recorder
 
+# In 6 minutes at most. START_FLAGS='--svg start.svg --json start.json': see start.py --help
+bench-start: all $(start_programs)
+	PYTHONDONTWRITEBYTECODE=1 python3 $(top_srcdir)/tests/bench/start.py --build tests/bench \
+	    --c4run tools/c4run/c4run --openmpi-run '$(c4_mpi_run)' --mpich-run '$(c4_mpich_run)' $(START_FLAGS)
+
 bench-recorder: all tests/bench/bench-recorder
 	tools/c4run/c4run -n 2 tests/bench/bench-recorder
 
-.PHONY: bench bench-programs bench-recorder
+.PHONY: bench bench-programs bench-recorder bench-start

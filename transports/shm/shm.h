@@ -1,6 +1,8 @@
 /* Shared memory between ranks of one host.
  *
- * - Channels: rings in the writer's own shared memory ("arena"), one writer, up to 64 readers. Windows and posted
+ * - The ranks of a host share one segment, in which each has a part ("arena"): one file and one mapping a rank, however many
+ *   peers (segment.h).
+ * - Channels: rings in the writer's arena, one writer, up to 64 readers. Windows and posted
  *   frames; a spec's depth_bytes below four times caps.max_frame_bytes lowers that channel's frame limit to a quarter
  *   of it.
  * - c4_mem_alloc memory: one shared region each, mapped by peers on demand.
