@@ -175,8 +175,8 @@ static c4_status check_first(const c4_shrink *s, const c4_control_agreement *agr
         return c4_fail(C4_ERR_MISMATCH, "c4_comm_shrink of \"%s\": the ranks name different ranks to exclude",
                        parent->name);
     if (!(agreement->value & VALUE_OK))
-        return c4_fail(C4_ERR_PEER_ERROR, "c4_comm_shrink of \"%s\": a rank could not take part: see its log",
-                       parent->name);
+        return c4_fail(C4_ERR_PEER_ERROR, "c4_comm_shrink of \"%s\": rank %d could not take part: see its log",
+                       parent->name, (int)agreement->minimum);
     if (agreement->dead[parent->rank])
         return c4_fail(C4_ERR_EXCLUDED, "the other ranks of \"%s\" took rank %d for dead", parent->name, parent->rank);
     if (agreement->nlive == 1 && all_others_left(s))
@@ -196,6 +196,7 @@ static c4_status agree_on_survivors(c4_shrink *s, unsigned char offer[OFFER_BYTE
     c4_control_agreement agreement = {.dead = s->dead};
     c4_control_proposal proposal = {.tag = C4_AGREE_SURVIVORS,
                                     .value = list_value(s) | (own < 0 ? 0 : VALUE_OK),
+                                    .minimum = own < 0 ? (uint64_t)s->parent->rank : UINT64_MAX,
                                     .blob = offer,
                                     .blob_bytes = own < 0 ? 0 : OFFER_BYTES,
                                     .exclude = s->exclude,
@@ -280,6 +281,7 @@ static c4_status settle(c4_shrink *s, c4_status status)
     c4_control_agreement agreement = {.dead = s->dead_later};
     c4_control_proposal proposal = {.tag = C4_AGREE_SURVIVED,
                                     .value = status == C4_OK,
+                                    .minimum = status == C4_OK ? UINT64_MAX : (uint64_t)s->parent->rank,
                                     .exclude = s->exclude,
                                     .nexclude = s->nexclude,
                                     .timeout_ms = remaining_ms(s) + SETTLE_MS,
@@ -290,8 +292,8 @@ static c4_status settle(c4_shrink *s, c4_status status)
     if (agreement.value == 1)
         return C4_OK;
     if (status == C4_OK)
-        return c4_fail(C4_ERR_PEER_ERROR, "c4_comm_shrink of \"%s\": another rank could not be set up: see its log",
-                       s->parent->name);
+        return c4_fail(C4_ERR_PEER_ERROR, "c4_comm_shrink of \"%s\": rank %d could not be set up: see its log",
+                       s->parent->name, (int)agreement.minimum);
     c4_fail_keep(text);
     return status;
 }

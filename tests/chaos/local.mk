@@ -32,3 +32,8 @@ EXTRA_PROGRAMS += tests/chaos/test_soak
 tests_chaos_test_soak_SOURCES = tests/chaos/test_soak.c tests/chaos/chaos.h tests/chaos/time.c tests/chaos/usage.c \
     tests/chaos/usage.h tests/chaos/work.c tests/chaos/work.h $(c4_collectives_sources)
 c4_chaos_programs += tests/chaos/test_soak
+
+EXTRA_PROGRAMS += tests/chaos/test_intruders
+tests_chaos_test_intruders_SOURCES = tests/chaos/test_intruders.c tests/chaos/chaos.h tests/chaos/work.h tests/chaos/time.c \
+    $(c4_collectives_sources)
+c4_chaos_programs += tests/chaos/test_intruders

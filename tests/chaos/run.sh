@@ -1,5 +1,5 @@
 #!/bin/bash
-# make check-chaos: strangers, failing allocations, many communicators, one long-lived job, then real faults against running
+# make check-chaos: strangers, intruders, failing allocations, many communicators, one long-lived job, then real faults against running
 # jobs, whose table comes last but for the line of totals. The short form is CI's, the long one make check-long's.
 #     run.sh short|long
 #     C4_CHAOS_SEEDS, C4_CHAOS_FIRST, C4_CHAOS_SECONDS: which seeds, and for how long at most
@@ -35,6 +35,7 @@ run() { # NAME PROGRAM ARGUMENTS...
 json=()
 [ -z "${C4_CHAOS_JSON-}" ] || json=(--json "$C4_CHAOS_JSON")
 run strangers tests/chaos/test_strangers
+run intruders tests/chaos/test_intruders
 run communicators tests/chaos/test_communicators
 run allocation tests/chaos/test_allocation
 run soak tests/chaos/test_soak
