@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "base/base_options.h"
+#include "base/fork_lock.h"
 #include "base/status.h"
 #include "comm/options.h"
 #include "control/control_options.h"
@@ -30,7 +31,7 @@ static void configure_log_once(const c4_options *options)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static bool configured;
-    pthread_mutex_lock(&lock);
+    c4_fork_lock(&lock);
     if (!configured)
         c4_base_options_apply(options);
     configured = true;

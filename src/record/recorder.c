@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fork_lock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/status.h"
@@ -185,7 +186,7 @@ c4_recorder *c4_recorder_acquire(const c4_recorder_spec *spec)
 {
     if (!spec->directory || !*spec->directory || spec->bytes == 0)
         return NULL;
-    pthread_mutex_lock(&recorder_lock);
+    c4_fork_lock(&recorder_lock);
     if (recorder_open && recorder_open->header->pid != (uint32_t)getpid()) {
         close(recorder_open->fd); /* forked: the parent's file stays the parent's, and its lock too */
         recorder_open = NULL;
@@ -203,7 +204,7 @@ void c4_recorder_release(c4_recorder *recorder, bool clean)
 {
     if (!recorder || recorder->header->pid != (uint32_t)getpid())
         return;
-    pthread_mutex_lock(&recorder_lock);
+    c4_fork_lock(&recorder_lock);
     recorder->unclean |= !clean;
     if (--recorder->users == 0) {
         recorder->header->closed = 1;

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fork_lock.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "wire/unique_id.h"
@@ -155,7 +156,7 @@ c4_status c4_listener_open_local(uint64_t job_id, uint32_t number, int *fd)
 static c4_status keep(uint64_t job_id, int fd)
 {
     c4_status status = C4_ERR_FILES;
-    pthread_mutex_lock(&waiting.lock);
+    c4_fork_lock(&waiting.lock);
     if (waiting.count < MAX_WAITING) {
         waiting.items[waiting.count].job_id = job_id;
         waiting.items[waiting.count].fd = fd;
@@ -187,7 +188,7 @@ c4_status c4_unique_id_listen(const c4_listen_spec *spec, c4_unique_id *id)
 int c4_listener_take(uint64_t job_id)
 {
     int fd = -1;
-    pthread_mutex_lock(&waiting.lock);
+    c4_fork_lock(&waiting.lock);
     for (size_t i = 0; fd < 0 && i < waiting.count; i++) {
         if (waiting.items[i].job_id != job_id)
             continue;

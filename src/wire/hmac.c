@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fork_lock.h"
 #include "base/status.h"
 
 typedef const void *(*sha256_fn)(void);
@@ -45,7 +46,7 @@ static bool open_library(char *reason, size_t bytes)
 
 static bool ready(char *reason, size_t bytes)
 {
-    pthread_mutex_lock(&crypto.lock);
+    c4_fork_lock(&crypto.lock);
     bool good = crypto.hmac || open_library(reason, bytes);
     pthread_mutex_unlock(&crypto.lock);
     return good;

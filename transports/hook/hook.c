@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fork_lock.h"
 #include "base/status.h"
 #include "transports/hook/rules.h"
 #include "transports/stubs.h"
@@ -396,7 +397,7 @@ static void fill_table(const c4_transport_ops *inner, unsigned index)
 const c4_transport_ops *c4_hook_wrap(const c4_transport_ops *inner)
 {
     unsigned index = 0;
-    pthread_mutex_lock(&wrapped_lock);
+    c4_fork_lock(&wrapped_lock);
     while (index < C4_HOOK_MAX_WRAPPED && wrapped_tables[index].inner != NULL && wrapped_tables[index].inner != inner)
         index++;
     if (index < C4_HOOK_MAX_WRAPPED && wrapped_tables[index].inner == NULL)

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fork_lock.h"
 #include "base/status.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -105,7 +106,7 @@ static c4_status pipe_take_end(c4_loop_pipe *pipe, const c4_channel_spec *spec, 
 
 c4_status c4_loop_job_join(uint64_t id)
 {
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     struct job *job = jobs;
     while (job != NULL && job->id != id)
         job = job->next;
@@ -143,7 +144,7 @@ c4_status c4_loop_pipe_open(uint64_t job_id, uint16_t epoch, const c4_channel_sp
                             c4_loop_waker *waker, int *reader, c4_loop_pipe **out)
 {
     const c4_loop_key key = {job_id, spec->comm, spec->tag, epoch, spec->writer, spec->nreaders};
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     c4_loop_pipe *pipe = pipes;
     while (pipe != NULL && !key_matches(pipe, &key, spec->readers))
         pipe = pipe->next;
@@ -198,7 +199,7 @@ static void reader_advance(c4_loop_pipe *pipe, c4_loop_reader *reader)
 
 void c4_loop_pipe_close(c4_loop_pipe *pipe, int reader)
 {
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     pthread_mutex_lock(&pipe->lock);
     if (reader < 0) {
         pipe->writer_waker = NULL;
@@ -236,7 +237,7 @@ static void job_end(struct job **link)
 
 void c4_loop_job_leave(uint64_t id)
 {
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     struct job **link = &jobs;
     while (*link != NULL && (*link)->id != id)
         link = &(*link)->next;
@@ -308,7 +309,7 @@ c4_status c4_loop_memory_alloc(size_t bytes, void **memory)
         free(entry);
         return c4_fail(C4_ERR_MEMORY, "loop: mmap of %zu bytes failed", bytes);
     }
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     *entry = (struct allocation){allocations, start, bytes};
     allocations = entry;
     pthread_mutex_unlock(&list_lock);
@@ -318,7 +319,7 @@ c4_status c4_loop_memory_alloc(size_t bytes, void **memory)
 
 c4_status c4_loop_memory_free(void *memory)
 {
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     struct allocation **link = &allocations;
     while (*link != NULL && (*link)->start != memory)
         link = &(*link)->next;
@@ -337,7 +338,7 @@ bool c4_loop_memory_contains(const void *pointer, size_t bytes)
 {
     const char *start = pointer;
     bool found = false;
-    pthread_mutex_lock(&list_lock);
+    c4_fork_lock(&list_lock);
     for (const struct allocation *entry = allocations; entry != NULL && !found; entry = entry->next)
         found =
             start >= entry->start && bytes <= entry->bytes && (size_t)(start - entry->start) <= entry->bytes - bytes;

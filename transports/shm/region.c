@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fork_lock.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "transports/shm/arena.h"
@@ -116,7 +117,7 @@ static c4_status table_grow(void)
 static c4_status table_insert(region value)
 {
     c4_status status = C4_OK;
-    pthread_mutex_lock(&lock);
+    c4_fork_lock(&lock);
     if (!table || count == table->capacity)
         C4_TRY_GOTO(table_grow(), unlock);
     size_t at = count;
@@ -134,7 +135,7 @@ unlock:
 /* Takes the region that starts at `base` out of the table. */
 static bool table_remove(uintptr_t base, region *removed)
 {
-    pthread_mutex_lock(&lock);
+    c4_fork_lock(&lock);
     size_t at = 0;
     while (at < count && table->entries[at].base != base)
         at++;
@@ -154,7 +155,7 @@ static bool table_remove(uintptr_t base, region *removed)
 bool c4_shm_region_own(uint64_t nonce, size_t bytes, void **base)
 {
     bool found = false;
-    pthread_mutex_lock(&lock);
+    c4_fork_lock(&lock);
     for (size_t i = 0; i < count && !found; i++) {
         found = table->entries[i].nonce == nonce && table->entries[i].bytes == bytes;
         if (found)

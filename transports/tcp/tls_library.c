@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fork_lock.h"
+
 #define LIBRARY "libssl.so.3"
 
 static const struct {
@@ -52,7 +54,7 @@ static bool open_library(char *reason, size_t bytes)
 
 const c4_tls_library *c4_tls_library_get(char *reason, size_t bytes)
 {
-    pthread_mutex_lock(&state.lock);
+    c4_fork_lock(&state.lock);
     state.ready = state.ready || open_library(reason, bytes);
     bool ready = state.ready;
     pthread_mutex_unlock(&state.lock);
