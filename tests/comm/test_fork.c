@@ -118,7 +118,7 @@ static void test_while_creating(void)
     void *failed = NULL;
     setenv("C4_LOG", "none", 1);
     CU_ASSERT_FATAL(pthread_create(&thread, NULL, create_often, &stop) == 0);
-    for (int i = 0; i < c4test_samples(200); i++) {
+    for (int i = 0; i < c4test_samples(60); i++) {
         int status = -1;
         pid_t child = fork();
         if (child == 0) {
@@ -209,7 +209,7 @@ static void test_killed_parent(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST_DEADLINE(child_is_refused, 60), C4TEST_DEADLINE(child_creates, 40),
-                                        C4TEST_DEADLINE(while_creating, 60),   C4TEST(exec),
+                                        C4TEST_DEADLINE(while_creating, 90),   C4TEST(exec),
                                         C4TEST_DEADLINE(killed_parent, 60),    C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
