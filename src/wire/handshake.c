@@ -109,10 +109,19 @@ static const char server_label[16] = "c4 server proof";
 static const char client_label[16] = "c4 client proof";
 static const char accept_label[16] = "c4 server ok";
 
+/* A proof that cannot be made says so where others say why they were refused. */
+static c4_status try_tag(c4_handshake *h, const char label[16], unsigned char tag[C4_HMAC_BYTES])
+{
+    c4_status status = make_tag(h, label, tag);
+    if (status < 0)
+        snprintf(h->reason, sizeof h->reason, "this side has no memory to compute proofs");
+    return status;
+}
+
 static c4_status check_tag(c4_handshake *h, const char label[16])
 {
     unsigned char tag[C4_HMAC_BYTES];
-    C4_TRY(make_tag(h, label, tag));
+    C4_TRY(try_tag(h, label, tag));
     if (!c4_equal_constant_time(tag, h->in + TAG_AT, C4_HMAC_BYTES))
         return refuse(h, BAD_KEY);
     return C4_OK;
@@ -121,7 +130,7 @@ static c4_status check_tag(c4_handshake *h, const char label[16])
 static c4_status send_tagged(c4_handshake *h, unsigned char type, const unsigned char *nonce, const char label[16])
 {
     unsigned char tag[C4_HMAC_BYTES];
-    C4_TRY(make_tag(h, label, tag));
+    C4_TRY(try_tag(h, label, tag));
     send_message(h, type, nonce, tag);
     return C4_OK;
 }

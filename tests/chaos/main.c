@@ -2,7 +2,7 @@
  *
  *     chaos [--seeds N] [--first SEED] [--seconds S] [--only KIND] [--json FILE] [--verbose]
  *
- * Prints a table of what was injected and what came of it (README, "Tests"); exit status 1 when anything was not as it must
+ * Prints a table of what was injected and what came of it (README, "Faults on purpose"); exit status 1 when anything was not as it must
  * be. One seed alone: --first SEED --seeds 1. Ends early after --seconds. */
 #include <errno.h>
 #include <getopt.h>

@@ -12,7 +12,7 @@
 #include "tests/chaos/alloc_fault.h"
 #include "tests/collectives/world.h"
 
-enum { SAMPLES = 60, MAX_RANKS = 3, REPEATS = 4, COUNT = 5000 };
+enum { SAMPLES = 32, MAX_RANKS = 3, REPEATS = 4, COUNT = 5000 };
 
 typedef struct outcome {
     c4_status status;
@@ -154,9 +154,14 @@ static void judge(const sweep *s)
                    victim->where, victim->text);
     for (int r = 0; r < s->nranks; r++) {
         const outcome *o = &s->outcomes[r];
+        if (strstr(o->text, ":  ["))
+            world_fail("allocation %ld: rank %d gives no reason: %s", s->number, r, o->text);
         if (o->wrong)
             world_fail("allocation %ld: rank %d: wrong results", s->number, r);
         if (r == s->victim || s->id_status != C4_OK || o->idle || victim->idle)
+            continue;
+        /* An operation may be complete here and fail there; a set-up may not. */
+        if (o->status == C4_OK && victim->where && strstr(victim->where, "all_reduce"))
             continue;
         if ((o->status == C4_OK) != (victim->status == C4_OK))
             world_fail("allocation %ld: rank %d ends with %s (%s), rank %d with %s (%s in %s)", s->number, s->victim,
