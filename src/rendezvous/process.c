@@ -21,16 +21,38 @@ static bool read_text(const char *path, char *text, size_t size)
     return true;
 }
 
-/* Field 22 of /proc/PID/stat, counted after the command's closing parenthesis (which may hold anything); 0: unknown. */
-static uint64_t start_ticks(const char *path)
+typedef struct process_stat {
+    char state;
+    uint64_t nthreads;
+    uint64_t start_ticks;
+} process_stat;
+
+/* Fields 3, 20 and 22 of /proc/PID/stat, counted after the command's closing parenthesis (which may hold anything). Zeros:
+ * unknown. */
+static process_stat read_stat(const char *path)
 {
     char text[1024];
+    process_stat stat = {0};
     if (!read_text(path, text, sizeof text))
-        return 0;
+        return stat;
     char *at = strrchr(text, ')');
-    for (int field = 2; at && field < 22; field++)
+    for (int field = 3; at && field <= 22; field++) {
         at = strchr(at + 1, ' ');
-    return at ? strtoull(at, NULL, 10) : 0;
+        if (at && field == 3)
+            stat.state = at[1];
+        else if (at && field == 20)
+            stat.nthreads = strtoull(at, NULL, 10);
+        else if (at && field == 22)
+            stat.start_ticks = strtoull(at, NULL, 10);
+    }
+    return stat;
+}
+
+static process_stat read_stat_of(uint32_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    return read_stat(path);
 }
 
 static void parse_boot_id(const char *text, unsigned char out[16])
@@ -51,7 +73,7 @@ void c4_process_self(c4_process *process)
     memset(process, 0, sizeof *process);
     process->pid = (uint32_t)getpid();
     process->uid = (uint32_t)geteuid();
-    process->start_ticks = start_ticks("/proc/self/stat");
+    process->start_ticks = read_stat("/proc/self/stat").start_ticks;
     struct stat info;
     if (stat("/proc/self/ns/pid", &info) == 0)
         process->pid_namespace = info.st_ino;
@@ -72,12 +94,13 @@ bool c4_process_same_kernel(const c4_process *self, const c4_process *other)
 
 uint64_t c4_process_start_ticks(uint32_t pid)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%u/stat", pid);
-    return start_ticks(path);
+    return read_stat_of(pid).start_ticks;
 }
 
+/* A main thread that has left the others to go on looks like a zombie, too, but is not the only one. */
 bool c4_process_is_alive(const c4_process *process)
 {
-    return c4_process_start_ticks(process->pid) == process->start_ticks;
+    process_stat stat = read_stat_of(process->pid);
+    bool ended = (stat.state == 'Z' && stat.nthreads <= 1) || stat.state == 'X';
+    return stat.start_ticks == process->start_ticks && !ended;
 }

@@ -15,7 +15,8 @@ bool c4_process_same_kernel(const c4_process *self, const c4_process *other);
 /* When it was started, in clock ticks since boot; 0: not told. */
 uint64_t c4_process_start_ticks(uint32_t pid);
 
-/* Is the process with this pid still the one described? Only for same-kernel processes. */
+/* Is the process with this pid still the one described, and does it run? One that has ended, but whose parent has not
+ * taken notice yet, does not. Only for same-kernel processes. */
 bool c4_process_is_alive(const c4_process *process);
 
 #endif

@@ -1,10 +1,12 @@
 #include "rendezvous/launcher.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -215,6 +217,50 @@ static void test_process(void)
     other = self;
     other.pid_namespace++;
     CU_ASSERT_FALSE(c4_process_same_kernel(&self, &other));
+}
+
+static void *tell_state(void *told)
+{
+    c4_process *process = told;
+    char state[64] = "";
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", getpid());
+    while (!strstr(state, ") Z ")) { /* until the main thread is gone */
+        FILE *file = fopen(path, "re");
+        if (!file || !fgets(state, sizeof state, file))
+            _exit(2);
+        fclose(file);
+    }
+    _exit(c4_process_is_alive(process) ? 0 : 1);
+}
+
+/* Ended and not reaped is dead; a process whose main thread alone has ended is not. */
+static void test_zombie(void)
+{
+    c4_process *child = c4test_shared(sizeof *child);
+    siginfo_t info;
+    pid_t pid = fork();
+    CU_ASSERT_FATAL(pid >= 0);
+    if (pid == 0) {
+        c4_process_self(child);
+        _exit(0);
+    }
+    CU_ASSERT_EQUAL_FATAL(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    C4TEST_INT(c4_process_start_ticks((uint32_t)pid), child->start_ticks);
+    CU_ASSERT_FALSE(c4_process_is_alive(child));
+    waitpid(pid, NULL, 0);
+    pid = fork();
+    CU_ASSERT_FATAL(pid >= 0);
+    if (pid == 0) {
+        pthread_t thread;
+        c4_process_self(child);
+        if (pthread_create(&thread, NULL, tell_state, child) == 0)
+            pthread_exit(NULL);
+        _exit(3);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    C4TEST_INT(status, 0);
 }
 
 static bool in_mask(const void *context, int rank)
@@ -500,8 +546,9 @@ static void test_kubernetes(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(good),      C4TEST(bad),        C4TEST(key_file), C4TEST(inherited_listener), C4TEST(process),
-        C4TEST(rank_list), C4TEST(launchers),  C4TEST(derived),  C4TEST(taken_ports),        C4TEST(pmi_server),
-        C4TEST(node_list), C4TEST(kubernetes), C4TEST_END};
+        C4TEST(good),       C4TEST(bad),         C4TEST(key_file),   C4TEST(inherited_listener),
+        C4TEST(process),    C4TEST(zombie),      C4TEST(rank_list),  C4TEST(launchers),
+        C4TEST(derived),    C4TEST(taken_ports), C4TEST(pmi_server), C4TEST(node_list),
+        C4TEST(kubernetes), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
