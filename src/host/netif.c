@@ -499,9 +499,17 @@ const char *c4_netif_explain(const c4_netif *list, size_t count, const c4_netif_
     return text;
 }
 
+/* Forgets the oldest when there are more than any job has reason for. Without a lock, which a fork could leave behind:
+ * two threads may say the same thing at once. */
 bool c4_netif_is_news(const char *text)
 {
-    static _Atomic uint64_t last;
+    enum { REMEMBERED = 32 };
+    static _Atomic uint64_t known[REMEMBERED];
+    static atomic_size_t next;
     uint64_t hash = c4_hash_bytes(C4_HASH_INIT, text, strlen(text));
-    return atomic_exchange(&last, hash) != hash;
+    for (size_t i = 0; i < REMEMBERED; i++)
+        if (known[i] == hash)
+            return false;
+    known[atomic_fetch_add(&next, 1) % REMEMBERED] = hash;
+    return true;
 }

@@ -55,7 +55,7 @@ const char *c4_netif_reason(const c4_netif *netif, const c4_netif *chosen, const
  * ...), ...". `chosen`: nchosen >= 1 of `list`, the best first. Returns text. */
 const char *c4_netif_explain(const c4_netif *list, size_t count, const c4_netif_wish *wish,
                              const c4_netif *const *chosen, size_t nchosen, char *text, size_t bytes);
-/* False when the text is the one that was asked about before: every communicator chooses, the log has it once. */
+/* False when the text was asked about before in this process: every communicator chooses, the log has it once. */
 bool c4_netif_is_news(const char *text);
 
 /* A bridge or pair that containers and virtual machines make: other hosts cannot reach it. By name. */
