@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +17,8 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "rendezvous/process.h"
+
+enum { MAX_REPLACE_TRIES = 2000 }; /* a millisecond each */
 
 /* ---- text ---- */
 
@@ -108,6 +112,25 @@ static void look_into_directory(const char *path)
     closedir(directory);
 }
 
+/* What is no regular file of this user alone is nobody's word. */
+static c4_status check_file(const char *path, const struct stat *info)
+{
+    if (!S_ISREG(info->st_mode))
+        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is not a regular file; name another one", path);
+    if (info->st_uid != geteuid())
+        return c4_fail(
+            C4_ERR_OPTION,
+            "C4_RENDEZVOUS=file:%s is of user %u (mode %03o) and this process of user %u: run all ranks as one "
+            "user, and name a file where owners are kept (NFS with root_squash gives root's files away)",
+            path, info->st_uid, info->st_mode & 0777u, geteuid());
+    if (info->st_mode & (S_IWGRP | S_IWOTH))
+        return c4_fail(C4_ERR_OPTION,
+                       "C4_RENDEZVOUS=file:%s can be written by others (mode %03o): remove it, and name a file where "
+                       "modes are kept if it was made so",
+                       path, info->st_mode & 0777u);
+    return C4_OK;
+}
+
 /* C4_IN_PROGRESS with errno: it is not there, or cannot be read now. */
 static c4_status read_file(const char *path, char text[C4_FILE_STORE_BYTES], size_t *bytes)
 {
@@ -121,22 +144,13 @@ static c4_status read_file(const char *path, char text[C4_FILE_STORE_BYTES], siz
         return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is a symbolic link; name the file itself", path);
     if (fd < 0)
         return C4_IN_PROGRESS;
-    if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_uid != geteuid()) {
-        close(fd);
-        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s is not a regular file of this user; name another one",
-                       path);
-    }
-    if (info.st_mode & (S_IWGRP | S_IWOTH)) {
-        close(fd);
-        return c4_fail(C4_ERR_OPTION, "C4_RENDEZVOUS=file:%s can be written by others (mode %03o): remove it", path,
-                       info.st_mode & 0777u);
-    }
-    ssize_t got = read(fd, text, C4_FILE_STORE_BYTES);
+    c4_status status = fstat(fd, &info) < 0 ? C4_IN_PROGRESS : check_file(path, &info);
+    ssize_t got = status == C4_OK ? read(fd, text, C4_FILE_STORE_BYTES) : 0;
     int error = errno;
     close(fd);
     errno = error;
     *bytes = got > 0 ? (size_t)got : 0;
-    return got < 0 ? C4_IN_PROGRESS : C4_OK;
+    return got < 0 ? C4_IN_PROGRESS : status;
 }
 
 c4_status c4_file_store_read(const char *path, uint64_t job_id, uint32_t nranks, c4_file_store_entry *entry,
@@ -183,23 +197,115 @@ static c4_status fail_write(const char *path, int error)
                          path);
 }
 
-/* A file that a living rank 0 has written here belongs to a job that starts right now. */
-static c4_status check_owner(const char *path, const c4_process *self)
+typedef enum owner { OWNER_NOBODY, OWNER_SELF, OWNER_DEAD, OWNER_ALIVE } owner;
+
+/* Whose the file is, as far as this host knows. < 0: it can never be used. */
+static c4_status find_owner(const char *path, const c4_process *self, owner *whose, c4_process *found)
 {
     char text[C4_FILE_STORE_BYTES];
     size_t bytes = 0;
     c4_file_store_entry old;
     c4_status status = read_file(path, text, &bytes);
-    if (status != C4_OK)
+    *whose = OWNER_NOBODY;
+    if (status != C4_OK || !c4_file_store_parse(text, bytes, &old))
         return status < 0 ? status : C4_OK;
-    if (!c4_file_store_parse(text, bytes, &old) || is_same_process(self, &old.process))
+    *found = old.process;
+    if (is_same_process(self, found))
+        *whose = OWNER_SELF;
+    else
+        *whose = c4_process_same_kernel(self, found) && c4_process_is_alive(found) ? OWNER_ALIVE : OWNER_DEAD;
+    return C4_OK;
+}
+
+static c4_status fail_in_use(const char *path, const c4_process *process)
+{
+    return c4_fail(C4_ERR_OPTION,
+                   "C4_RENDEZVOUS=file:%s is in use by another job that is starting (rank 0 is pid %u on %s); give "
+                   "each job its own file",
+                   path, process->pid, process->host);
+}
+
+/* Of two jobs that start at once both may find what a dead one has left, and the slower one must not replace what the
+ * faster one has written since: who replaces a file holds its lock. -1: there is none to hold; C4_IN_PROGRESS: another one
+ * has it, or the file has been replaced or is gone. */
+static c4_status lock_old(const char *path, bool was_there, int *fd)
+{
+    struct stat mine, there;
+    *fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (*fd < 0)
+        return was_there && errno == ENOENT ? C4_IN_PROGRESS : C4_OK;
+    bool busy = flock(*fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; /* else a file system may know no locks */
+    if (!busy && fstat(*fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino)
         return C4_OK;
-    if (c4_process_same_kernel(self, &old.process) && c4_process_is_alive(&old.process))
-        return c4_fail(C4_ERR_OPTION,
-                       "C4_RENDEZVOUS=file:%s is in use by another job that is starting (rank 0 is pid %u on %s); give "
-                       "each job its own file",
-                       path, old.process.pid, old.process.host);
-    c4_log(C4_LOG_INFO, "rendezvous: replacing %s, left by pid %u on %s", path, old.process.pid, old.process.host);
+    close(*fd);
+    *fd = -1;
+    return C4_IN_PROGRESS;
+}
+
+static c4_status replace(const char *temporary, const char *path, bool was_there, const c4_process *self)
+{
+    owner whose = OWNER_NOBODY;
+    c4_process found;
+    int fd = -1;
+    c4_status status = lock_old(path, was_there, &fd);
+    if (status == C4_OK)
+        status = find_owner(path, self, &whose, &found);
+    if (status == C4_OK && whose == OWNER_ALIVE)
+        status = fail_in_use(path, &found);
+    else if (status == C4_OK && rename(temporary, path) < 0)
+        status = fail_write(path, errno);
+    if (status == C4_OK && whose == OWNER_DEAD)
+        c4_log(C4_LOG_INFO, "rendezvous: replacing %s, left by pid %u on %s", path, found.pid, found.host);
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+/* 0: the file has its name now, and had it not before. */
+static int link_new(const char *temporary, const char *path)
+{
+    struct stat info;
+    if (link(temporary, path) == 0)
+        return 0;
+    int error = errno; /* of NFS it may be the answer to the second asking */
+    return stat(temporary, &info) == 0 && info.st_nlink == 2 ? 0 : error;
+}
+
+/* Gives the temporary file its name, unless that is in use. It may stay when this fails. */
+static c4_status put_in_place(const char *temporary, const char *path, const c4_process *self)
+{
+    for (int tries = 0; tries < MAX_REPLACE_TRIES; tries++) {
+        int error = link_new(temporary, path);
+        if (!error) {
+            unlink(temporary);
+            return C4_OK;
+        }
+        /* also where a file system knows no links */
+        c4_status status = replace(temporary, path, error == EEXIST, self);
+        if (status != C4_IN_PROGRESS)
+            return status;
+        poll(NULL, 0, 1); /* whoever replaces it is done in a moment */
+    }
+    return c4_fail(C4_ERR_OPTION,
+                   "C4_RENDEZVOUS=file:%s is held by another job that is starting; give each job its own file", path);
+}
+
+/* Some file systems keep neither owner nor mode: better rank 0 says so than that all others do and it waits for them. */
+static c4_status read_back(const char *path, const c4_file_store_entry *entry)
+{
+    char text[C4_FILE_STORE_BYTES], own[C4_FILE_STORE_BYTES];
+    size_t bytes = 0;
+    c4_status status = read_file(path, text, &bytes);
+    if (status < 0)
+        return status;
+    if (status == C4_IN_PROGRESS)
+        return fail_write(path, errno);
+    if (bytes != c4_file_store_print(entry, own) || memcmp(text, own, bytes) != 0)
+        return c4_fail(
+            C4_ERR_OPTION,
+            "C4_RENDEZVOUS=file:%s does not hold what rank 0 has just written: another job uses it; give each "
+            "job its own file",
+            path);
     return C4_OK;
 }
 
@@ -222,7 +328,6 @@ c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *ent
     char text[C4_FILE_STORE_BYTES];
     char temporary[4096];
     uint64_t unique = 0;
-    C4_TRY(check_owner(path, &entry->process));
     C4_TRY(c4_random_bytes(&unique, sizeof unique));
     int length = snprintf(temporary, sizeof temporary, "%s.%016" PRIx64, path, unique);
     if (length < 0 || (size_t)length >= sizeof temporary)
@@ -232,12 +337,12 @@ c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *ent
         return fail_write(path, errno);
     int error = write_all(fd, text, c4_file_store_print(entry, text));
     close(fd);
-    if (!error && rename(temporary, path) < 0)
-        error = errno;
-    if (!error)
-        return C4_OK;
-    unlink(temporary);
-    return fail_write(path, error);
+    c4_status status = error ? fail_write(path, error) : put_in_place(temporary, path, &entry->process);
+    if (status < 0) {
+        unlink(temporary);
+        return status;
+    }
+    return read_back(path, entry);
 }
 
 void c4_file_store_remove(const char *path, const c4_file_store_entry *entry)

@@ -26,8 +26,8 @@ typedef struct c4_file_store_entry {
     c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
 } c4_file_store_entry;
 
-/* Writes or replaces the file. C4_ERR_OPTION, logged with the path: the directory cannot be written to, or a rank 0
- * that is alive on this host uses the file. */
+/* Writes or replaces the file. C4_ERR_OPTION, logged with the path: the directory cannot be written to, a rank 0 that is
+ * alive on this host uses the file, or what was written is not this user's alone. */
 c4_status c4_file_store_publish(const char *path, const c4_file_store_entry *entry);
 /* What the file says now. C4_IN_PROGRESS: it is not there yet, or left by a dead job or for another one; `reason` says
  * which. C4_ERR_OPTION, logged: it can never be used (another user's, no regular file, writable by others). */

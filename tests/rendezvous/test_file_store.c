@@ -2,10 +2,12 @@
 #include "rendezvous/file_store.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,7 +120,7 @@ static void test_refuses(void)
     C4TEST_INT(c4_file_store_read(link, 1, 2, &found, reason), C4_ERR_OPTION);
     C4TEST_CONTAINS(c4_fail_text(), "is a symbolic link");
     C4TEST_INT(c4_file_store_read(c4test_dir(), 1, 2, &found, reason), C4_ERR_OPTION);
-    C4TEST_CONTAINS(c4_fail_text(), "is not a regular file of this user");
+    C4TEST_CONTAINS(c4_fail_text(), "is not a regular file;");
     c4_file_store_entry entry = make_entry();
     C4TEST_INT(c4_file_store_publish("/proc/no/such/place", &entry), C4_ERR_OPTION);
     C4TEST_CONTAINS(c4_fail_text(), "C4_RENDEZVOUS=file:/proc/no/such/place cannot be written");
@@ -144,7 +146,7 @@ static void test_permissions(void)
         return;
     CU_ASSERT_EQUAL_FATAL(chown(path, 65534, 65534), 0);
     C4TEST_INT(c4_file_store_read(path, entry.job_id, 8, &found, reason), C4_ERR_OPTION);
-    C4TEST_CONTAINS(c4_fail_text(), "is not a regular file of this user");
+    C4TEST_CONTAINS(c4_fail_text(), "is of user 65534 (mode 644) and this process of user 0: ");
     C4TEST_INT(c4_file_store_publish(path, &entry), C4_ERR_OPTION);
 }
 
@@ -201,6 +203,72 @@ static void test_stale(void)
     int status = -1;
     waitpid(child, &status, 0);
     C4TEST_INT(status, 0);
+}
+
+/* As where root's files are given to nobody: rank 0 finds out by itself. */
+static void test_given_away(void)
+{
+    const char *path = c4test_path("meet");
+    c4_file_store_entry entry = make_entry();
+    if (geteuid() != 0)
+        C4TEST_SKIP("only root's files are given away");
+    CU_ASSERT_EQUAL_FATAL(chmod(c4test_dir(), 0777), 0);
+    setfsuid(65534);
+    C4TEST_INT(c4_file_store_publish(path, &entry), C4_ERR_OPTION);
+    setfsuid(0);
+    C4TEST_CONTAINS(c4_fail_text(),
+                    "meet is of user 65534 (mode 600) and this process of user 0: run all ranks as one");
+}
+
+enum { RACERS = 4 };
+
+typedef struct race {
+    const char *path;
+    atomic_int here, done, winners, losers;
+} race;
+
+static void racing_root(int rank, void *arg)
+{
+    race *r = arg;
+    c4_file_store_entry entry = make_entry(), found;
+    char reason[C4_FILE_STORE_REASON_BYTES] = "";
+    entry.job_id += (uint64_t)rank;
+    r->here++;
+    while (r->here < RACERS)
+        sched_yield();
+    if (c4_file_store_publish(r->path, &entry) == C4_OK) {
+        r->winners++;
+    } else {
+        C4TEST_CONTAINS(c4_fail_text(), "is in use by another job that is starting (rank 0 is pid ");
+        r->losers++;
+    }
+    bool won = access(r->path, F_OK) == 0 && c4_file_store_read(r->path, entry.job_id, 8, &found, reason) == C4_OK;
+    r->done++;
+    while (r->done < RACERS) /* alive until all have looked */
+        sched_yield();
+    if (won)
+        c4_file_store_remove(r->path, &entry);
+}
+
+/* Jobs that start at once: one gets the file, with and without what a dead one has left there. */
+static void test_race(void)
+{
+    race *r = c4test_shared(sizeof *r);
+    r->path = c4test_path("meet");
+    for (int i = 0; i < c4test_samples(60); i++) {
+        c4_file_store_entry dead = make_entry();
+        dead.process = dead_process();
+        unlink(r->path);
+        if (i % 2)
+            C4TEST_OK_FATAL(c4_file_store_publish(r->path, &dead));
+        r->here = r->done = r->winners = r->losers = 0;
+        c4test_ranks(RACERS, racing_root, r, 30);
+        C4TEST_INT(r->winners, 1);
+        C4TEST_INT(r->losers, RACERS - 1);
+    }
+    unlink(r->path);
+    CU_ASSERT_EQUAL(rmdir(c4test_dir()), 0); /* nothing has stayed */
+    CU_ASSERT_EQUAL(mkdir(c4test_dir(), 0700), 0);
 }
 
 /* ---- jobs ---- */
@@ -302,7 +370,8 @@ static void test_no_root(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(write_and_read), C4TEST(refuses),    C4TEST(permissions),       C4TEST(whole), C4TEST(stale),
-        C4TEST(no_root),        C4TEST(other_host), C4TEST_DEADLINE(jobs, 90), C4TEST_END};
+        C4TEST(write_and_read), C4TEST(refuses),           C4TEST(permissions), C4TEST(whole),
+        C4TEST(stale),          C4TEST(no_root),           C4TEST(other_host),  C4TEST_DEADLINE(jobs, 90),
+        C4TEST(given_away),     C4TEST_DEADLINE(race, 60), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
