@@ -2,7 +2,8 @@
  *
  * One line per rank: "start", rank, result right (1/0), when the first result was there (CLOCK_MONOTONIC, microseconds),
  * milliseconds of set-up and of the first all-reduce, and by how much the two have grown this rank's own memory
- * (Private_Dirty) and its share of shared memory (Pss_Shmem), KiB. All ranks stay until all have printed. */
+ * (Anonymous: Private_Dirty has shared memory in it that nobody else has looked at yet) and its share of shared memory
+ * (Pss_Shmem), KiB. All ranks stay until all have printed. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +58,7 @@ static void memory_read(memory *now)
     *now = (memory){0, 0};
     FILE *file = fopen("/proc/self/smaps_rollup", "r");
     while (file && fgets(line, sizeof line, file)) {
-        sscanf(line, "Private_Dirty: %ld kB", &now->own_kib);
+        sscanf(line, "Anonymous: %ld kB", &now->own_kib);
         sscanf(line, "Pss_Shmem: %ld kB", &now->shared_kib);
     }
     if (file)

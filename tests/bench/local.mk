@@ -98,7 +98,9 @@ bench: all $(bench_programs)
 	tools/c4run/c4run -n 2 tests/bench/bench-recorder
 
 # In 6 minutes at most. START_FLAGS='--svg start.svg --json start.json': see start.py --help
-bench-start: all $(start_programs)
+# The programs after `all`, not beside it: it builds what they link in a make of its own.
+bench-start: all
+	@$(MAKE) $(AM_MAKEFLAGS) -s $(start_programs)
 	PYTHONDONTWRITEBYTECODE=1 python3 $(top_srcdir)/tests/bench/start.py --build tests/bench \
 	    --c4run tools/c4run/c4run --openmpi-run '$(c4_mpi_run)' --mpich-run '$(c4_mpich_run)' $(START_FLAGS)
 

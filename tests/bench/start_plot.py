@@ -1,4 +1,4 @@
-"""The picture of `make bench-start`: time to the first result and memory of a rank's own, against the number of ranks."""
+"""The picture of `make bench-start`: time to the first result and memory of a rank, against the number of ranks."""
 
 import math
 from html import escape
@@ -12,10 +12,10 @@ TICKS = [1, 2, 5]
 class Panel:
     """One diagram: both axes logarithmic, ranks across."""
 
-    def __init__(self, left, right, ranks, values):
+    def __init__(self, left, right, ranks, values, room=1.3):
         self.left, self.right = left, right
         self.ranks = ranks
-        self.low, self.high = min(values) / 1.3, max(values) * 1.3
+        self.low, self.high = min(values) / 1.3, max(values) * room
 
     def x(self, nranks):
         first, last = math.log(self.ranks[0]), math.log(self.ranks[-1])
@@ -50,11 +50,11 @@ def frame(panel, title, unit):
     return parts
 
 
-def curve(panel, colour, points, spread=()):
+def curve(panel, colour, points, spread=(), dash=""):
     parts = [f"<path d='M{panel.x(n):.1f} {panel.y(low):.1f}V{panel.y(high):.1f}' stroke='{colour}' stroke-opacity='0.45' "
              "stroke-width='4'/>" for n, low, high in spread]
     path = "L".join(f"{panel.x(n):.1f} {panel.y(value):.1f}" for n, value in points)
-    parts.append(f"<path d='M{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
+    parts.append(f"<path d='M{path}' fill='none' stroke='{colour}' stroke-width='2'{dash}/>")
     parts += [f"<circle cx='{panel.x(n):.1f}' cy='{panel.y(value):.1f}' r='3' fill='{colour}'/>" for n, value in points]
     return parts
 
@@ -69,28 +69,38 @@ def failures(panel, cells):
     return parts
 
 
+def own_mib(cell):
+    return cell["own_kib_median"] / 1024
+
+
+def all_mib(cell):
+    return own_mib(cell) + cell["shared_kib_median"] / 1024
+
+
 def picture(cells, machine, load):
     good = [cell for cell in cells if cell["trials"]]
     ranks = sorted({cell["nranks"] for cell in cells})
     times = [cell[name] for cell in good for name in ("first_result_low_s", "first_result_high_s")]
-    time_panel = Panel(64, 420, ranks, times)
-    memory_panel = Panel(510, 862, ranks, [cell["own_kib_median"] / 1024 for cell in good])
+    time_panel = Panel(64, 420, ranks, times, 1.3 if len(good) == len(cells) else 4)  # crosses stand above the curves
+    memory_panel = Panel(510, 862, ranks, [size(cell) for cell in good for size in (own_mib, all_mib)])
     trials = max(cell["trials"] for cell in good)
-    busy = f"; the machine was not idle (load {load:.0f})" if load >= 1 else ""
+    busy = f"; not idle (load {load:.0f})" if load >= 1 else ""
     parts = [f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}' viewBox='0 0 {WIDTH} {HEIGHT}' "
              "role='img' font-family='Helvetica, Arial, sans-serif' font-size='13'>",
              "<rect width='100%' height='100%' fill='#fff'/>",
              text(18, 32, "Starting a job on one host", "start", INK, 20),
              text(18, 54, f"{machine}; shared memory; medians of up to {trials} runs, bars: lowest to highest{busy}",
-                  "start", size=12)]
+                  "start", size=11)]
     parts += frame(time_panel, "launch to the first all-reduce's result on all ranks", " s")
-    parts += frame(memory_panel, "memory of its own that a rank has gained by then", " MiB")
+    parts += frame(memory_panel, "memory gained per rank (dashed: with shared)", " MiB")
     for library in [name for name in COLOURS if any(cell["library"] == name for cell in good)]:
         own = sorted((cell for cell in good if cell["library"] == library), key=lambda cell: cell["nranks"])
         colour = COLOURS[library]
         parts += curve(time_panel, colour, [(cell["nranks"], cell["first_result_s"]) for cell in own],
                        [(cell["nranks"], cell["first_result_low_s"], cell["first_result_high_s"]) for cell in own])
-        parts += curve(memory_panel, colour, [(cell["nranks"], cell["own_kib_median"] / 1024) for cell in own])
+        parts += curve(memory_panel, colour, [(cell["nranks"], own_mib(cell)) for cell in own])
+        parts += curve(memory_panel, colour, [(cell["nranks"], all_mib(cell)) for cell in own],
+                       dash=" stroke-dasharray='5 4' stroke-opacity='0.6'")
     parts += failures(time_panel, cells)
     for i, library in enumerate(COLOURS):
         x = 18 + 110 * i

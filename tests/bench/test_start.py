@@ -39,7 +39,7 @@ class Picture(unittest.TestCase):
         self.assertIn("MPICH: not <done> after 60 s", words)
         self.assertTrue(any("not idle (load 3)" in word for word in words))
         circles = [element for element in root.iter() if element.tag.endswith("circle")]
-        self.assertEqual(len(circles), 2 * 3)  # three cells with numbers, in both panels
+        self.assertEqual(len(circles), 3 * 3)  # three cells with numbers: a time, and memory without and with shared
         for circle in circles:
             self.assertTrue(0 < float(circle.get("cx")) < start_plot.WIDTH)
             self.assertTrue(start_plot.TOP <= float(circle.get("cy")) <= start_plot.BOTTOM)
