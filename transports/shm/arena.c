@@ -67,6 +67,13 @@ c4_status c4_shm_arena_move(c4_shm_arena *arena, const c4_shm_address *address, 
     return C4_OK;
 }
 
+c4_status c4_shm_arena_expand(c4_shm_arena *arena)
+{
+    C4_TRY(c4_shm_segment_expand(&arena->segment));
+    arena->base = arena->segment.base + c4_shm_segment_plot_at(&arena->segment, arena->plot);
+    return C4_OK;
+}
+
 void c4_shm_arena_fini(c4_shm_arena *arena)
 {
     c4_shm_segment_close(&arena->segment);

@@ -45,6 +45,9 @@ static inline c4_shm_head *c4_shm_arena_head(const c4_shm_arena *arena)
 c4_status c4_shm_arena_init(c4_shm_arena *arena, int backend, uint32_t nplots, size_t bytes, int rank);
 /* Moves, still empty, into the segment that `address` names. C4_ERR_UNREACHABLE with a reason: it stays where it was. */
 c4_status c4_shm_arena_move(c4_shm_arena *arena, const c4_shm_address *address, char *reason, size_t reason_bytes);
+/* Maps all of the segment, before anything points into it. Nothing to do after a move. C4_ERR_SHM with a text that names the
+ * mend. */
+c4_status c4_shm_arena_expand(c4_shm_arena *arena);
 void c4_shm_arena_fini(c4_shm_arena *arena);
 /* Allocates the first `bytes`, as far as the arena goes, now and not when they are handed out. C4_ERR_SHM with a text that
  * names the mend. */

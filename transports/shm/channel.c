@@ -74,6 +74,7 @@ static c4_channel *channel_new(c4_module *module, const c4_channel_spec *spec)
 c4_status c4_shm_channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **channel)
 {
     C4_TRY(spec_check(module, spec));
+    C4_TRY(c4_shm_module_settle(module));
     c4_channel *made = channel_new(module, spec);
     if (!made)
         return c4_fail(C4_ERR_MEMORY, "shm: a channel");

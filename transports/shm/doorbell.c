@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/status.h"
 #include "transports/shm/module.h"
 
 void c4_shm_wake(uint32_t *asleep)
@@ -23,6 +24,7 @@ void c4_shm_wake(uint32_t *asleep)
 
 c4_status c4_shm_doorbell(c4_module *module, uint32_t **word)
 {
+    C4_TRY(c4_shm_module_settle(module));
     *word = &c4_shm_arena_head(&module->arena)->doorbell;
     return C4_OK;
 }

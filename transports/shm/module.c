@@ -119,15 +119,21 @@ static c4_shm_peer *peer_new(const c4_shm_address *address)
     return peer;
 }
 
+static void self_head(c4_module *module)
+{
+    c4_shm_peer *self = module->peers[module->host->rank];
+    self->head = c4_shm_arena_head(&module->arena);
+    self->bytes = module->arena.bytes;
+}
+
 /* A rank may be its own reader. */
 static c4_status peer_self(c4_module *module)
 {
     c4_shm_peer *self = peer_new(&module->arena.address);
     if (!self)
         return c4_fail(C4_ERR_MEMORY, "shm: peers");
-    self->head = c4_shm_arena_head(&module->arena);
-    self->bytes = module->arena.bytes;
     module->peers[module->host->rank] = self;
+    self_head(module);
     return C4_OK;
 }
 
@@ -194,15 +200,13 @@ static c4_status refuse(char *reason, size_t reason_bytes, const char *text)
  * others are there. */
 static c4_status move_to(c4_module *module, int peer, const c4_shm_address *address, char *reason, size_t reason_bytes)
 {
-    c4_shm_peer *self = module->peers[module->host->rank];
     if (module->channels || module->arena.top > C4_SHM_PAGE)
         return refuse(reason, reason_bytes, "a peer of lower rank was added after the first channel");
     module->lost = -1;
     c4_status status = c4_shm_arena_move(&module->arena, address, reason, reason_bytes);
     if (status == C4_OK) {
         module->leader = peer;
-        self->head = c4_shm_arena_head(&module->arena);
-        self->bytes = module->arena.bytes;
+        self_head(module);
         status = reserve_rings(module);
         if (status < 0)
             snprintf(reason, reason_bytes, "%s", c4_fail_text());
@@ -222,7 +226,16 @@ static c4_status find_segment(c4_module *module, int peer, const c4_shm_address 
 {
     if (module->lost >= 0 && module->lost != peer)
         return refuse(reason, reason_bytes, module->lost_reason);
-    if (peer > module->host->rank || module->leader < peer)
+    if (peer > module->host->rank) {
+        if (c4_shm_arena_expand(&module->arena) < 0) {
+            module->lost = module->host->rank;
+            snprintf(module->lost_reason, sizeof module->lost_reason, "%s", c4_fail_text());
+            return refuse(reason, reason_bytes, module->lost_reason);
+        }
+        self_head(module);
+        return C4_OK;
+    }
+    if (module->leader < peer)
         return C4_OK;
     if (module->leader < module->host->rank)
         return refuse(reason, reason_bytes, "peers must be added in ascending order of rank");
@@ -256,6 +269,16 @@ static c4_status shm_add_peer(c4_module *module, int peer, const void *address, 
         return c4_fail(C4_ERR_MEMORY, "shm: a peer");
     free(known);
     module->peers[peer] = made;
+    return C4_OK;
+}
+
+c4_status c4_shm_module_settle(c4_module *module)
+{
+    if (module->settled)
+        return C4_OK;
+    C4_TRY(c4_shm_arena_expand(&module->arena));
+    self_head(module);
+    module->settled = true;
     return C4_OK;
 }
 

@@ -33,9 +33,10 @@ struct c4_module {
     c4_shm_peer **peers; /* by job rank; NULL until added */
     int npeers;
     int leader; /* the rank whose segment the arena is in */
-    int lost;   /* the rank whose segment it should be in, but that could not be opened; -1: none */
+    int lost;   /* the rank whose segment it should be in, but that could not be had; -1: none */
     char lost_reason[192];
     int stores;
+    bool settled;    /* all peers have been added, and the arena stays where it is */
     bool expedited;  /* commits need no fence towards peers that are expedited too */
     bool closing;    /* the whole module goes: rings stay as they are for readers that lag behind */
     bool fail_alloc; /* injected */
@@ -89,6 +90,8 @@ void c4_shm_ring_close(c4_channel *channel);
 void c4_shm_limbo_reap(c4_module *module);
 void c4_shm_limbo_fini(c4_module *module);
 
+/* No peers will be added: before anything points into the arena. */
+c4_status c4_shm_module_settle(c4_module *module);
 /* The peer with its arena, which is looked for on first use. */
 c4_status c4_shm_peer_connect(c4_module *module, int rank, c4_shm_peer **peer);
 

@@ -45,6 +45,30 @@ static size_t register_bytes(size_t nplots)
     return (bytes + C4_SHM_PAGE - 1) / C4_SHM_PAGE * C4_SHM_PAGE;
 }
 
+/* Address space for the file's first `bytes`. No page yet: with mlockall(MCL_FUTURE) mmap touches what it may access, here
+ * half a gigabyte of holes, whereas pages of a shared mapping that becomes accessible later come, and are locked, one by one
+ * with their first use. A core dump would fill the holes too, and a dying rank is named when its dump is done. */
+static void *map(int fd, size_t bytes)
+{
+    void *base = mmap(NULL, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    madvise(base, bytes, MADV_DONTDUMP);
+    if (mprotect(base, bytes, PROT_READ | PROT_WRITE) == 0)
+        return base;
+    int error = errno;
+    munmap(base, bytes);
+    errno = error;
+    return NULL;
+}
+
+/* What lets `map` succeed after `error`. */
+static const char *advice_map(int error)
+{
+    return error == EAGAIN ? "raise `ulimit -l`, which bounds what mlockall may lock, or lower C4_SHM_BUDGET_BYTES"
+                           : "raise `ulimit -v` or vm.max_map_count, or lower C4_SHM_BUDGET_BYTES";
+}
+
 /* ---- making ---- */
 
 static c4_status file_make(c4_shm_segment *segment, int backend)
@@ -59,15 +83,38 @@ static c4_status file_make(c4_shm_segment *segment, int backend)
     if (!error)
         error = c4_shm_file_allocate(segment->fd, 0, segment->plots_at);
     if (error == EFBIG)
-        return c4_fail(C4_ERR_SHM,
-                       "shm: the file-size limit is below %zu bytes of shared memory: raise `ulimit -f` "
-                       "or lower C4_SHM_BUDGET_BYTES",
-                       segment->bytes);
+        return c4_fail(
+            C4_ERR_SHM,
+            "shm: the file-size limit is below %zu bytes of shared memory: raise `ulimit -f` to %zu, or lower "
+            "C4_SHM_BUDGET_BYTES, of which each of %u ranks has at least 4 MiB",
+            segment->bytes, segment->bytes / 1024 + 1, segment->nplots);
+    if (error == EOPNOTSUPP || error == ENOSYS)
+        return c4_fail_errno(C4_ERR_SHM, error,
+                             "shm: the file system of /dev/shm cannot allocate ahead: mount a tmpfs there, or set "
+                             "C4_SHM_BACKEND=memfd");
     if (error)
         return c4_fail_errno(C4_ERR_SHM, error, "shm: allocating shared memory: %s", advice_memory);
     if (backend == C4_SHM_BACKEND_MEMFD)
         fcntl(segment->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     return C4_OK;
+}
+
+static c4_status map_first(c4_shm_segment *segment, size_t bytes)
+{
+    void *base = map(segment->fd, bytes);
+    if (!base)
+        return c4_fail_errno(C4_ERR_SHM, errno, "shm: mapping %zu bytes of shared memory: %s", bytes,
+                             advice_map(errno));
+    if (segment->base)
+        munmap(segment->base, segment->mapped);
+    segment->base = base;
+    segment->mapped = bytes;
+    return C4_OK;
+}
+
+c4_status c4_shm_segment_expand(c4_shm_segment *segment)
+{
+    return segment->mapped == segment->bytes ? C4_OK : map_first(segment, segment->bytes);
 }
 
 c4_status c4_shm_segment_create(c4_shm_segment *segment, int backend, uint32_t nplots, size_t plot_bytes,
@@ -78,15 +125,8 @@ c4_status c4_shm_segment_create(c4_shm_segment *segment, int backend, uint32_t n
     segment->plot_bytes = (plot_bytes + C4_SHM_PAGE - 1) / C4_SHM_PAGE * C4_SHM_PAGE;
     segment->bytes = segment->plots_at + nplots * segment->plot_bytes;
     C4_TRY_GOTO(file_make(segment, backend), fail);
-    void *base = mmap(NULL, segment->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, segment->fd, 0);
-    if (base == MAP_FAILED) {
-        status =
-            c4_fail_errno(C4_ERR_SHM, errno, "shm: mapping %zu bytes: raise `ulimit -v` or lower C4_SHM_BUDGET_BYTES",
-                          segment->bytes);
-        goto fail;
-    }
-    segment->base = base;
-    land_register *land = base;
+    C4_TRY_GOTO(map_first(segment, segment->plots_at + C4_SHM_PAGE), fail);
+    land_register *land = register_of(segment);
     land->bytes = segment->bytes;
     land->plot_bytes = segment->plot_bytes;
     land->nplots = nplots;
@@ -113,7 +153,7 @@ void c4_shm_segment_close(c4_shm_segment *segment)
     if (segment->made)
         name_remove(segment);
     if (segment->base)
-        munmap(segment->base, segment->bytes);
+        munmap(segment->base, segment->mapped);
     if (segment->fd >= 0)
         close(segment->fd);
     *segment = (c4_shm_segment){.fd = -1};
@@ -171,7 +211,7 @@ c4_status c4_shm_segment_open(c4_shm_segment *segment, const c4_shm_address *add
         return C4_ERR_UNREACHABLE;
     }
     c4_status status = C4_OK;
-    void *base = MAP_FAILED;
+    void *base = NULL;
     if (!register_read(segment->fd, address, &land))
         status = refuse(reason, reason_bytes, address,
                         "does not hold the memory that its address names: it has restarted, or /proc shows another pid "
@@ -179,10 +219,10 @@ c4_status c4_shm_segment_open(c4_shm_segment *segment, const c4_shm_address *add
     else if (!register_valid(&land, address))
         status = refuse(reason, reason_bytes, address, "has malformed shared memory");
     else
-        base = mmap(NULL, address->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, segment->fd, 0);
-    if (status == C4_OK && base == MAP_FAILED) {
-        snprintf(reason, reason_bytes, "cannot map %llu bytes of process %d: %s: raise `ulimit -v` or vm.max_map_count",
-                 (unsigned long long)address->bytes, address->pid, strerror(errno));
+        base = map(segment->fd, address->bytes);
+    if (status == C4_OK && !base) {
+        snprintf(reason, reason_bytes, "cannot map %llu bytes of process %d: %s: %s",
+                 (unsigned long long)address->bytes, address->pid, strerror(errno), advice_map(errno));
         status = C4_ERR_UNREACHABLE;
     }
     if (status < 0) {
@@ -190,7 +230,7 @@ c4_status c4_shm_segment_open(c4_shm_segment *segment, const c4_shm_address *add
         return status;
     }
     segment->base = base;
-    segment->bytes = land.bytes;
+    segment->bytes = segment->mapped = land.bytes;
     segment->nplots = land.nplots;
     segment->plot_bytes = land.plot_bytes;
     segment->plots_at = register_bytes(land.nplots);

@@ -41,15 +41,20 @@ typedef struct c4_shm_segment {
     int fd;
     unsigned char *base; /* NULL: none */
     size_t bytes;
+    size_t mapped; /* of them: all, or the register and the first plot's head */
     size_t plots_at, plot_bytes;
     uint32_t nplots;
     bool made;                    /* by this rank, which takes the name away at the end */
     char name[C4_SHM_NAME_BYTES]; /* "": it has none, or none any more */
 } c4_shm_segment;
 
-/* Makes and maps a file of `nplots` plots of `plot_bytes` each (whole pages). C4_ERR_SHM with a text that names the mend. */
+/* Makes a file of `nplots` plots of `plot_bytes` each (whole pages). C4_ERR_SHM with a text that names the mend. Maps no more
+ * than its maker writes before it knows whether it stays here: two whole segments would be half a gigabyte of address space
+ * too many where that is limited. */
 c4_status c4_shm_segment_create(c4_shm_segment *segment, int backend, uint32_t nplots, size_t plot_bytes,
                                 const uint64_t nonce[2]);
+/* Maps the rest too, elsewhere: nothing may point into it yet. */
+c4_status c4_shm_segment_expand(c4_shm_segment *segment);
 /* Opens and maps the file that `address` names. C4_ERR_UNREACHABLE with a reason. */
 c4_status c4_shm_segment_open(c4_shm_segment *segment, const c4_shm_address *address, char *reason,
                               size_t reason_bytes);

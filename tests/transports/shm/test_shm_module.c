@@ -110,17 +110,17 @@ static void test_file_descriptor_limit(void)
     ops->close(rig.module);
 }
 
-static void mount_dev_shm(const char *options)
+static void mount_dev_shm(const char *type, const char *options)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", "/dev/shm", "tmpfs", 0, options) < 0)
-        C4TEST_SKIP("needs to mount a tmpfs: run as root (%s)", strerror(errno));
+        mount("none", "/dev/shm", type, 0, options) < 0)
+        C4TEST_SKIP("needs to mount a %s: run as root (%s)", type, strerror(errno));
 }
 
 /* A container's 1 MiB /dev/shm: opening says so, and what to do; nothing is left behind. */
 static void test_small_dev_shm(void)
 {
-    mount_dev_shm("size=1m,mode=1777");
+    mount_dev_shm("tmpfs", "size=1m,mode=1777");
     int before = named_segments();
     rig_board *board = c4test_shared(sizeof *board);
     rig_rank rig;
@@ -135,11 +135,24 @@ static void test_small_dev_shm(void)
     ops->close(rig.module);
 }
 
+/* A file system that cannot allocate ahead is not a full one. */
+static void test_ramfs(void)
+{
+    mount_dev_shm("ramfs", "");
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    rig_options options = rig_defaults();
+    options.backend = C4_SHM_BACKEND_FILE;
+    C4TEST_INT(rig_create(&rig, board, 0, 1, &options), C4_ERR_SHM);
+    C4TEST_CONTAINS(c4_fail_text(), "mount a tmpfs");
+    CU_ASSERT_PTR_NULL(strstr(c4_fail_text(), "is full"));
+}
+
 /* Somebody else fills it after set-up: the rings that schedules need are there, another one is an error and no SIGBUS. */
 static void test_full_dev_shm(void)
 {
     static char rest[64 << 10];
-    mount_dev_shm("size=8m,mode=1777");
+    mount_dev_shm("tmpfs", "size=8m,mode=1777");
     rig_board *board = c4test_shared(sizeof *board);
     rig_rank rig;
     rig_options options = rig_defaults();
@@ -303,6 +316,7 @@ int main(int argc, char **argv)
                                         C4TEST(file_descriptor_limit),
                                         C4TEST(small_dev_shm),
                                         C4TEST(full_dev_shm),
+                                        C4TEST(ramfs),
                                         C4TEST(probe),
                                         C4TEST_DEADLINE(sleep, 30),
                                         C4TEST_DEADLINE(sleep_for_credit, 30),

@@ -1,8 +1,11 @@
 /* The segment that ranks of a host share: who finds it, what it costs, what is left of it. */
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -134,6 +137,117 @@ static void test_one_segment_file(void)
     int before = named_segments();
     one_segment(C4_SHM_BACKEND_FILE);
     C4TEST_INT(named_segments(), before);
+}
+
+typedef struct mapping_sums {
+    int count, dumped; /* mappings of segments; those that a core dump would hold */
+    size_t bytes, resident_bytes;
+} mapping_sums;
+
+static mapping_sums sum_mappings(void)
+{
+    mapping_sums sums = {0};
+    char line[512];
+    bool ours = false;
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    while (maps && fgets(line, sizeof line, maps)) {
+        size_t first, end, kib;
+        if (sscanf(line, "%zx-%zx ", &first, &end) == 2) {
+            ours = strstr(line, "c4-shm") != NULL;
+            sums.count += ours;
+            sums.bytes += ours ? end - first : 0;
+        } else if (ours && sscanf(line, "Rss: %zu", &kib) == 1) {
+            sums.resident_bytes += kib * 1024;
+        } else if (ours && strncmp(line, "VmFlags:", 8) == 0) {
+            sums.dumped += strstr(line, " dd") == NULL;
+        }
+    }
+    if (maps)
+        fclose(maps);
+    return sums;
+}
+
+/* A rank that may still move maps a few pages of its own file: never two whole segments at once. */
+static void check_mappings(void)
+{
+    enum { N = 3 };
+    const size_t few = N * 8 * C4_SHM_PAGE, whole = 512u << 20;
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[N];
+    for (int rank = 0; rank < N; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, N, NULL));
+    mapping_sums sums = sum_mappings();
+    C4TEST_INT(sums.count, N);
+    C4TEST_INT(sums.dumped, 0);
+    CU_ASSERT(sums.bytes < few);
+    for (int rank = 0; rank < N; rank++)
+        C4TEST_OK_FATAL(rig_connect(&rig[rank]));
+    sums = sum_mappings();
+    C4TEST_INT(sums.count, N);
+    C4TEST_INT(sums.dumped, 0);
+    CU_ASSERT(sums.bytes > N * (whole - (1u << 20)) && sums.bytes < N * whole + few);
+    CU_ASSERT(sums.resident_bytes < 1u << 20);
+    for (int rank = 0; rank < N; rank++)
+        ops->close(rig[rank].module);
+}
+
+static void test_mappings(void)
+{
+    check_mappings();
+}
+
+static void test_mappings_locked(void)
+{
+    if (mlockall(MCL_FUTURE) != 0)
+        C4TEST_SKIP("mlockall: %s", strerror(errno));
+    check_mappings();
+}
+
+/* A rank with nobody to share with opens a channel to itself: then its own file is the one to be mapped. */
+static void test_alone(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig;
+    int sent = 7, heard = 0;
+    C4TEST_OK_FATAL(rig_create(&rig, board, 0, 2, NULL));
+    c4_channel *channel = rig_channel(&rig, 1, 0, 0, 0);
+    C4TEST_OK(send_one(channel, &sent, sizeof sent));
+    c4_xfer xfer = {.pointer = &heard, .bytes = sizeof heard};
+    C4TEST_OK(ops->recv(channel, &xfer));
+    C4TEST_INT(heard, sent);
+    ops->close(rig.module);
+}
+
+/* Address space for the register, but not for the segment. */
+static void test_address_space(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[3];
+    char reason[256] = "";
+    struct rlimit old, tight = {.rlim_cur = 1};
+    for (int rank = 0; rank < 3; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, 3, NULL));
+    getrlimit(RLIMIT_AS, &old);
+    tight.rlim_max = old.rlim_max;
+    setrlimit(RLIMIT_AS, &tight);
+    c4_status status =
+        ops->add_peer(rig[1].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason);
+    setrlimit(RLIMIT_AS, &old);
+    C4TEST_INT(status, C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "ulimit -v");
+    C4TEST_OK(rig_connect(&rig[1])); /* still where it was: it may try again */
+
+    setrlimit(RLIMIT_AS, &tight);
+    status = ops->add_peer(rig[0].module, 1, board->address[1], sizeof(c4_shm_address), reason, sizeof reason);
+    setrlimit(RLIMIT_AS, &old);
+    C4TEST_INT(status, C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "ulimit -v");
+    /* One rank after another: what could not be had for the first is not asked for again. */
+    C4TEST_INT(ops->add_peer(rig[0].module, 2, board->address[2], sizeof(c4_shm_address), reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "ulimit -v");
+    for (int rank = 0; rank < 3; rank++)
+        ops->close(rig[rank].module);
 }
 
 /* A rank that cannot open the segment shares memory with nobody, says so once, and may try again. */
@@ -311,16 +425,10 @@ static void test_stale_file(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(addresses),
-                                        C4TEST(one_segment_memfd),
-                                        C4TEST(one_segment_file),
-                                        C4TEST(lost_rank),
-                                        C4TEST(crowded_segment),
-                                        C4TEST(dead_peer),
-                                        C4TEST(late_reader),
-                                        C4TEST(killed_memfd),
-                                        C4TEST(killed_file),
-                                        C4TEST(stale_file),
-                                        C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(addresses),     C4TEST(one_segment_memfd), C4TEST(one_segment_file),
+                                        C4TEST(mappings),      C4TEST(mappings_locked),   C4TEST(alone),
+                                        C4TEST(address_space), C4TEST(lost_rank),         C4TEST(crowded_segment),
+                                        C4TEST(dead_peer),     C4TEST(late_reader),       C4TEST(killed_memfd),
+                                        C4TEST(killed_file),   C4TEST(stale_file),        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
