@@ -17,7 +17,8 @@ typedef struct member_view {
     c4_control_answer answer; /* SAME: `told` is valid */
     bool asked;
     c4_call_answer told;
-    bool listed; /* in a line of the summary */
+    const char *why; /* no answer: what is seen of its process */
+    bool listed;     /* in a line of the summary */
 } member_view;
 
 typedef struct probe_view {
@@ -160,13 +161,13 @@ static void say_unanswered(const probe_view *v, c4_json *json)
         if (m->answer == C4_ANSWER_SAME)
             continue;
         c4_operator_describe(v->comm, rank, who);
-        say(json, "%s %s", who,
-            m->answer == C4_ANSWER_DEAD ? "is dead"
-            : m->answer == C4_ANSWER_SILENT
-                ? "is silent: nothing is heard of it; is its process stopped, or its host away?"
-            : m->answer == C4_ANSWER_LEFT ? "has left the communicator"
-            : m->asked                    ? "does not answer within 2 s: is its process stopped?"
-                                          : "does not know the communicator: not yet created there, or destroyed");
+        say(json, "%s %s%s%s", who,
+            m->answer == C4_ANSWER_DEAD     ? "is dead"
+            : m->answer == C4_ANSWER_SILENT ? "is silent: nothing is heard of it"
+            : m->answer == C4_ANSWER_LEFT   ? "has left the communicator"
+            : m->asked                      ? "does not answer within 2 s"
+                                            : "does not know the communicator: not yet created there, or destroyed",
+            *m->why ? "; " : "", m->why);
         lines++;
     }
 }
@@ -248,6 +249,8 @@ static void write_member(const probe_view *v, int rank, c4_json *json)
     c4_json_string(json, "host", process ? process->host : NULL);
     c4_json_uint(json, "pid", process ? process->pid : 0);
     c4_json_string(json, "answer", answer_name(m));
+    if (*m->why)
+        c4_json_string(json, "why", m->why);
     if (has_told(v, rank)) {
         c4_json_string(json, "status", c4_status_name((c4_status)m->told.status));
         c4_json_uint(json, "called", m->told.called);
@@ -281,7 +284,7 @@ static void read_members(probe_view *v, const c4_control_testimony *members)
 {
     for (int rank = 0; rank < v->nranks; rank++) {
         member_view *m = &v->members[rank];
-        *m = (member_view){.answer = members[rank].answer, .asked = members[rank].asked};
+        *m = (member_view){.answer = members[rank].answer, .asked = members[rank].asked, .why = members[rank].why};
         if (m->answer == C4_ANSWER_SAME && !c4_engine_read_testimony(v->comm->engine, members[rank].card, &m->told))
             m->answer = C4_ANSWER_UNKNOWN;
         if (is_in(v, rank) && !c4_card_is_p2p(&m->told.call) &&

@@ -149,6 +149,20 @@ c4_control_answer c4_admin_testify(c4_control *control, int asker, uint32_t comm
 
 /* ---- tell ---- */
 
+/* Of those that do not speak for themselves, what this rank can see of their processes. */
+static void see(c4_control *control, const c4_control_attachment *attachment, c4_admin_inquiry *inquiry)
+{
+    for (int i = 0; i < inquiry->nmembers; i++) {
+        c4_control_testimony *member = &inquiry->members[i];
+        const c4_control_peer *peer = &control->peers[attachment->members[i]];
+        bool mute = member->answer == C4_ANSWER_SILENT || (member->answer == C4_ANSWER_UNKNOWN && member->asked);
+        if (member->answer == C4_ANSWER_DEAD)
+            c4_control_describe_end(peer, member->why, sizeof member->why);
+        else if (mute)
+            c4_control_describe_silence(control, peer, member->why, sizeof member->why);
+    }
+}
+
 static void tell(c4_admin *admin, c4_admin_client *client)
 {
     c4_json json;
@@ -156,10 +170,11 @@ static void tell(c4_admin *admin, c4_admin_client *client)
     c4_admin_begin(admin, C4_ADMIN_PROBE, &json);
     c4_json_open(&json, "communicators", '[');
     for (size_t i = 0; i < admin->probe.ninquiries; i++) {
-        const c4_admin_inquiry *inquiry = &admin->probe.inquiries[i];
+        c4_admin_inquiry *inquiry = &admin->probe.inquiries[i];
         const c4_control_attachment *attachment = attachment_of(admin->control, inquiry);
         if (!attachment || !c4_admin_selects(&client->request, attachment))
             continue;
+        see(admin->control, attachment, inquiry);
         c4_admin_open_comm(admin, attachment, false, &json);
         attachment->operator->explain(attachment->context, inquiry->members, &json);
         c4_json_close(&json, '{');

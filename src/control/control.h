@@ -165,6 +165,7 @@ typedef struct c4_control_testimony {
     c4_control_answer answer; /* SAME: `card` tells what it is in */
     bool asked;               /* UNKNOWN and asked: it did not answer in time */
     unsigned char card[C4_CONTROL_CARD_BYTES];
+    char why[96]; /* no card: what can be seen of its process, "its process is stopped by a signal (state T)"; or "" */
 } c4_control_testimony;
 
 /* What an operator may ask of a communicator through the admin socket. All run on the control thread, must not block, and

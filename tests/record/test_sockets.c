@@ -53,6 +53,14 @@ static void test_others_stay(void)
     CU_ASSERT_FATAL(fd >= 0);
     CU_ASSERT(c4_admin_sockets_stale(directory, 0, true, NULL, NULL) == 0);
     CU_ASSERT(c4_admin_listen(directory, text) < 0 && errno == EADDRINUSE);
+    int clients[256], nclients = 0; /* of a process that does not look after its clients, and lives */
+    while (nclients < 256 && (clients[nclients] = c4_admin_dial(directory, text)) >= 0)
+        nclients++;
+    C4TEST_INT(errno, EAGAIN);
+    CU_ASSERT(c4_admin_sockets_stale(directory, 0, true, NULL, NULL) == 0);
+    CU_ASSERT(faccessat(directory, text, F_OK, 0) == 0);
+    while (nclients > 0)
+        close(clients[--nclients]);
     CU_ASSERT(renameat(directory, text, directory, fresh) == 0);
     close(fd);
     CU_ASSERT(c4_admin_sockets_stale(directory, 0, true, NULL, NULL) == 0);

@@ -116,6 +116,7 @@ static void test_stopped(void)
     c4run_assert_said("info", "its process is stopped (state T): kill -CONT ");
     C4TEST_INT(info("job probe"), 0);
     c4run_assert_said("info", "its process is stopped (state T): kill -CONT ");
+    c4run_assert_said("info", "; its process is stopped by a signal (state T)\n");
     c4run_assert_said("info", "rank 2 (pid ");
     C4TEST_INT(info("job dump %d", stopped), 1);
     c4run_assert_said("why", "c4info: rank 1 (pid ");

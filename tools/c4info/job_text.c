@@ -93,13 +93,13 @@ static const char *probe_state(const cJSON *rank)
     return is_true(rank, "inside") ? "inside" : "between calls";
 }
 
-/* Why this host thinks that a rank does not answer; "": it is elsewhere, or nothing is known. */
+/* Why a rank does not answer, as this host sees it, or the rank that was asked; "": nothing is known. */
 static const char *why_silent(const cJSON *rank, const c4info_rank *ranks, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (ranks[i].name.rank == (int)c4info_number_of(rank, "job_rank") && !ranks[i].answer)
             return ranks[i].why;
-    return "";
+    return c4info_text_of(rank, "why");
 }
 
 static void add_probe_row(c4info_rows *rows, const cJSON *rank, const c4info_rank *ranks, size_t count)
