@@ -49,8 +49,8 @@ void c4_engine_view_take(c4_engine *engine, c4_engine_view *view)
 {
     c4_stuck *s = engine->stuck;
     c4_record_operation none;
-    collector all = {view};
     memset(view, 0, sizeof *view);
+    collector all = {view};
     view->called = __atomic_load_n(&engine->sequence, __ATOMIC_RELAXED);
     c4_record_operation_find(engine->spec.writer, collect, &all, &none);
     pthread_mutex_lock(&s->lock);

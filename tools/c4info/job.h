@@ -12,8 +12,8 @@
 /* "" and 0 for what is missing or of another type. */
 const char *c4info_text_of(const cJSON *object, const char *name);
 double c4info_number_of(const cJSON *object, const char *name);
-/* Never NULL where `array` is iterated: an empty one is. */
-const cJSON *c4info_array_of(const cJSON *object, const char *name);
+/* The first item of that array; the others follow by `next`. NULL: there is none. */
+const cJSON *c4info_first_of(const cJSON *object, const char *name);
 
 /* "12.0 s", "3 m 5 s", "2 h 10 m". `text` has at least 32 bytes. Returns it. */
 const char *c4info_format_time(double seconds, char *text);

@@ -124,15 +124,16 @@ static void add_probe_row(c4info_rows *rows, const cJSON *rank, const c4info_ran
 void c4info_print_probe(const cJSON *answer, const c4info_rank *ranks, size_t count)
 {
     const cJSON *comm, *rank, *line;
-    cJSON_ArrayForEach(comm, c4info_array_of(answer, "communicators"))
-    {
+    for (comm = c4info_first_of(answer, "communicators"); comm; comm = comm->next) {
         c4info_rows rows;
         print_comm(comm);
         c4info_rows_init(&rows, (int)c4info_number_of(comm, "nranks"), false);
-        cJSON_ArrayForEach(rank, c4info_array_of(comm, "ranks")) add_probe_row(&rows, rank, ranks, count);
+        for (rank = c4info_first_of(comm, "ranks"); rank; rank = rank->next)
+            add_probe_row(&rows, rank, ranks, count);
         c4info_rows_print(&rows);
-        cJSON_ArrayForEach(line, c4info_array_of(comm, "summary")) if (cJSON_IsString(line))
-            printf("* %s\n", line->valuestring);
+        for (line = c4info_first_of(comm, "summary"); line; line = line->next)
+            if (cJSON_IsString(line))
+                printf("* %s\n", line->valuestring);
     }
 }
 
@@ -144,8 +145,7 @@ static void print_ranks(const cJSON *answer)
     const cJSON *rank;
     c4info_table table;
     c4info_table_init(&table, 6, 1u | 4u, headers);
-    cJSON_ArrayForEach(rank, c4info_array_of(answer, "ranks"))
-    {
+    for (rank = c4info_first_of(answer, "ranks"); rank; rank = rank->next) {
         char since[32];
         const cJSON *silent = cJSON_GetObjectItemCaseSensitive(rank, "silent_s");
         c4info_table_add(&table, "%.0f", c4info_number_of(rank, "rank"));
@@ -181,12 +181,13 @@ static void print_comm_dump(const cJSON *comm)
     printf("  %-14s %.0f\n", "rank in it", c4info_number_of(comm, "rank"));
     printf("  %-14s %s%s%s\n", "status", c4info_text_of(comm, "status"), *c4info_text_of(comm, "error") ? ": " : "",
            c4info_text_of(comm, "error"));
-    cJSON_ArrayForEach(item, c4info_array_of(comm, "operations")) print_operation("under way", item);
+    for (item = c4info_first_of(comm, "operations"); item; item = item->next)
+        print_operation("under way", item);
     if (waits)
         printf("  %-14s %s, to %s, since %s\n", "waits for", c4info_text_of(waits, "who"), c4info_text_of(waits, "to"),
                c4info_format_time(c4info_number_of(waits, "stuck_s"), since));
     print_operation("last complete", cJSON_GetObjectItemCaseSensitive(comm, "last_complete"));
-    cJSON_ArrayForEach(item, c4info_array_of(comm, "options"))
+    for (item = c4info_first_of(comm, "options"); item; item = item->next)
         printf("  %-14s %s=%s (%s)\n", "option", c4info_text_of(item, "name"), c4info_text_of(item, "value"),
                c4info_text_of(item, "source"));
 }
@@ -195,7 +196,8 @@ void c4info_print_dump(const cJSON *answer)
 {
     const cJSON *comm;
     print_ranks(answer);
-    cJSON_ArrayForEach(comm, c4info_array_of(answer, "communicators")) print_comm_dump(comm);
+    for (comm = c4info_first_of(answer, "communicators"); comm; comm = comm->next)
+        print_comm_dump(comm);
 }
 
 /* ---- plan ---- */
@@ -213,8 +215,7 @@ static void print_reached(const cJSON *comm, const char *transport)
     const cJSON *one;
     int first = -1, last = -1;
     bool more = false;
-    cJSON_ArrayForEach(one, c4info_array_of(comm, "transports"))
-    {
+    for (one = c4info_first_of(comm, "transports"); one; one = one->next) {
         int rank = (int)c4info_number_of(one, "rank");
         if (strcmp(c4info_text_of(one, "transport"), transport) != 0)
             continue;
@@ -233,12 +234,11 @@ static void print_reached(const cJSON *comm, const char *transport)
 static void print_transports(const cJSON *comm)
 {
     const cJSON *one, *before;
-    cJSON_ArrayForEach(one, c4info_array_of(comm, "transports"))
-    {
+    for (one = c4info_first_of(comm, "transports"); one; one = one->next) {
         const char *name = c4info_text_of(one, "transport");
-        cJSON_ArrayForEach(before, c4info_array_of(comm, "transports")) if (before == one ||
-                                                                            strcmp(c4info_text_of(before, "transport"),
-                                                                                   name) == 0) break;
+        for (before = c4info_first_of(comm, "transports"); before; before = before->next)
+            if (before == one || strcmp(c4info_text_of(before, "transport"), name) == 0)
+                break;
         if (before != one)
             continue;
         printf("  %-6s to ranks", name);
@@ -254,8 +254,7 @@ static void print_algorithms(const cJSON *comm)
     char from[32], chunk[32];
     c4info_table table;
     c4info_table_init(&table, 6, 2u | 8u | 16u, headers);
-    cJSON_ArrayForEach(row, c4info_array_of(comm, "algorithms"))
-    {
+    for (row = c4info_first_of(comm, "algorithms"); row; row = row->next) {
         double bytes = c4info_number_of(row, "chunk_bytes");
         c4info_table_add(&table, "%s", c4info_text_of(row, "collective"));
         c4info_table_add(&table, "%s",
@@ -276,8 +275,7 @@ static void print_channels(const cJSON *comm)
     c4info_table table;
     c4info_table_init(&table, 6, 4u | 8u | 16u | 32u, headers);
     int quiet = 0;
-    cJSON_ArrayForEach(row, c4info_array_of(comm, "channels"))
-    {
+    for (row = c4info_first_of(comm, "channels"); row; row = row->next) {
         if (c4info_number_of(row, "messages") == 0) {
             quiet++;
             continue;
@@ -299,8 +297,7 @@ static void print_channels(const cJSON *comm)
 void c4info_print_plan(const cJSON *answer)
 {
     const cJSON *comm;
-    cJSON_ArrayForEach(comm, c4info_array_of(answer, "communicators"))
-    {
+    for (comm = c4info_first_of(answer, "communicators"); comm; comm = comm->next) {
         print_comm(comm);
         print_transports(comm);
         printf("\n");

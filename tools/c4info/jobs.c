@@ -20,10 +20,10 @@ double c4info_number_of(const cJSON *object, const char *name)
     return cJSON_IsNumber(item) ? item->valuedouble : 0;
 }
 
-const cJSON *c4info_array_of(const cJSON *object, const char *name)
+const cJSON *c4info_first_of(const cJSON *object, const char *name)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-    return cJSON_IsArray(item) ? item : NULL;
+    return cJSON_IsArray(item) ? item->child : NULL;
 }
 
 const char *c4info_format_time(double seconds, char *text)
@@ -125,17 +125,14 @@ static const cJSON *busiest(const cJSON *status, const cJSON **operation)
 {
     const cJSON *comm, *one, *found = NULL;
     *operation = NULL;
-    cJSON_ArrayForEach(comm, c4info_array_of(status, "communicators"))
-    {
+    for (comm = c4info_first_of(status, "communicators"); comm; comm = comm->next) {
         if (!found)
             found = comm;
-        cJSON_ArrayForEach(one, c4info_array_of(comm, "operations")) if (!*operation ||
-                                                                         c4info_number_of(one, "age_s") >
-                                                                             c4info_number_of(*operation, "age_s"))
-        {
-            *operation = one;
-            found = comm;
-        }
+        for (one = c4info_first_of(comm, "operations"); one; one = one->next)
+            if (!*operation || c4info_number_of(one, "age_s") > c4info_number_of(*operation, "age_s")) {
+                *operation = one;
+                found = comm;
+            }
     }
     return found;
 }
@@ -201,7 +198,7 @@ static void print_job(const job_view *job)
         printf("%zu ranks here, none of which answers\n", job->count);
     c4info_rows_init(&rows, job->dump ? (int)c4info_number_of(job->dump, "nranks") : (int)job->count, true);
     if (job->dump)
-        cJSON_ArrayForEach(known, c4info_array_of(job->dump, "ranks"))
+        for (known = c4info_first_of(job->dump, "ranks"); known; known = known->next)
             add_rank(&rows, job, (int)c4info_number_of(known, "rank"), known);
     else
         for (size_t i = 0; i < job->count; i++)
