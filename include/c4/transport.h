@@ -190,7 +190,8 @@ typedef struct c4_transport_ops {
     /* This process's address for peers, at most C4_ADDRESS_MAX_BYTES. *bytes: in capacity, out length. */
     c4_status (*address)(c4_module *module, void *address, size_t *bytes);
     /* Keeps the peer's address; says whether the peer can be reached (same host, same namespace, same version).
-     * Called before the first channel is opened, in ascending order of ranks; a pair uses the transport when both ends say so.
+     * Called in ascending order of ranks; a pair uses the transport when both ends say so. All ranks have added all their
+     * peers before any of them opens a channel or asks for the doorbell.
      * No traffic. C4_ERR_UNREACHABLE with a reason. */
     c4_status (*add_peer)(c4_module *module, int peer, const void *address, size_t bytes, char *reason,
                           size_t reason_bytes);

@@ -278,6 +278,7 @@ c4_status c4_shm_module_settle(c4_module *module)
         return C4_OK;
     C4_TRY(c4_shm_arena_expand(&module->arena));
     self_head(module);
+    c4_shm_segment_hide(&module->arena.segment);
     module->settled = true;
     return C4_OK;
 }

@@ -90,7 +90,7 @@ void c4_shm_ring_close(c4_channel *channel);
 void c4_shm_limbo_reap(c4_module *module);
 void c4_shm_limbo_fini(c4_module *module);
 
-/* No peers will be added: before anything points into the arena. */
+/* Every rank has added its peers: before anything points into the arena. */
 c4_status c4_shm_module_settle(c4_module *module);
 /* The peer with its arena, which is looked for on first use. */
 c4_status c4_shm_peer_connect(c4_module *module, int rank, c4_shm_peer **peer);

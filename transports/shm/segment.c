@@ -138,7 +138,7 @@ fail:
     return status;
 }
 
-static void name_remove(c4_shm_segment *segment)
+void c4_shm_segment_hide(c4_shm_segment *segment)
 {
     char path[C4_SHM_NAME_BYTES + 16];
     if (!segment->name[0])
@@ -151,7 +151,7 @@ static void name_remove(c4_shm_segment *segment)
 void c4_shm_segment_close(c4_shm_segment *segment)
 {
     if (segment->made)
-        name_remove(segment);
+        c4_shm_segment_hide(segment);
     if (segment->base)
         munmap(segment->base, segment->mapped);
     if (segment->fd >= 0)
@@ -253,7 +253,7 @@ void c4_shm_segment_publish(c4_shm_segment *segment, uint32_t index, const uint6
     memcpy(land->owners[index].nonce, nonce, sizeof land->owners[index].nonce);
     __atomic_store_n(&land->owners[index].present, 1, __ATOMIC_RELEASE);
     if (__atomic_add_fetch(&land->settled, 1, __ATOMIC_SEQ_CST) == segment->nplots)
-        name_remove(segment);
+        c4_shm_segment_hide(segment);
 }
 
 unsigned char *c4_shm_segment_find(const c4_shm_segment *segment, const uint64_t nonce[2])

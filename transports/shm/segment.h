@@ -62,9 +62,11 @@ void c4_shm_segment_close(c4_shm_segment *segment);
 
 /* Takes a plot, for good. C4_ERR_SHM, silent: all are taken. */
 c4_status c4_shm_segment_claim(c4_shm_segment *segment, uint32_t *index);
-/* From now on others find it. The last one to come takes the file's name away: then nothing is left after a SIGKILL of
- * all. */
+/* From now on others find it. The last one to come takes the file's name away. */
 void c4_shm_segment_publish(c4_shm_segment *segment, uint32_t index, const uint64_t nonce[2]);
+/* Takes the file's name away, so that nothing is left after a SIGKILL of all: for when nobody will come any more, also if
+ * there is a plot for some who could not (another pid namespace, another /dev/shm, no memory). */
+void c4_shm_segment_hide(c4_shm_segment *segment);
 /* The plot of the rank with that nonce; NULL: it has none here. */
 unsigned char *c4_shm_segment_find(const c4_shm_segment *segment, const uint64_t nonce[2]);
 static inline size_t c4_shm_segment_plot_at(const c4_shm_segment *segment, uint32_t index)

@@ -71,7 +71,7 @@ c4_status rig_create(rig_rank *rig, rig_board *board, int rank, int nranks, cons
                                     .rank = rank,
                                     .nranks = nranks,
                                     .local_rank = rank,
-                                    .local_nranks = nranks};
+                                    .local_nranks = nranks + rig->options.strangers};
     c4_status status = c4_shm_ops.open(&rig->host, &rig->module);
     if (status < 0)
         return status;

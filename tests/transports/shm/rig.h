@@ -9,6 +9,7 @@
 
 typedef struct rig_options {
     int64_t backend, ring_bytes, budget_bytes, stores;
+    int strangers; /* ranks of this host that share nothing with the others */
 } rig_options;
 
 /* In memory that all ranks share. */

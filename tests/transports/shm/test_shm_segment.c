@@ -367,11 +367,12 @@ static void doomed_rank(int rank, void *arg)
         pause();
 }
 
-static void kill_all(int backend)
+static void kill_all(int backend, int strangers)
 {
     struct death *d = c4test_shared(sizeof *d);
     d->options = rig_defaults();
     d->options.backend = backend;
+    d->options.strangers = strangers;
     int before = named_segments();
     c4test_team *team = c4test_team_start(3, doomed_rank, d);
     int64_t deadline = (int64_t)time(NULL) + c4test_seconds(10);
@@ -387,13 +388,14 @@ static void kill_all(int backend)
 
 static void test_killed_memfd(void)
 {
-    kill_all(C4_SHM_BACKEND_MEMFD);
+    kill_all(C4_SHM_BACKEND_MEMFD, 0);
 }
 
-/* Named files lose their names once everybody has opened them. */
+/* Named files lose their names once everybody has opened them, or could have. */
 static void test_killed_file(void)
 {
-    kill_all(C4_SHM_BACKEND_FILE);
+    kill_all(C4_SHM_BACKEND_FILE, 0);
+    kill_all(C4_SHM_BACKEND_FILE, 1);
 }
 
 /* A name left by a process that died before that goes at the next start; a living one's stays. */
