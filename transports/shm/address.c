@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,11 +32,15 @@ static void boot_id_read(unsigned char id[16])
     }
 }
 
-/* memfd needs /proc/<pid>/fd, also for the peers; looking at one's own is the best test before peers are known. */
+/* memfd needs /proc/<pid>/fd, also for the peers; looking at one's own is the best test before peers are known. But a
+ * process that may not be traced (prctl(PR_SET_DUMPABLE), file capabilities) keeps others of the same user out of it, and
+ * nobody could move into its segment. */
 static int backend_resolve(int backend)
 {
     if (backend != C4_SHM_BACKEND_AUTO)
         return backend;
+    if (prctl(PR_GET_DUMPABLE) != 1)
+        return C4_SHM_BACKEND_FILE;
     int fd = c4_shm_file_create(C4_SHM_BACKEND_MEMFD, "c4-probe", NULL);
     if (fd < 0)
         return C4_SHM_BACKEND_FILE;
@@ -76,7 +81,8 @@ const char *c4_shm_address_mismatch(const c4_shm_address *address, const c4_shm_
     if (memcmp(address->boot_id, own->boot_id, sizeof own->boot_id) != 0)
         return "on another host";
     if (address->backend != own->backend)
-        return "the two ranks use different backends: set the same C4_SHM_BACKEND on all ranks";
+        return "the two ranks use different backends (auto takes file where /proc/self/fd is closed to others, memfd "
+               "elsewhere): set the same C4_SHM_BACKEND on all ranks";
     if (address->backend == C4_SHM_BACKEND_MEMFD && address->place != own->place)
         return "in another pid namespace: set C4_SHM_BACKEND=file on all ranks and share /dev/shm (docker: --ipc)";
     if (address->place != own->place)

@@ -206,7 +206,8 @@ c4_status c4_shm_segment_open(c4_shm_segment *segment, const c4_shm_address *add
         snprintf(reason, reason_bytes, "cannot open shared memory of process %d (user %u): %s%s", address->pid,
                  address->uid, strerror(errno),
                  errno == EACCES || errno == EPERM
-                     ? "; run all ranks as one user, or set C4_SHM_BACKEND=file where /proc is restricted"
+                     ? "; set C4_SHM_BACKEND=file where /proc is restricted or that process not dumpable "
+                       "(prctl(2), file capabilities)"
                      : "");
         return C4_ERR_UNREACHABLE;
     }

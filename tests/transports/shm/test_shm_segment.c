@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -250,6 +251,26 @@ static void test_address_space(void)
         ops->close(rig[rank].module);
 }
 
+/* Nobody else of the same user may open its descriptors, so its memory has a name. */
+static void test_not_dumpable(void)
+{
+    rig_board *board = c4test_shared(sizeof *board);
+    rig_rank rig[3];
+    char reason[256] = "";
+    C4TEST_OK_FATAL(rig_create(&rig[2], board, 2, 3, NULL));
+    C4TEST_INT_FATAL(prctl(PR_SET_DUMPABLE, 0), 0);
+    for (int rank = 0; rank < 2; rank++)
+        C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, 3, NULL));
+    C4TEST_OK(ops->add_peer(rig[0].module, 1, board->address[1], sizeof(c4_shm_address), reason, sizeof reason));
+    C4TEST_OK(ops->add_peer(rig[1].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason));
+    C4TEST_INT(rig[1].module->arena.address.backend, C4_SHM_BACKEND_FILE);
+    C4TEST_INT(ops->add_peer(rig[2].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason),
+               C4_ERR_UNREACHABLE);
+    C4TEST_CONTAINS(reason, "auto takes file");
+    for (int rank = 0; rank < 3; rank++)
+        ops->close(rig[rank].module);
+}
+
 /* A rank that cannot open the segment shares memory with nobody, says so once, and may try again. */
 static void test_lost_rank(void)
 {
@@ -427,10 +448,13 @@ static void test_stale_file(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(addresses),     C4TEST(one_segment_memfd), C4TEST(one_segment_file),
-                                        C4TEST(mappings),      C4TEST(mappings_locked),   C4TEST(alone),
-                                        C4TEST(address_space), C4TEST(lost_rank),         C4TEST(crowded_segment),
-                                        C4TEST(dead_peer),     C4TEST(late_reader),       C4TEST(killed_memfd),
-                                        C4TEST(killed_file),   C4TEST(stale_file),        C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(addresses),        C4TEST(one_segment_memfd),
+                                        C4TEST(one_segment_file), C4TEST(mappings),
+                                        C4TEST(mappings_locked),  C4TEST(alone),
+                                        C4TEST(address_space),    C4TEST(not_dumpable),
+                                        C4TEST(lost_rank),        C4TEST(crowded_segment),
+                                        C4TEST(dead_peer),        C4TEST(late_reader),
+                                        C4TEST(killed_memfd),     C4TEST(killed_file),
+                                        C4TEST(stale_file),       C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
