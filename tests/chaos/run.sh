@@ -10,11 +10,18 @@ results=$(mktemp -d) || exit 1
 trap 'rm -rf "$results"' EXIT
 if [ "${1-short}" = long ]; then
     seeds=300 seconds=100000
-    export C4_TEST_COMMUNICATORS=10000 C4_TEST_ALLOCATIONS=all C4_TEST_STRANGERS=10000 C4_SOAK_S="${C4_SOAK_S:-3600}"
+    soak=${C4_SOAK_S:-3600}
+    export C4_TEST_COMMUNICATORS=10000 C4_TEST_ALLOCATIONS=all C4_TEST_STRANGERS=10000
 else
     seeds=84 seconds=200
-    export C4_TEST_COMMUNICATORS=200 C4_TEST_STRANGERS=600 C4_TEST_QUICK=1 C4_SOAK_S="${C4_SOAK_S:-20}"
+    soak=${C4_SOAK_S:-20}
+    export C4_TEST_COMMUNICATORS=200 C4_TEST_STRANGERS=600 C4_TEST_QUICK=1
 fi
+seeds=${C4_CHAOS_SEEDS:-$seeds} first=${C4_CHAOS_FIRST:-1} seconds=${C4_CHAOS_SECONDS:-$seconds}
+json=()
+[ -z "${C4_CHAOS_JSON-}" ] || json=(--json "$C4_CHAOS_JSON")
+# The library warns of C4_* variables that it does not know.
+unset C4_SOAK_S C4_CHAOS_SEEDS C4_CHAOS_FIRST C4_CHAOS_SECONDS C4_CHAOS_JSON
 status=0
 
 # As the driver of `make check`: one result for each case; a program that reports none has failed.
@@ -32,15 +39,12 @@ run() { # NAME PROGRAM ARGUMENTS...
     echo "== $name: $((SECONDS - start)) s"
 }
 
-json=()
-[ -z "${C4_CHAOS_JSON-}" ] || json=(--json "$C4_CHAOS_JSON")
 run strangers tests/chaos/test_strangers
 run intruders tests/chaos/test_intruders
 run communicators tests/chaos/test_communicators
 run allocation tests/chaos/test_allocation
-run soak tests/chaos/test_soak
-run faults tests/chaos/chaos --seeds "${C4_CHAOS_SEEDS:-$seeds}" --first "${C4_CHAOS_FIRST:-1}" \
-    --seconds "${C4_CHAOS_SECONDS:-$seconds}" ${json[@]+"${json[@]}"}
+run soak env C4_SOAK_S="$soak" tests/chaos/test_soak
+run faults tests/chaos/chaos --seeds "$seeds" --first "$first" --seconds "$seconds" ${json[@]+"${json[@]}"}
 
 count() { cat "$results"/* | grep -c "^$1"; }
 echo "$(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
