@@ -54,6 +54,18 @@ static void test_rendezvous_listens(void)
     c4run_assert_said("out", "socket:[");
 }
 
+/* A file for the rendezvous is for other launchers; nobody shall wait for one that is never written. */
+static void test_file_unused(void)
+{
+    setenv("C4_RENDEZVOUS", "file:/tmp/c4-never-written", 1);
+    C4TEST_INT(c4run_run("-n 1 sh -c 'echo $C4_RENDEZVOUS'"), 0);
+    c4run_assert_said("err", "C4_RENDEZVOUS=file:/tmp/c4-never-written is not used: c4run tells its ranks itself");
+    c4run_assert_said("out", "127.0.0.1:");
+    setenv("C4_RENDEZVOUS", "127.0.0.1:4711", 1); /* of an outer one */
+    C4TEST_INT(c4run_run("-n 1 true"), 0);
+    c4run_assert_not_said("err", "is not used");
+}
+
 static void test_keys_differ(void)
 {
     C4TEST_INT(c4run_run("-n 1 sh -c 'echo $C4_KEY $C4_JOB_ID'"), 0);
@@ -401,6 +413,7 @@ int main(int argc, char **argv)
     static const c4test_case cases[] = {
         C4TEST(environment),
         C4TEST(rendezvous_listens),
+        C4TEST(file_unused),
         C4TEST(keys_differ),
         C4TEST(port_range),
         C4TEST(arguments_and_input),

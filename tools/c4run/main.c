@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "host/topology.h"
 #include "tools/c4run/binding.h"
 #include "tools/c4run/guard.h"
@@ -74,6 +75,14 @@ static int make_ranks(c4run_job *job)
     return 0;
 }
 
+/* A user who has named a file may look for it in vain. HOST:PORT may be an outer c4run's word. */
+static void mention_file(c4run_job *job)
+{
+    const char *asked = c4_env_get("C4_RENDEZVOUS");
+    if (asked && strncmp(asked, "file:", 5) == 0)
+        c4run_say(job, "C4_RENDEZVOUS=%s is not used: c4run tells its ranks itself where rank 0 is", asked);
+}
+
 /* What comes before the first child. 0, or the exit status with the message printed. */
 static int prepare(c4run_job *job, c4_topology *topology)
 {
@@ -81,6 +90,7 @@ static int prepare(c4run_job *job, c4_topology *topology)
     int status = 0;
     gethostname(job->host, sizeof job->host - 1);
     job->oom_kills = c4run_oom_kills();
+    mention_file(job);
     if (open_signals(job) || open_files(job))
         return 1;
     status = options->hosts ? c4run_hosts_parse(job) : make_ranks(job);
