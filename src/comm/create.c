@@ -21,8 +21,7 @@ c4_status c4_creation_listen_spec(const c4_options *options, c4_listen_spec *spe
     *spec = (c4_listen_spec){0};
     if (!c4_parse_port_range(ports, &spec->port_lo, &spec->port_hi))
         return c4_fail(C4_ERR_OPTION, "C4_PORT_RANGE=%s is not a range lo-hi of ports 1..65535", ports);
-    size_t count = 1;
-    return c4_interfaces_choose(options, &spec->bind, &count);
+    return c4_interfaces_choose_one(options, &spec->bind);
 }
 
 C4_API c4_status c4_unique_id_create(c4_unique_id *id)
@@ -48,23 +47,20 @@ static c4_status gather_by_bootstrap(void *context, const void *in, size_t bytes
 
 /* Where neighbours connect to: the interfaces that the user has named, or by default, of which nothing is set here, that by
  * which rank 0 has been reached. Without a key there is no such listener. */
-static c4_status listen_where_asked(c4_creation *c)
+static c4_status choose_listen(const void *context, c4_net_address *addresses, size_t *count)
 {
-    c4_bootstrap_spec *spec = &c->bootstrap;
-    bool meets = spec->key || spec->insecure || spec->all_gather;
-    if (spec->nlisten > 0 || spec->rank == 0 || spec->nranks < 3 || !meets || !c4_interfaces_asked(c->comm->options))
-        return C4_OK;
-    size_t count = C4_ENDPOINT_ADDRESSES;
-    C4_TRY(c4_interfaces_choose(c->comm->options, c->listen, &count));
-    spec->listen = c->listen;
-    spec->nlisten = count;
+    const c4_options *options = context;
+    if (c4_interfaces_asked(options))
+        return c4_interfaces_choose(options, addresses, count);
+    *count = 0;
     return C4_OK;
 }
 
 c4_status c4_creation_run(c4_creation *c)
 {
     c4_comm *comm = c->comm;
-    C4_TRY(listen_where_asked(c));
+    c->bootstrap.choose_listen = choose_listen;
+    c->bootstrap.choose_context = comm->options;
     C4_TRY(c4_bootstrap_open(&c->bootstrap, &comm->bootstrap));
     comm->job_id = c4_bootstrap_job_id(comm->bootstrap);
     const unsigned char *key = c4_bootstrap_key(comm->bootstrap);
@@ -231,16 +227,15 @@ C4_API c4_status c4_comm_create(const c4_unique_id *id, int nranks, int rank, co
 static c4_status meet_by_file(c4_creation *c, const char *file)
 {
     c4_bootstrap_spec *spec = &c->bootstrap;
-    size_t count = 1;
     snprintf(c->file, sizeof c->file, "%s", file);
     spec->file = c->file;
     if (spec->rank != 0)
         return C4_OK;
     c->listen[0] = (c4_net_address){.family = 4, .bytes = {127, 0, 0, 1}};
     if (spec->key || spec->insecure)
-        C4_TRY(c4_interfaces_choose(c->comm->options, c->listen, &count));
+        C4_TRY(c4_interfaces_choose_one(c->comm->options, c->listen));
     spec->listen = c->listen;
-    spec->nlisten = count;
+    spec->nlisten = 1;
     return C4_OK;
 }
 

@@ -161,7 +161,7 @@ static c4_status open_doors(c4_door *door)
     if (spec->listen_fd < 0)
         spec->listen_fd = c4_listener_take(spec->job_id);
     if (spec->listen_fd < 0) {
-        c4_listen_spec listen = {.bind = bootstrap->addresses[0]};
+        c4_listen_spec listen = {.bind = bootstrap->addresses[0], .told = true};
         if (spec->file)
             listen = (c4_listen_spec){.bind = bootstrap->listen[0], .port_lo = spec->port_lo, .port_hi = spec->port_hi};
         c4_net_address bound;
@@ -288,7 +288,7 @@ static c4_status publish(c4_bootstrap *bootstrap, c4_file_store_entry *entry)
     for (size_t i = 0; i < entry->naddresses; i++)
         entry->addresses[i] = told[i];
     c4_status status = c4_file_store_publish(spec->file, entry);
-    return status < 0 ? c4_bootstrap_fail(bootstrap, status, 0, "rank 0: %s", c4_fail_text()) : C4_OK;
+    return status < 0 ? c4_bootstrap_pass_on(bootstrap, status) : C4_OK;
 }
 
 c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
@@ -304,6 +304,8 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
         status = c4_bootstrap_check(bootstrap);
         if (status == C4_OK)
             status = door_step(&door);
+        if (status == C4_OK)
+            status = bootstrap->fault.status; /* one of those who came has brought one */
     }
     if (status < 0 && bootstrap->fault.status == C4_OK)
         status = explain_end(bootstrap, status, door.refused);

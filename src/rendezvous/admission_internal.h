@@ -29,7 +29,7 @@ typedef struct c4_entrant {
     uint64_t since_ns;
     c4_link link;
     c4_handshake handshake;
-    unsigned char in[C4_CONTROL_JOIN_MAX_BYTES];
+    unsigned char in[C4_CONTROL_MESSAGE_MAX_BYTES];  /* join, link, or why it cannot */
     unsigned char out[C4_CONTROL_MESSAGE_MAX_BYTES]; /* welcome, fault or nothing */
     c4_control_header out_header;
     c4_process process;

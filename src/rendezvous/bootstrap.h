@@ -39,9 +39,14 @@ typedef struct c4_bootstrap_spec {
                                       * and then the others are tried */
     int listen_fd;                   /* root: a listening TCP socket, taken in any case; -1: the one kept for this job
                                       * by c4_unique_id_listen, else listen on addresses[0] */
-    /* Where this rank listens for its neighbours; copied. naddresses 0: on the address of its connection to the root. */
+    /* Where this rank listens for its neighbours; copied. nlisten 0: on the address of its connection to the root. Those
+     * that cannot be used are left out, as long as one can. */
     const c4_net_address *listen;
-    size_t nlisten;            /* 0 .. 3 */
+    size_t nlisten; /* 0 .. 3 */
+    /* Not the root, and with nlisten 0: says where, once the link to the root is there, so that the root hears of an error
+     * (logged). *count: in 3, out 0: as without it. NULL: none. */
+    c4_status (*choose_listen)(const void *context, c4_net_address *addresses, size_t *count);
+    const void *choose_context;
     uint16_t port_lo, port_hi; /* ports for that; 0, 0: any */
     /* What the others are told instead, as behind a router that forwards ports; copied. */
     const c4_net_address *advertise;

@@ -156,6 +156,20 @@ static c4_status await_welcome(c4_bootstrap *bootstrap, c4_link *link)
     return C4_OK;
 }
 
+/* Instead of joining: rank 0 and, through it, the others hear at once why this rank does not. */
+static c4_status report_fault(c4_bootstrap *bootstrap, c4_link *link)
+{
+    unsigned char payload[C4_CONTROL_MESSAGE_MAX_BYTES];
+    c4_control_fault told = bootstrap->fault;
+    c4_control_header header = {C4_CONTROL_FAULT, 0, (uint32_t)bootstrap->spec.rank, 0};
+    told.status = C4_ERR_PEER_ERROR;
+    header.bytes = (uint32_t)c4_control_fault_pack(&told, payload);
+    while (c4_link_send(link, &header, payload) == C4_IN_PROGRESS)
+        if (c4_bootstrap_wait(bootstrap, link->fd, POLLOUT) < 0)
+            break;
+    return bootstrap->fault.status;
+}
+
 /* C4_ERR_LINK: worth another attempt. Other errors are final; those without a text yet get one from the caller. */
 static c4_status enter_once(c4_bootstrap *bootstrap, try_state *attempt)
 {
@@ -164,8 +178,8 @@ static c4_status enter_once(c4_bootstrap *bootstrap, try_state *attempt)
     C4_TRY(connect_once(bootstrap, attempt, &fd));
     c4_link_init(link, fd);
     c4_status status = shake(bootstrap, attempt, fd);
-    if (status == C4_OK)
-        status = c4_bootstrap_listen(bootstrap);
+    if (status == C4_OK && c4_bootstrap_listen(bootstrap) < 0)
+        status = report_fault(bootstrap, link);
     if (status == C4_OK)
         status = send_join(bootstrap, link);
     if (status == C4_OK)
@@ -196,6 +210,10 @@ static c4_status explain(c4_bootstrap *bootstrap, c4_status status, const try_st
     c4_net_address_format(attempt->address, address);
     if (bootstrap->fault.status < 0)
         return status; /* said where it was found */
+    if (status == C4_ERR_ABORTED && *attempt->unusable)
+        return c4_bootstrap_fail(bootstrap, status, -1,
+                                 "rank %d: aborted while it waited for rank 0 at the file %.120s: %s", rank,
+                                 bootstrap->spec.file, attempt->unusable);
     if (status == C4_ERR_ABORTED)
         return c4_bootstrap_fail(bootstrap, status, -1, "rank %d: aborted while joining the job at %s", rank, address);
     if (status == C4_ERR_PROTOCOL)
@@ -228,7 +246,7 @@ static c4_status look_up(c4_bootstrap *bootstrap, try_state *attempt)
         return C4_OK;
     c4_status status = c4_file_store_read(spec->file, spec->job_id, (uint32_t)spec->nranks, &entry, attempt->unusable);
     if (status < 0)
-        return c4_bootstrap_fail(bootstrap, status, 0, "rank %d: %s", spec->rank, c4_fail_text());
+        return c4_bootstrap_pass_on(bootstrap, status);
     if (status == C4_IN_PROGRESS)
         return C4_ERR_LINK;
     if (c4_bootstrap_is_local(bootstrap) && !c4_process_same_kernel(&bootstrap->self, &entry.process)) {

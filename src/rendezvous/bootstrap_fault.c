@@ -19,6 +19,16 @@ c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank,
     return c4_fail(status, "%s", bootstrap->fault.text);
 }
 
+c4_status c4_bootstrap_pass_on(c4_bootstrap *bootstrap, c4_status status)
+{
+    c4_control_fault *fault = &bootstrap->fault;
+    fault->status = status;
+    bootstrap->fault_rank = bootstrap->spec.rank;
+    snprintf(fault->text, sizeof fault->text, "rank %d (pid %u on %s): %s", bootstrap->spec.rank, bootstrap->self.pid,
+             bootstrap->self.host, c4_fail_text());
+    return status;
+}
+
 const char *c4_bootstrap_rank_text(const c4_bootstrap *bootstrap, int rank, char text[C4_BOOTSTRAP_RANK_TEXT_BYTES])
 {
     c4_table_rank entry = {0};

@@ -62,6 +62,9 @@ c4_status c4_bootstrap_wait(const c4_bootstrap *bootstrap, int fd, short events)
 c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The same for a failure that has been logged already, with rank and process before its text (c4_fail_text). */
+c4_status c4_bootstrap_pass_on(c4_bootstrap *bootstrap, c4_status status);
+
 c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank);
 
 /* "rank 3 (pid 4711 on node7)", or without the parentheses while that is not known. Returns text. */
@@ -84,7 +87,7 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap);
 /* Others: gets in. */
 c4_status c4_bootstrap_connect(c4_bootstrap *bootstrap);
 
-/* Opens the sockets for the neighbours; the link to the root is there. */
+/* Opens the sockets for the neighbours; the link to the root is there. What fails is logged, and is the fault. */
 c4_status c4_bootstrap_listen(c4_bootstrap *bootstrap);
 /* Root: hands out the addresses, carries requests until all have their links. */
 c4_status c4_bootstrap_switch(c4_bootstrap *bootstrap);

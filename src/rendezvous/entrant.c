@@ -63,7 +63,8 @@ static void decide(c4_door *door, c4_entrant *entrant)
         fault.status = C4_ERR_ROOT;
         snprintf(fault.text, sizeof fault.text,
                  "two processes have rank %d: pid %u on %s came first, pid %u on %s is "
-                 "refused; check C4_RANK",
+                 "refused; check C4_RANK, or that nothing of an earlier attempt still runs (C4_JOB_ID, new for each, "
+                 "keeps it out)",
                  rank, first->pid, first->host, entrant->process.pid, entrant->process.host);
         c4_log(C4_LOG_ERROR, "%s", fault.text);
         set_out_fault(entrant, rank, &fault);
@@ -100,20 +101,38 @@ static void finish(c4_door *door, c4_entrant *entrant)
     c4_entrant_leave(door, entrant);
 }
 
+/* A rank that finds out that it cannot take part: the end of this set-up, unless somebody else has its place. */
+static c4_status take_fault(c4_door *door, c4_entrant *entrant)
+{
+    c4_bootstrap *bootstrap = door->bootstrap;
+    int rank = (int)entrant->handshake.peer_rank;
+    c4_control_fault fault;
+    C4_TRY(c4_control_fault_unpack(entrant->in, entrant->link.header.bytes, &fault));
+    c4_entrant_leave(door, entrant);
+    if (bootstrap->fault.status == C4_OK && bootstrap->links[rank].fd < 0)
+        c4_bootstrap_fail(bootstrap, fault.status, rank, "%s", fault.text);
+    return C4_OK;
+}
+
 static c4_status receive_join(c4_door *door, c4_entrant *entrant)
 {
     uint32_t nranks = (uint32_t)door->bootstrap->spec.nranks;
     c4_status status = c4_link_receive_header(&entrant->link, nranks);
     if (status != C4_OK)
         return status;
-    if (entrant->link.header.kind != C4_CONTROL_JOIN)
+    c4_control_kind kind = entrant->link.header.kind;
+    if (kind != C4_CONTROL_JOIN && kind != C4_CONTROL_FAULT)
         return C4_ERR_PROTOCOL;
     status = c4_link_receive_payload(&entrant->link, entrant->in);
     if (status != C4_OK)
         return status;
+    if (kind == C4_CONTROL_FAULT)
+        return take_fault(door, entrant);
     C4_TRY(c4_process_unpack(entrant->in, C4_PROCESS_BYTES, &entrant->process));
-    return c4_endpoint_unpack(entrant->in + C4_PROCESS_BYTES, entrant->link.header.bytes - C4_PROCESS_BYTES,
-                              &entrant->endpoint);
+    C4_TRY(c4_endpoint_unpack(entrant->in + C4_PROCESS_BYTES, entrant->link.header.bytes - C4_PROCESS_BYTES,
+                              &entrant->endpoint));
+    decide(door, entrant);
+    return C4_OK;
 }
 
 /* The other end chooses; it says so, or closes. */
@@ -142,10 +161,7 @@ static c4_status step_once(c4_door *door, c4_entrant *entrant)
             entrant->phase = C4_ENTRANT_JOINING;
         return status;
     case C4_ENTRANT_JOINING:
-        status = receive_join(door, entrant);
-        if (status == C4_OK)
-            decide(door, entrant);
-        return status;
+        return receive_join(door, entrant);
     case C4_ENTRANT_LINKING:
         return receive_link(door, entrant);
     case C4_ENTRANT_ANSWERING:

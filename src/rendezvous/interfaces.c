@@ -28,15 +28,30 @@ c4_status c4_interfaces_choose(const c4_options *options, c4_net_address *addres
     found = c4_netif_candidates(list, there, &wish, candidates, MAX_INTERFACES);
     c4_netif_keep_likely(&wish, candidates, &found, MAX_INTERFACES);
     for (size_t i = 0; i < found && kept < *count; i++) {
-        if (i > 0 && candidates[i]->link_local)
+        if (candidates[i]->link_local)
             continue;
         addresses[kept] = (c4_net_address){.family = candidates[i]->family};
         memcpy(addresses[kept].bytes, candidates[i]->ip, sizeof addresses[kept].bytes);
         candidates[kept++] = candidates[i];
     }
     *count = kept;
+    if (kept == 0)
+        return C4_OK;
     c4_netif_explain(list, there, &wish, candidates, kept, text, sizeof text);
     if (c4_netif_is_news(text))
         c4_log(C4_LOG_INFO, "interfaces: %s", text);
+    return C4_OK;
+}
+
+c4_status c4_interfaces_choose_one(const c4_options *options, c4_net_address *address)
+{
+    size_t count = 1;
+    C4_TRY(c4_interfaces_choose(options, address, &count));
+    if (count == 0)
+        return c4_fail(
+            C4_ERR_INTERFACE,
+            "C4_SOCKET_IFNAME=%s leaves only link-local IPv6 addresses, at which other hosts cannot find rank "
+            "0: give the interface another address, or name one that has",
+            c4_option_string(options, "C4_SOCKET_IFNAME"));
     return C4_OK;
 }

@@ -33,8 +33,7 @@ static const char how_to_key[] = "make one with (umask 077; openssl rand -hex 32
 /* This host's address on the interface that the user wants, or the best; its port is 0. */
 static c4_status own_address(const c4_options *options, c4_net_address *address)
 {
-    size_t count = 1;
-    return c4_interfaces_choose(options, address, &count);
+    return c4_interfaces_choose_one(options, address);
 }
 
 /* ---- PMIx ---- */
@@ -296,6 +295,7 @@ c4_status c4_launch_locate(const c4_launcher *launcher, const c4_options *option
     if (launch->nhosts != 1)
         C4_TRY(resolve(options, launch, plan.host, &spec.bind));
     C4_TRY(choose_ports(launcher, options, launch, &spec));
+    spec.told = true;
     if (launch->rank == 0) {
         launch->naddresses = 1;
         return c4_listener_open(&spec, &launch->listen_fd, &launch->addresses[0]);

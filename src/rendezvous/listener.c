@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,20 +67,26 @@ static int try_port(c4_net_address *address, uint32_t scope, int *fd)
     return error;
 }
 
-static c4_status describe_failure(int error, const c4_listen_spec *spec, const c4_net_address *last)
+static const char *explain_missing(const c4_listen_spec *spec)
+{
+    if (spec->told)
+        return "not an address of this host; rank 0 must run where the rendezvous address is";
+    if (spec->bind.family == 6)
+        return "not an address of this host, or not usable yet (`ip -6 addr` shows it as tentative)";
+    return "not an address of this host";
+}
+
+c4_status c4_listener_fail(int error, const c4_listen_spec *spec)
 {
     char text[C4_NET_ADDRESS_TEXT_BYTES];
-    c4_net_address_format(last, text);
+    c4_net_address_format(&spec->bind, text);
     if (error == EADDRINUSE && spec->port_lo)
         return c4_fail(C4_ERR_PORTS, "cannot listen on %s: all ports of %s=%u-%u are in use", text,
                        spec->range ? spec->range : "C4_PORT_RANGE", spec->port_lo, spec->port_hi);
     if (error == EADDRINUSE)
         return c4_fail(C4_ERR_PORTS, "cannot listen on %s: the port is in use", text);
     if (error == EADDRNOTAVAIL)
-        return c4_fail(C4_ERR_INTERFACE,
-                       "cannot listen on %s: not an address of this host; rank 0 must run where the "
-                       "rendezvous address is",
-                       text);
+        return c4_fail(C4_ERR_INTERFACE, "cannot listen on %s: %s", text, explain_missing(spec));
     if (error == EACCES)
         return c4_fail(C4_ERR_PORTS, "cannot listen on %s: ports below 1024 need a privilege; choose another", text);
     return c4_fail_errno(c4_status_from_errno(error), error, "cannot listen on %s", text);
@@ -98,28 +103,34 @@ static bool try_preferred(const c4_listen_spec *spec, int *fd, c4_net_address *b
     return true;
 }
 
-c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *bound)
+int c4_listener_try(const c4_listen_spec *spec, int *fd, c4_net_address *bound)
 {
     c4_net_address address = spec->bind;
     int error = EADDRINUSE;
     if (try_preferred(spec, fd, bound))
-        return C4_OK;
+        return 0;
     if (!spec->port_lo) {
         error = try_port(&address, spec->scope, fd);
     } else {
         /* Start anywhere in the range, so that jobs started together do not all fight for its first port. */
         uint32_t width = (uint32_t)spec->port_hi - spec->port_lo + 1;
         uint32_t first = 0;
-        C4_TRY(c4_random_bytes(&first, sizeof first));
+        if (c4_random_bytes(&first, sizeof first) < 0)
+            return EIO;
         for (uint32_t i = 0; i < width && error == EADDRINUSE; i++) {
             address.port = (uint16_t)(spec->port_lo + (first % width + i) % width);
             error = try_port(&address, spec->scope, fd);
         }
     }
-    if (error)
-        return describe_failure(error, spec, &address);
-    *bound = address;
-    return C4_OK;
+    if (!error)
+        *bound = address;
+    return error;
+}
+
+c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *bound)
+{
+    int error = c4_listener_try(spec, fd, bound);
+    return error ? c4_listener_fail(error, spec) : C4_OK;
 }
 
 /* ---- AF_UNIX ---- */

@@ -3,6 +3,7 @@
 #define C4_RENDEZVOUS_LISTENER_H
 
 #include <c4/c4.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wire/net_address.h"
@@ -13,11 +14,15 @@ typedef struct c4_listen_spec {
     const char *range;         /* what the range is, for the message; NULL: "C4_PORT_RANGE" */
     uint32_t scope;            /* of a link-local IPv6 address; 0: none */
     uint16_t prefer;           /* port to try before all others; 0: none. Outside the range it is not tried. */
+    bool told;                 /* the address is where the others look for rank 0, and not found out on this host */
 } c4_listen_spec;
 
 /* Binds and listens; non-blocking, close-on-exec. *bound has the port. C4_ERR_PORTS, C4_ERR_FILES, C4_ERR_INTERFACE
  * or C4_ERR_SYSTEM, logged with address and mend. */
 c4_status c4_listener_open(const c4_listen_spec *spec, int *fd, c4_net_address *bound);
+/* The same for one address of several: 0, or errno in silence, which c4_listener_fail tells with the same words. */
+int c4_listener_try(const c4_listen_spec *spec, int *fd, c4_net_address *bound);
+c4_status c4_listener_fail(int error, const c4_listen_spec *spec);
 
 /* The same-user door of a job without a key: an AF_UNIX socket in the abstract name space (per network namespace,
  * leaves no file), named after user, job and a number: rank 0's port, above 65535 for the others. C4_ERR_PORTS when

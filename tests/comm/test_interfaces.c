@@ -133,7 +133,7 @@ static void launched_rank(const c4_unique_id *id, int rank, void *arg)
     WORLD_OK(c4_comm_create_from_env(NULL, NULL, &comm));
     if (!comm)
         return;
-    check_listeners(rank == 0 ? &(wish){.ifname = "the launcher", .addresses = "127.0.0.1 " TWO} : w, rank);
+    check_listeners(rank == 0 ? &(wish){.ifname = "the launcher", .addresses = "127.0.0.1 fe80::77 " TWO} : w, rank);
     WORLD_OK(c4_barrier(comm, NULL));
     WORLD_OK(c4_comm_destroy(comm));
 }
@@ -150,22 +150,46 @@ static void test_launched(void)
     world_run_raw(&(world_spec){.nranks = NRANKS}, launched_rank, (void *)&wishes[0]);
 }
 
-/* A rank whose host lacks what the others have says so, and does not listen anywhere else. */
+static void link_local_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    setenv("C4_SOCKET_IFNAME", "fe80::77%two", 1);
+    launched_rank(id, rank, arg);
+}
+
+/* Nobody on another host could find rank 0 at a link-local address of IPv6, whose interface is part of it. The others listen
+ * there for data alone. */
+static void test_link_local(void)
+{
+    c4_unique_id id;
+    enter_network();
+    if (system("ip addr add fe80::77/64 dev two nodad") != 0)
+        C4TEST_SKIP("no IPv6 here");
+    setenv("C4_NRANKS", "4", 1);
+    setenv("C4_RENDEZVOUS", "127.0.0.1:4711", 1);
+    setenv("C4_KEY", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 1);
+    setenv("C4_TRANSPORTS", "tcp", 1);
+    wish both = {.ifname = "link-local", .addresses = "127.0.0.1 fe80::77"};
+    world_run_raw(&(world_spec){.nranks = NRANKS}, link_local_rank, &both);
+    setenv("C4_SOCKET_IFNAME", "fe80::77%two", 1);
+    C4TEST_INT(c4_unique_id_create(&id), C4_ERR_INTERFACE);
+    C4TEST_CONTAINS(c4_last_error(NULL),
+                    "C4_SOCKET_IFNAME=fe80::77%two leaves only link-local IPv6 addresses, at which");
+}
+
+/* A rank whose host lacks what the others have says so, and does not listen anywhere else. All hear its words, long before
+ * the time of set-up is over, however many they are and whichever transport they want. */
 static void lacking_rank(const c4_unique_id *id, int rank, void *arg)
 {
+    const char *words = "matches C4_SOCKET_IFNAME==ib0; there are: lo 127.0.0.1, ";
+    int nranks = *(const int *)arg;
     c4_comm *comm = NULL;
     c4_comm_config config = {.struct_size = sizeof config,
-                             .timeout_ms = 1000,
-                             .options = rank == 2 ? "C4_SOCKET_IFNAME==ib0" : "C4_SOCKET_IFNAME=two"};
-    (void)arg;
-    c4_status status = c4_comm_create(id, 3, rank, &config, NULL, &comm);
+                             .timeout_ms = 300000,
+                             .options = rank == nranks - 1 ? "C4_SOCKET_IFNAME==ib0" : "C4_SOCKET_IFNAME=two"};
+    c4_status status = c4_comm_create(id, nranks, rank, &config, NULL, &comm);
     WORLD_TRUE(comm == NULL);
-    if (rank == 2) {
-        WORLD_STATUS(status, C4_ERR_INTERFACE);
-        WORLD_TRUE(strstr(c4_last_error(NULL), "matches C4_SOCKET_IFNAME==ib0; there are: lo 127.0.0.1, ") != NULL);
-    } else {
-        WORLD_TRUE(status < 0 && strstr(c4_last_error(NULL), "rank 2"));
-    }
+    WORLD_STATUS(status, rank == nranks - 1 ? C4_ERR_INTERFACE : C4_ERR_PEER_ERROR);
+    WORLD_TRUE(strstr(c4_last_error(NULL), words) != NULL);
 }
 
 static void test_lacking(void)
@@ -173,11 +197,42 @@ static void test_lacking(void)
     enter_network();
     setenv("C4_LOG", "none", 1);
     setenv("C4_SOCKET_IFNAME", "two", 1);
-    world_run_raw(&(world_spec){.nranks = 3}, lacking_rank, NULL);
+    for (int shm = 0; shm < 2; shm++) {
+        setenv("C4_TRANSPORTS", shm ? "shm" : "tcp", 1);
+        for (int nranks = 2; nranks <= 5; nranks++)
+            world_run_raw(&(world_spec){.nranks = nranks}, lacking_rank, &nranks);
+    }
+}
+
+static void plain_rank(const c4_unique_id *id, int rank, void *arg)
+{
+    const wish *w = arg;
+    float value = 1;
+    c4_comm *comm = world_comm(id, &(world_spec){.nranks = NRANKS, .options = "C4_TRANSPORTS=tcp"}, rank);
+    if (!comm)
+        return;
+    WORLD_OK(c4_all_reduce(&value, &value, 1, C4_FLOAT32, C4_SUM, comm, NULL));
+    WORLD_TRUE(value == NRANKS);
+    check_listeners(w, rank);
+    WORLD_OK(c4_barrier(comm, NULL));
+    WORLD_OK(c4_comm_destroy(comm));
+}
+
+/* An address of which the kernel does not know yet whether somebody else has it can be seen, but not be used. */
+static void test_tentative(void)
+{
+    enter_network();
+    if (system("echo 0 > /proc/sys/net/ipv6/conf/two/optimistic_dad; "
+               "echo 300 > /proc/sys/net/ipv6/conf/two/dad_transmits && ip addr add fd00:79::1/64 dev two && "
+               "ip -6 addr del fd00:78::1/64 dev two && ip -6 addr show dev two tentative | grep -q fd00:79::1") != 0)
+        C4TEST_SKIP("cannot make an address that stays tentative");
+    setenv("C4_SOCKET_IFNAME", "two", 1);
+    world_run_raw(&(world_spec){.nranks = NRANKS}, plain_rank, &(wish){.ifname = "two", .addresses = TWO});
 }
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(wishes, 60), C4TEST(launched), C4TEST(lacking), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(wishes, 60), C4TEST(launched),   C4TEST(lacking),
+                                        C4TEST(tentative),           C4TEST(link_local), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

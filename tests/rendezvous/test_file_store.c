@@ -367,11 +367,79 @@ static void test_no_root(void)
     c4test_ranks(1, lonely_rank, &job, 20);
 }
 
+static void aborted_rank(int rank, void *arg)
+{
+    const file_job *job = arg;
+    c4_bootstrap *bootstrap = NULL;
+    atomic_int aborted = 1;
+    c4_bootstrap_spec spec = {.rank = rank + 1,
+                              .nranks = 2,
+                              .job_id = 4711,
+                              .key = key,
+                              .listen_fd = -1,
+                              .file = job->path,
+                              .timeout_ms = 60000,
+                              .abort_flag = &aborted};
+    C4TEST_INT(c4_bootstrap_open(&spec, &bootstrap), C4_ERR_ABORTED);
+    C4TEST_CONTAINS(c4_fail_text(), "rank 1: aborted while it waited for rank 0 at the file ");
+    C4TEST_CONTAINS(c4_fail_text(), "meet: rank 0 has not written it");
+}
+
+/* No address is known yet: the text names the file. */
+static void test_aborted(void)
+{
+    file_job job = {.path = c4test_path("meet")};
+    c4test_ranks(1, aborted_rank, &job, 20);
+}
+
+static void unlucky_rank(int unused, void *arg)
+{
+    int rank = *(const int *)arg;
+    (void)unused;
+    c4_bootstrap *bootstrap = NULL;
+    c4_bootstrap_spec spec = {.rank = rank,
+                              .nranks = 2,
+                              .job_id = 4711,
+                              .key = key,
+                              .listen_fd = -1,
+                              .listen = &any_loopback,
+                              .nlisten = 1,
+                              .file = c4test_dir(),
+                              .timeout_ms = 60000};
+    const char *log = c4test_path("log");
+    char text[4096] = "";
+    CU_ASSERT_PTR_NOT_NULL_FATAL(freopen(log, "we", stderr));
+    C4TEST_INT(c4_bootstrap_open(&spec, &bootstrap), C4_ERR_OPTION);
+    FILE *file = fopen(log, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    const char *words = "is not a regular file";
+    const char *first = strstr(text, words);
+    CU_ASSERT(first != NULL && strstr(first + 1, words) == NULL);
+}
+
+/* What cannot work is logged once, by rank 0 and by the others. */
+static void test_said_once(void)
+{
+    for (int rank = 0; rank < 2; rank++)
+        c4test_ranks(1, unlucky_rank, &rank, 20);
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST(write_and_read), C4TEST(refuses),           C4TEST(permissions), C4TEST(whole),
-        C4TEST(stale),          C4TEST(no_root),           C4TEST(other_host),  C4TEST_DEADLINE(jobs, 90),
-        C4TEST(given_away),     C4TEST_DEADLINE(race, 60), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(write_and_read),
+                                        C4TEST(refuses),
+                                        C4TEST(permissions),
+                                        C4TEST(whole),
+                                        C4TEST(stale),
+                                        C4TEST(no_root),
+                                        C4TEST(other_host),
+                                        C4TEST_DEADLINE(jobs, 90),
+                                        C4TEST(given_away),
+                                        C4TEST(aborted),
+                                        C4TEST(said_once),
+                                        C4TEST_DEADLINE(race, 60),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -115,17 +115,29 @@ static c4_status open_own_listeners(c4_module *module)
     return C4_OK;
 }
 
-/* The host listens, for this module and others. */
+/* The host listens, for this module and others. Where it cannot, as on an IPv6 address that is not usable yet, the host
+ * has said so, and another address does. */
+static c4_status listen_on_port(const c4_transport_port *port, c4_tcp_contact *contact)
+{
+    c4_status status = C4_OK;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < contact->count; i++) {
+        c4_tcp_address own = contact->at[i];
+        c4_transport_address address = {.family = own.family, .scope = own.scope};
+        memcpy(address.ip, own.ip, sizeof address.ip);
+        status = port->listen(port->context, &address);
+        own.port = address.port;
+        if (status == C4_OK)
+            contact->at[kept++] = own;
+    }
+    contact->count = kept;
+    return kept > 0 ? C4_OK : status;
+}
+
 static c4_status open_inbox(c4_module *module)
 {
     const c4_transport_port *port = module->host.port;
-    for (unsigned i = 0; i < module->contact.count; i++) {
-        c4_tcp_address *own = &module->contact.at[i];
-        c4_transport_address address = {.family = own->family, .scope = own->scope};
-        memcpy(address.ip, own->ip, sizeof address.ip);
-        C4_TRY(port->listen(port->context, &address));
-        own->port = address.port;
-    }
+    C4_TRY(listen_on_port(port, &module->contact));
     unsigned capacity = (unsigned)module->host.nranks * module->nsockets + C4_TCP_SPARE_CALLERS;
     C4_TRY(port->open(port->context, c4_tcp_ops.name, capacity, &module->listen_fds[0]));
     module->port = port;
