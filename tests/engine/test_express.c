@@ -363,6 +363,8 @@ static void test_errors(void)
         int32_t in[2] = {1, 2}, out[2] = {0};
         const char *text;
         unsigned limit = i / 3 % 2;
+        /* A link that ends waits a third of a second for the news of who died: once is enough. */
+        c4_status answer = i == 0 ? C4_ERR_LINK : C4_ERR_PROTOCOL;
         script_open(&w, &(world_spec){.nranks = 2, .record = true, .algorithm = algorithms[i % 3], .chunk_bytes = 4});
         c4_call call = world_all_reduce(in, out, 2, C4_INT32, C4_SUM);
         int32_t peers[2] = {3, 4};
@@ -370,16 +372,16 @@ static void test_errors(void)
         other.in_place = true;
         c4_operation *op = world_start(&w, 1, &other);
         script_begin(i < 6 ? limit : UINT32_MAX, i < 6 ? UINT32_MAX : limit);
-        play.answer = C4_ERR_LINK;
-        C4TEST_INT(c4_engine_call(w.engines[0], &call), C4_ERR_LINK);
+        play.answer = answer;
+        C4TEST_INT(c4_engine_call(w.engines[0], &call), answer);
         C4TEST_INT(play.stops, 1);
-        C4TEST_INT(c4_engine_status(w.engines[0], &text), C4_ERR_LINK);
+        C4TEST_INT(c4_engine_status(w.engines[0], &text), answer);
         C4TEST_CONTAINS(text, "as the script says");
         C4TEST_INT(w.engines[0]->fault_peer, 1);
         CU_ASSERT_FALSE(c4_engine_busy(w.engines[0]));
         C4TEST_INT(w.writers[0].operations[0].state, C4_RECORD_FAILED);
-        C4TEST_INT(w.writers[0].operations[0].status, C4_ERR_LINK);
-        C4TEST_INT(c4_engine_call(w.engines[0], &call), C4_ERR_LINK);
+        C4TEST_INT(w.writers[0].operations[0].status, answer);
+        C4TEST_INT(c4_engine_call(w.engines[0], &call), answer);
         c4_engine_fault(w.engines[1], C4_ERR_PEER_ERROR, 0, "enough");
         CU_ASSERT_FATAL(world_wait(&w, op));
         c4_engine_finish(w.engines[1], op);
