@@ -6,8 +6,9 @@ c4_collectives_sources = \
 
 check_PROGRAMS += tests/collectives/test_matrix
 tests_collectives_test_matrix_SOURCES = tests/collectives/test_matrix.c $(c4_collectives_sources)
-check_PROGRAMS += tests/collectives/test_requests tests/collectives/test_split
+check_PROGRAMS += tests/collectives/test_failures tests/collectives/test_requests tests/collectives/test_split
 tests_collectives_test_requests_SOURCES = tests/collectives/test_requests.c $(c4_collectives_sources)
+tests_collectives_test_failures_SOURCES = tests/collectives/test_failures.c $(c4_collectives_sources)
 tests_collectives_test_split_SOURCES = tests/collectives/test_split.c $(c4_collectives_sources)
 C4_SMOKE += tests/collectives/test_requests
 check_PROGRAMS += tests/collectives/test_bits
