@@ -131,12 +131,13 @@ void c4_core_link_down(c4_core *core, int neighbour, c4_core_loss loss, bool has
         c4_core_suspect(core, neighbour, true, C4_VERDICT_DEAD, now_ns + C4_CORE_LINK_GRACE_MS * C4_CORE_MS);
 }
 
-/* The goodbye of a process that is not known to have been killed may come round. */
+/* The goodbye of a process that is not known to have been killed may come round; but who had a link, of which only the end
+ * was lost, shall not wait long for one of a process that is not known to have ended well either. */
 static int goodbye_grace_ms(const c4_core_peer *peer, c4_core_end end)
 {
     if (end == C4_END_KILLED)
         return C4_CORE_GOODBYE_GRACE_MS;
-    return end == C4_END_EXITED && peer->lossy ? C4_CORE_FAILED_GRACE_MS : C4_CORE_EXITED_GRACE_MS;
+    return end != C4_END_CLEAN && (peer->lossy || peer->linked) ? C4_CORE_FAILED_GRACE_MS : C4_CORE_EXITED_GRACE_MS;
 }
 
 /* Who had a link that ended just now would have had the goodbye before: the verdict is due. A link that broke, or is open

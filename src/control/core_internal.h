@@ -15,7 +15,7 @@ enum {
     C4_CORE_OBJECT_MS = 150,        /* from news that a link closed to saying that one's own is open */
     C4_CORE_LINK_GRACE_MS = 500,    /* from the end of a link to the verdict, for a sign of life by other ways */
     C4_CORE_GOODBYE_GRACE_MS = 150, /* from the end of a process that was killed to its goodbye */
-    C4_CORE_FAILED_GRACE_MS = 500,  /* the same after an exit status that is not 0 and a link that broke */
+    C4_CORE_FAILED_GRACE_MS = 500,  /* the same unless its exit status is 0, and a link broke */
     C4_CORE_EXITED_GRACE_MS = 5000, /* the same when it exited: with 256 ranks leaving on 2 cores, news take seconds */
     C4_CORE_LEAVE_GATHER_MIN_MS = 20,  /* leavers are gathered for so long, */
     C4_CORE_LEAVE_GATHER_MAX_MS = 160, /* or while more and more come, for so long */
