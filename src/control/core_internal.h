@@ -19,7 +19,8 @@ enum {
     C4_CORE_EXITED_GRACE_MS = 5000, /* the same when it exited: with 256 ranks leaving on 2 cores, news take seconds */
     C4_CORE_LEAVE_GATHER_MIN_MS = 20,  /* leavers are gathered for so long, */
     C4_CORE_LEAVE_GATHER_MAX_MS = 160, /* or while more and more come, for so long */
-    C4_CORE_ANSWER_MS = 10000
+    C4_CORE_ANSWER_MS = 10000,
+    C4_CORE_SAID_LINES = 1024 /* on silence, by all ranks together in a heartbeat's time */
 };
 
 /* What happens to a rank at verdict_ns unless it is heard of. */
@@ -94,6 +95,8 @@ struct c4_core {
     c4_control_fault **deaths; /* by rank: what is told of it; NULL: it lives, or there was no memory */
     c4_core_agree *agrees;
     uint64_t watch_due_ns; /* when to look at the peers again */
+    uint64_t said_ns;      /* since when lines on silence are counted, */
+    unsigned said;         /* and how many there were */
 };
 
 /* ---- core.c ---- */

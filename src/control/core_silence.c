@@ -38,6 +38,25 @@ void c4_core_tell_rumors(c4_core *core, int neighbour)
 
 /* ---- what a rumor changes here ---- */
 
+/* When many ranks fall silent at once, a machine is overloaded or a network is down; n ranks that then log n lines each make
+ * it worse: 256 ranks on two busy cores wrote 55,000 lines, their control threads waiting for one another at the log, and so
+ * silent themselves, until the job was given up. */
+static bool may_say(c4_core *core)
+{
+    unsigned limit = C4_CORE_SAID_LINES / (unsigned)core->spec.nranks;
+    if (limit < 2)
+        limit = 2;
+    if (core->now_ns - core->said_ns >= core->spec.heartbeat_ns) {
+        core->said_ns = core->now_ns;
+        core->said = 0;
+    }
+    if (core->said++ == limit)
+        c4_core_say(core, false,
+                    "more ranks are silent, or back again, and not named for a while: a machine is overloaded or a "
+                    "network is down");
+    return core->said <= limit;
+}
+
 static void name_silent(c4_core *core, int rank, uint64_t since_ns)
 {
     char who[128];
@@ -45,11 +64,13 @@ static void name_silent(c4_core *core, int rank, uint64_t since_ns)
     if (core->peers[rank].silent_since_ns) /* known */
         return;
     core->peers[rank].silent_since_ns = since_ns;
-    core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
-    core->spec.ops->describe(core->spec.shell, rank, true, how, sizeof how);
-    c4_core_say(core, false,
-                "%s is silent: nothing heard of it for %.1f s%s%s; it is given up after %.1f s (C4_SILENT_MS)", who,
-                (double)(core->now_ns - since_ns) / 1e9, how[0] ? "; " : "", how, (double)core->spec.silent_ns / 1e9);
+    if (may_say(core)) {
+        core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
+        core->spec.ops->describe(core->spec.shell, rank, true, how, sizeof how);
+        c4_core_say(
+            core, false, "%s is silent: nothing heard of it for %.1f s%s%s; it is given up after %.1f s (C4_SILENT_MS)",
+            who, (double)(core->now_ns - since_ns) / 1e9, how[0] ? "; " : "", how, (double)core->spec.silent_ns / 1e9);
+    }
     core->watch_due_ns = core->now_ns;
     c4_core_questions_hasten(core, rank);
 }
@@ -86,8 +107,9 @@ static void clear_silence(c4_core *core, int rank)
     if (!peer->silent_since_ns)
         return;
     core->spec.ops->name(core->spec.shell, rank, who, sizeof who);
-    c4_core_say(core, false, "%s is back after %.1f s of silence", who,
-                (double)(core->now_ns - peer->silent_since_ns) / 1e9);
+    if (may_say(core))
+        c4_core_say(core, false, "%s is back after %.1f s of silence", who,
+                    (double)(core->now_ns - peer->silent_since_ns) / 1e9);
     peer->silent_since_ns = 0;
 }
 
