@@ -221,6 +221,12 @@ void c4_progress_leave(c4_comm *comm);
 
 /* ---- set-up ---- */
 
+/* A set-up's all-gathers have this many bytes of a rank at the most, or one for each of its peers; each is waited for
+ * before the next. A set-up has C4_SETUP_GATHERS of them at the most: hosts, cards, reach, leaders, costs; or hosts, cards
+ * and three parts of an option card, after which it fails. */
+#define C4_EXCHANGE_BYTES 1024u
+#define C4_SETUP_GATHERS  5
+
 /* All-gather among the ranks of the communicator being made: `in` bytes of each to out[nranks * bytes]. */
 typedef struct c4_exchange {
     c4_status (*all_gather)(void *context, const void *in, size_t bytes, void *out);

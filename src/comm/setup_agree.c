@@ -8,6 +8,9 @@
 #include "comm/setup.h"
 #include "wire/option_card.h"
 
+_Static_assert((C4_OPTION_CARD_BYTES + C4_EXCHANGE_BYTES - 1) / C4_EXCHANGE_BYTES + 2 <= C4_SETUP_GATHERS,
+               "hosts and cards come before");
+
 c4_status c4_setup_hash_options(c4_setup *setup)
 {
     c4_comm *comm = setup->comm;
@@ -29,7 +32,7 @@ static void fill_card(const c4_setup *setup, c4_option_card *card)
         c4_option_item *item = &card->items[card->count++];
         item->hash = tuning ? setup->tuning_hash : c4_option_hash(options, i);
         snprintf(item->name, sizeof item->name, "%s", view.spec->name);
-        snprintf(item->value, sizeof item->value, "\"%.40s\" (%.40s)", view.value, view.source);
+        snprintf(item->value, sizeof item->value, "\"%.36s\" (%.36s)", view.value, view.source);
     }
 }
 
@@ -69,13 +72,32 @@ static c4_status tell_differences(const c4_option_card *cards, int nranks)
                    used ? text : "which, the cards do not say: compare `c4info options` on all hosts");
 }
 
+/* In parts, since exchanges are bounded. */
+static c4_status gather_cards(const c4_setup *setup, const unsigned char *own, unsigned char *wire)
+{
+    const c4_exchange *exchange = setup->exchange;
+    size_t n = (size_t)setup->comm->nranks;
+    unsigned char *parts = calloc(n, C4_EXCHANGE_BYTES);
+    if (!parts)
+        return c4_fail(C4_ERR_MEMORY, "set-up of %zu ranks", n);
+    c4_status status = C4_OK;
+    for (size_t done = 0; status == C4_OK && done < C4_OPTION_CARD_BYTES; done += C4_EXCHANGE_BYTES) {
+        size_t left = C4_OPTION_CARD_BYTES - done, bytes = left < C4_EXCHANGE_BYTES ? left : C4_EXCHANGE_BYTES;
+        status = exchange->all_gather(exchange->context, own + done, bytes, parts);
+        for (size_t i = 0; status == C4_OK && i < n; i++)
+            memcpy(wire + i * C4_OPTION_CARD_BYTES + done, parts + i * bytes, bytes);
+    }
+    free(parts);
+    return status;
+}
+
 static c4_status exchange_options(const c4_setup *setup, unsigned char *wire, c4_option_card *cards)
 {
     int n = setup->comm->nranks;
     unsigned char own[C4_OPTION_CARD_BYTES];
     fill_card(setup, &cards[0]);
     c4_option_card_pack(&cards[0], own);
-    C4_TRY(setup->exchange->all_gather(setup->exchange->context, own, sizeof own, wire));
+    C4_TRY(gather_cards(setup, own, wire));
     for (int i = 0; i < n; i++)
         if (c4_option_card_unpack(wire + (size_t)i * C4_OPTION_CARD_BYTES, &cards[i]) < 0)
             return c4_fail(C4_ERR_PROTOCOL, "set-up: the options that rank %d tells are malformed", i);

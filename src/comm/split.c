@@ -33,14 +33,12 @@ typedef struct split {
     int gathers;                    /* done over the parent for set-ups */
 } split;
 
-/* The largest blob of a set-up's all-gather: rank cards (1 KiB), and one byte per member for reachability; then a byte
- * that tells it from the empty one of a rank that has failed. */
+/* The largest blob of a set-up's all-gather, then a byte that tells it from the empty one of a rank that has failed. */
 static size_t blob_bytes(const split *s)
 {
-    return 1 + (1024 > s->parent->nranks ? 1024 : (size_t)s->parent->nranks);
+    size_t peers = (size_t)s->parent->nranks;
+    return 1 + (C4_EXCHANGE_BYTES > peers ? C4_EXCHANGE_BYTES : peers);
 }
-
-#define SETUP_GATHERS 5 /* hosts, cards, reach, leaders, costs: see setup.c */
 
 /* This rank cannot take part: the others, which wait for it, must hear so. */
 static c4_status give_up(c4_comm *parent)
@@ -61,6 +59,9 @@ static c4_status gather_for_child(void *context, const void *in, size_t bytes, v
 {
     split *s = context;
     size_t blob = blob_bytes(s);
+    if (bytes >= blob)
+        return c4_fail(C4_ERR_INTERNAL, "set-up after a split gathers %zu bytes of a rank, %zu at the most", bytes,
+                       blob - 1);
     char *all = calloc((size_t)s->parent->nranks + 1, blob);
     if (!all)
         return give_up(s->parent);
@@ -192,7 +193,7 @@ static c4_status split_run(split *s)
     char text[C4_ERROR_TEXT_BYTES];
     snprintf(text, sizeof text, "%s", c4_fail_text());
     /* Ranks without a child, or whose set-up failed early, still take part in the others' gathers. */
-    while (s->gathers < SETUP_GATHERS)
+    while (s->gathers < C4_SETUP_GATHERS)
         C4_TRY(gather_for_child(s, NULL, 0, NULL));
     if (status == C4_OK && s->child && atomic_load(&s->child->abort_requested))
         status = c4_fail(C4_ERR_ABORTED, "\"%s\" was aborted during its set-up", s->child->name);

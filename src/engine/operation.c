@@ -384,6 +384,15 @@ static bool lacks_operation(c4_status fault)
            fault == C4_ERR_LINK || fault == C4_ERR_PROTOCOL;
 }
 
+/* "broadcast #1" is not in "broadcast #12". */
+static bool names_call(const char *text, const char *name)
+{
+    for (const char *at = strstr(text, name); at; at = strstr(at + 1, name))
+        if (at[strlen(name)] < '0' || at[strlen(name)] > '9')
+            return true;
+    return false;
+}
+
 /* What this thread's last error says, and which operation met it. Some errors have been told without: this is the place that
  * adds it, for the first operation that ends of it. */
 static void fail_text(c4_engine *engine, const c4_operation *op, c4_status status, char text[C4_ERROR_TEXT_BYTES])
@@ -396,7 +405,7 @@ static void fail_text(c4_engine *engine, const c4_operation *op, c4_status statu
     c4_card_short_text(&card, name);
     if (status == C4_ERR_DESTROYED || (fault && atomic_load(&engine->has_call_text)))
         return;
-    bool add = (!fault || lacks_operation(fault)) && !strstr(cause, name);
+    bool add = (!fault || lacks_operation(fault)) && !names_call(cause, name);
     if (!add && !c4_engine_fault_is_known(engine)) /* said where it was found, on this rank */
         return;
     if (add) {

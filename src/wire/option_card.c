@@ -5,7 +5,7 @@
 #include "wire/bytes.h"
 
 #define HEADER_BYTES 8u
-#define ITEM_BYTES   128u
+#define ITEM_BYTES   120u
 
 _Static_assert(sizeof(uint64_t) + sizeof(((c4_option_item *)0)->name) + sizeof(((c4_option_item *)0)->value) ==
                    ITEM_BYTES,

@@ -1,6 +1,6 @@
 /* What a rank tells the others of its options once they are known to differ, so that everybody can name which and how.
  *
- *     0  options 1   8  per option, 128 bytes: hash of its value 8, name 32, value and where it comes from 88
+ *     0  options 1   8  per option, 120 bytes: hash of its value 8, name 32, value and where it comes from 80
  *
  * Little endian, texts filled up with zeros, the rest zero. Values too long are cut: the hash is compared. */
 #ifndef C4_WIRE_OPTION_CARD_H
@@ -12,12 +12,12 @@
 #include <stdint.h>
 
 #define C4_OPTION_CARD_ITEMS 24u
-#define C4_OPTION_CARD_BYTES (8u + C4_OPTION_CARD_ITEMS * 128u)
+#define C4_OPTION_CARD_BYTES (8u + C4_OPTION_CARD_ITEMS * 120u)
 
 typedef struct c4_option_item {
     uint64_t hash;
     char name[32];
-    char value[88]; /* for people: "1 (environment)" */
+    char value[80]; /* for people: "1 (environment)" */
 } c4_option_item;
 
 typedef struct c4_option_card {

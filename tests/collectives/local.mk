@@ -20,3 +20,5 @@ EXTRA_DIST += tests/collectives/test_long.sh
 C4_LONG_TESTS += tests/collectives/test_long.sh
 check_PROGRAMS += tests/collectives/test_mismatch
 tests_collectives_test_mismatch_SOURCES = tests/collectives/test_mismatch.c $(c4_collectives_sources)
+check_PROGRAMS += tests/collectives/test_split_options
+tests_collectives_test_split_options_SOURCES = tests/collectives/test_split_options.c $(c4_collectives_sources)
