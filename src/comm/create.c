@@ -257,6 +257,7 @@ static c4_status from_env(c4_creation *c, const char *options)
     c->bootstrap.addresses = c->addresses;
     c->bootstrap.naddresses = launch.naddresses;
     c->bootstrap.guessed = launch.guessed;
+    c->bootstrap.fixed = !*launch.file;
     explicit_bzero(launch.key, sizeof launch.key);
     if (*launch.file && launch.nranks > 1)
         C4_TRY(meet_by_file(c, launch.file));

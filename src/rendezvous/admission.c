@@ -258,23 +258,6 @@ static void tell_everybody(c4_door *door)
         continue;
 }
 
-/* Everybody is in. The socket on which they came is the one on which this rank listens from now on. */
-static void keep_door(c4_door *door)
-{
-    c4_bootstrap *bootstrap = door->bootstrap;
-    c4_endpoint *own = &bootstrap->endpoint;
-    int which = c4_bootstrap_is_local(bootstrap) ? 1 : 0;
-    bootstrap->listen_fds[bootstrap->nlisten_fds++] = door->doors[which];
-    door->doors[which] = -1;
-    if (which == 0)
-        bootstrap->spec.listen_fd = -1;
-    own->tag = which ? bootstrap->addresses[0].port : 0;
-    own->naddresses = which ? 0 : (uint8_t)bootstrap->spec.naddresses;
-    memcpy(own->addresses, bootstrap->addresses, sizeof own->addresses);
-    bootstrap->endpoints[0] = *own;
-    bootstrap->processes[0] = bootstrap->self;
-}
-
 /* Tells by the file where this rank listens, when there is one. */
 static c4_status publish(c4_bootstrap *bootstrap, c4_file_store_entry *entry)
 {
@@ -309,10 +292,10 @@ c4_status c4_bootstrap_admit_all(c4_bootstrap *bootstrap)
     }
     if (status < 0 && bootstrap->fault.status == C4_OK)
         status = explain_end(bootstrap, status, door.refused);
+    if (status == C4_OK)
+        status = c4_bootstrap_keep_door(bootstrap, &door);
     if (status < 0)
         tell_everybody(&door);
-    else
-        keep_door(&door);
     if (bootstrap->spec.file)
         c4_file_store_remove(bootstrap->spec.file, &entry);
 out:

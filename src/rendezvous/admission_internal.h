@@ -71,6 +71,10 @@ void c4_door_watch(c4_door *door, int fd, short events, int who);
 void c4_door_expire(c4_door *door);
 c4_status c4_door_serve(c4_door *door, nfds_t i);
 
+/* Rank 0, once all are in: the socket on which they came, or, where others are to come to that, a new one is where this rank
+ * listens from now on. */
+c4_status c4_bootstrap_keep_door(c4_bootstrap *bootstrap, c4_door *door);
+
 /* Takes an accepted connection into a free place and goes as far as it can. */
 void c4_entrant_start(c4_door *door, c4_entrant *entrant, int fd, bool local, const struct sockaddr *name);
 /* As far as the socket lets it go; ends in a free place. */

@@ -39,6 +39,9 @@ typedef struct c4_bootstrap_spec {
                                       * and then the others are tried */
     int listen_fd;                   /* root: a listening TCP socket, taken in any case; -1: the one kept for this job
                                       * by c4_unique_id_listen, else listen on addresses[0] */
+    bool fixed; /* at addresses[0] the next job of these processes meets, too, perhaps while this one
+                                      * lives: once all are in, the root leaves it for a port of port_lo .. port_hi (but
+                                      * stays where none of these is free) */
     /* Where this rank listens for its neighbours; copied. nlisten 0: on the address of its connection to the root. Those
      * that cannot be used are left out, as long as one can. */
     const c4_net_address *listen;

@@ -1,12 +1,15 @@
-/* Where a rank other than 0 listens for its neighbours. */
+/* Where a rank listens for its neighbours. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "host/netif.h"
+#include "rendezvous/admission_internal.h"
 #include "rendezvous/bootstrap_internal.h"
 #include "rendezvous/listener.h"
 
@@ -20,6 +23,8 @@ static c4_status listen_locally(c4_bootstrap *bootstrap)
     bootstrap->endpoint.tag = number;
     return C4_OK;
 }
+
+/* ---- ranks other than 0 ---- */
 
 /* The address from which the root has been reached: most likely the others reach it, too. */
 static c4_status default_address(c4_bootstrap *bootstrap, c4_net_address *address)
@@ -90,5 +95,70 @@ c4_status c4_bootstrap_listen(c4_bootstrap *bootstrap)
         bootstrap->endpoint.addresses[i] = spec->advertise[i];
     if (spec->nadvertise)
         bootstrap->endpoint.naddresses = (uint8_t)spec->nadvertise;
+    return C4_OK;
+}
+
+/* ---- rank 0, once all are in ---- */
+
+/* Listens at the same addresses and another port. The door stays in its place when no port of the range is free. */
+static c4_status move_door(c4_bootstrap *bootstrap, c4_door *door)
+{
+    c4_bootstrap_spec *spec = &bootstrap->spec;
+    c4_listen_spec listen = {.port_lo = spec->port_lo, .port_hi = spec->port_hi};
+    struct sockaddr_storage name;
+    socklen_t bytes = sizeof name;
+    c4_net_address bound;
+    int fd = -1;
+    if (getsockname(door->doors[0], (struct sockaddr *)&name, &bytes) < 0 ||
+        !c4_net_address_from_sockaddr((struct sockaddr *)&name, &listen.bind))
+        return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, 0, "rank 0: address of its rendezvous: %s", strerror(errno));
+    listen.bind.port = 0;
+    if (name.ss_family == AF_INET6)
+        listen.scope = ((struct sockaddr_in6 *)&name)->sin6_scope_id;
+    int error = c4_listener_try(&listen, &fd, &bound);
+    if (error == EADDRINUSE)
+        return C4_OK;
+    if (error)
+        return c4_bootstrap_pass_on(bootstrap, c4_listener_fail(error, &listen));
+    close(door->doors[0]);
+    door->doors[0] = fd;
+    for (size_t i = 0; i < spec->naddresses; i++)
+        bootstrap->addresses[i].port = bound.port;
+    return C4_OK;
+}
+
+/* Without a key: none but the AF_UNIX socket matters, and it has a name of its own. */
+static c4_status move_local_door(c4_bootstrap *bootstrap, c4_door *door)
+{
+    c4_status status = listen_locally(bootstrap);
+    if (status < 0)
+        return c4_bootstrap_pass_on(bootstrap, status);
+    close(door->doors[1]);
+    close(bootstrap->spec.listen_fd);
+    door->doors[0] = door->doors[1] = bootstrap->spec.listen_fd = -1;
+    return C4_OK;
+}
+
+c4_status c4_bootstrap_keep_door(c4_bootstrap *bootstrap, c4_door *door)
+{
+    c4_endpoint *own = &bootstrap->endpoint;
+    bool local = c4_bootstrap_is_local(bootstrap);
+    if (bootstrap->spec.fixed && local) {
+        C4_TRY(move_local_door(bootstrap, door));
+    } else {
+        int *kept = &door->doors[local ? 1 : 0];
+        if (bootstrap->spec.fixed)
+            C4_TRY(move_door(bootstrap, door));
+        bootstrap->listen_fds[bootstrap->nlisten_fds++] = *kept;
+        *kept = -1;
+        if (local)
+            own->tag = bootstrap->addresses[0].port;
+        else
+            bootstrap->spec.listen_fd = -1;
+    }
+    own->naddresses = local ? 0 : (uint8_t)bootstrap->spec.naddresses;
+    memcpy(own->addresses, bootstrap->addresses, sizeof own->addresses);
+    bootstrap->endpoints[0] = *own;
+    bootstrap->processes[0] = bootstrap->self;
     return C4_OK;
 }

@@ -1,7 +1,9 @@
 #include "rendezvous/launcher.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,7 +121,11 @@ static c4_status read_rendezvous(c4_launch *launch)
     return text ? resolve(text, launch) : C4_OK;
 }
 
-/* Only rank 0 listens. The descriptor must not live on in the program's own children. */
+/* Has been taken: what has its number now is something else. */
+static atomic_bool listener_taken;
+
+/* Only rank 0 listens. The descriptor must not live on in the program's own children, nor its number be taken for the
+ * listener again by the next communicator of this process, which listens anew. */
 static c4_status read_listener(c4_launch *launch)
 {
     int fd = -1;
@@ -131,9 +137,13 @@ static c4_status read_listener(c4_launch *launch)
     int listens = 0;
     socklen_t bytes = sizeof listens;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) < 0 || !listens)
-        return C4_OK; /* used up by an earlier communicator of this process, or lost by a wrapper: listen anew */
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    launch->listen_fd = fd;
+        return C4_OK; /* lost by a wrapper: listen anew */
+    if (atomic_exchange(&listener_taken, true))
+        return C4_OK;
+    launch->listen_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (launch->listen_fd < 0)
+        return c4_fail_errno(c4_status_from_errno(errno), errno, "C4_RENDEZVOUS_FD=%d", fd);
+    close(fd);
     return C4_OK;
 }
 

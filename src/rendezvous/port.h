@@ -1,6 +1,7 @@
 /* The port of a job in this process: the sockets on which the bootstrap listened stay open for as long as the job, and
  * every connection of its ranks, control or data, comes in there. So one port per process is what a firewall must let
  * through, and C4_PORT_RANGE needs as many ports as a host has ranks.
+ * (Rank 0 leaves an address that the environment names, at which the next communicator will meet, for a port of the range.)
  *
  * Why this object and not the transport owns the sockets: a transport is driven by the thread that calls collectives, which
  * may compute for an hour, while control connections and strangers have to be served all the time. So the control

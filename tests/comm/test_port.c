@@ -175,6 +175,119 @@ static void test_same_user_without_a_key(void)
     c4test_ranks(job.nranks, keyless_rank, &job, 30);
 }
 
+/* ---- several communicators of one environment ---- */
+
+enum { MEET_TCP, MEET_INHERITED, MEET_LOCALLY, MEET_TORCHRUN };
+
+typedef struct meeting {
+    int nranks, how, listener;
+    uint16_t port;
+} meeting;
+
+static void set_number(const char *name, int value)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", value);
+    setenv(name, text, 1);
+}
+
+static void describe_meeting(const meeting *job, int rank)
+{
+    char text[32];
+    const char *key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    if (job->how == MEET_TORCHRUN) {
+        setenv("TORCHELASTIC_RUN_ID", "several", 1);
+        setenv("MASTER_ADDR", "127.0.0.1", 1);
+        set_number("MASTER_PORT", job->port);
+        set_number("WORLD_SIZE", job->nranks);
+        set_number("LOCAL_WORLD_SIZE", job->nranks);
+        set_number("RANK", rank);
+        set_number("LOCAL_RANK", rank);
+        return;
+    }
+    snprintf(text, sizeof text, "127.0.0.1:%u", job->port);
+    setenv("C4_RENDEZVOUS", text, 1);
+    set_number("C4_NRANKS", job->nranks);
+    set_number("C4_RANK", rank);
+    if (job->how != MEET_LOCALLY)
+        setenv("C4_KEY", key, 1);
+    if (job->how == MEET_INHERITED && rank == 0)
+        set_number("C4_RENDEZVOUS_FD", job->listener);
+    else if (job->listener >= 0)
+        close(job->listener);
+}
+
+/* Three live at once; one follows others while rank 0 still has the last one. */
+static void meet_often(int rank, void *arg)
+{
+    const meeting *job = arg;
+    c4_comm *comms[3] = {NULL, NULL, NULL}, *next = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = "C4_TRANSPORTS=tcp"};
+    describe_meeting(job, rank);
+    for (int i = 0; i < 3; i++) {
+        C4TEST_OK_FATAL(c4_comm_create_from_env(&config, NULL, &comms[i]));
+        check_sum(comms[i], job->nranks);
+    }
+    C4TEST_OK(c4_comm_destroy(comms[1]));
+    check_sum(comms[0], job->nranks);
+    check_sum(comms[2], job->nranks);
+    if (rank != 0)
+        C4TEST_OK(c4_comm_destroy(comms[2]));
+    C4TEST_OK_FATAL(c4_comm_create_from_env(&config, NULL, &next));
+    check_sum(next, job->nranks);
+    if (rank == 0)
+        C4TEST_OK(c4_comm_destroy(comms[2]));
+    C4TEST_OK(c4_comm_destroy(comms[0]));
+    check_sum(next, job->nranks);
+    C4TEST_OK(c4_comm_destroy(next));
+    C4TEST_INT(world_failures(), 0);
+}
+
+static void run_meeting(int how)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof name;
+    meeting job = {.nranks = 3, .how = how, .listener = socket(AF_INET, SOCK_STREAM, 0)};
+    int on = 1;
+    setsockopt(job.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    CU_ASSERT_FATAL(bind(job.listener, (struct sockaddr *)&name, sizeof name) == 0);
+    CU_ASSERT_FATAL(getsockname(job.listener, (struct sockaddr *)&name, &bytes) == 0);
+    job.port = ntohs(name.sin_port);
+    if (how == MEET_INHERITED) {
+        CU_ASSERT_FATAL(listen(job.listener, 64) == 0);
+    } else {
+        close(job.listener);
+        job.listener = -1;
+    }
+    c4test_team *team = c4test_team_start(job.nranks, meet_often, &job);
+    int statuses[3] = {-1, -1, -1};
+    if (job.listener >= 0)
+        close(job.listener);
+    c4test_team_wait(team, c4test_seconds(40), statuses);
+    for (int rank = 0; rank < job.nranks; rank++)
+        C4TEST_INT(statuses[rank], 0);
+}
+
+static void test_several_at_one_address(void)
+{
+    run_meeting(MEET_TCP);
+}
+
+static void test_several_at_an_inherited_socket(void)
+{
+    run_meeting(MEET_INHERITED);
+}
+
+static void test_several_at_one_address_without_a_key(void)
+{
+    run_meeting(MEET_LOCALLY);
+}
+
+static void test_several_under_torchrun(void)
+{
+    run_meeting(MEET_TORCHRUN);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(two_ranks),
@@ -184,6 +297,10 @@ int main(int argc, char **argv)
                                         C4TEST(as_many_ports_as_two_ranks),
                                         C4TEST(as_many_ports_as_four_ranks),
                                         C4TEST(same_user_without_a_key),
+                                        C4TEST(several_at_one_address),
+                                        C4TEST(several_at_an_inherited_socket),
+                                        C4TEST(several_at_one_address_without_a_key),
+                                        C4TEST(several_under_torchrun),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -187,9 +187,15 @@ static void test_inherited_listener(void)
     C4TEST_INT(launch.listen_fd, -1); /* rank 1 */
     setenv("C4_RANK", "0", 1);
     C4TEST_OK_FATAL(detect(&launch));
-    C4TEST_INT(launch.listen_fd, fd);
-    C4TEST_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
-    close(fd);
+    CU_ASSERT_FATAL(launch.listen_fd >= 0);
+    C4TEST_INT(fcntl(launch.listen_fd, F_GETFD), FD_CLOEXEC);
+    C4TEST_INT(fcntl(fd, F_GETFD), -1);
+    C4TEST_OK_FATAL(detect(&launch));
+    C4TEST_INT(launch.listen_fd, -1);
+    int again = -1, other = -1; /* what has the number later is not the listener */
+    C4TEST_OK_FATAL(c4_listener_open(&spec, &other, &bound));
+    again = other == fd ? fd : dup2(other, fd);
+    C4TEST_INT(again, fd);
     C4TEST_OK_FATAL(detect(&launch));
     C4TEST_INT(launch.listen_fd, -1);
 }
