@@ -273,7 +273,7 @@ static void dial(c4_control *control, tie *edge)
     const c4_ties *ties = &control->repair->ties;
     knock *k = &edge->knock;
     int fd = -1;
-    int error = c4_ties_dial(ties->local, ties->job_id,
+    int error = c4_ties_dial(ties->local, ties->door_id,
                              at->naddresses ? &at->addresses[edge->next % at->naddresses] : NULL, at->tag, &fd);
     c4_link_init(&k->link, fd);
     k->since_ns = c4_now_ns();

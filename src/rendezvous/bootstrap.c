@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/status.h"
@@ -66,6 +67,25 @@ c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint3
                                    .transport = "control"};
 }
 
+c4_handshake_identity c4_bootstrap_run_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank)
+{
+    c4_handshake_identity identity = c4_bootstrap_identity(bootstrap, peer_rank);
+    identity.key = c4_bootstrap_key(bootstrap);
+    identity.job_id = bootstrap->job_id;
+    return identity;
+}
+
+c4_status c4_bootstrap_take_nonce(c4_bootstrap *bootstrap, const unsigned char nonce[C4_JOB_NONCE_BYTES])
+{
+    static const char label[] = "C4 run";
+    memcpy(bootstrap->nonce, nonce, sizeof bootstrap->nonce);
+    bootstrap->job_id = c4_hash_bytes(bootstrap->spec.job_id, nonce, C4_JOB_NONCE_BYTES);
+    if (!bootstrap->spec.key)
+        return C4_OK; /* the key, if any, is of this run already */
+    const struct iovec parts[] = {{(void *)label, sizeof label}, {bootstrap->nonce, sizeof bootstrap->nonce}};
+    return c4_hmac_sha256(bootstrap->given_key, sizeof bootstrap->given_key, parts, 2, bootstrap->key);
+}
+
 /* ---- life cycle ---- */
 
 static c4_status check_spec(const c4_bootstrap_spec *spec)
@@ -114,10 +134,13 @@ static c4_status allocate(const c4_bootstrap_spec *spec, c4_bootstrap **bootstra
     copy_addresses(&made->spec.addresses, spec->naddresses, made->addresses);
     copy_addresses(&made->spec.listen, spec->nlisten, made->listen);
     copy_addresses(&made->spec.advertise, spec->nadvertise, made->advertise);
+    made->job_id = spec->job_id;
     made->has_key = spec->key != NULL;
-    if (spec->key)
+    if (spec->key) {
+        memcpy(made->given_key, spec->key, C4_KEY_BYTES);
         memcpy(made->key, spec->key, C4_KEY_BYTES);
-    made->spec.key = spec->key ? made->key : NULL;
+    }
+    made->spec.key = spec->key ? made->given_key : NULL;
     made->nneighbours = c4_overlay_neighbours(spec->nranks, spec->rank, made->neighbours);
     made->fault_rank = -1;
     *bootstrap = made;
@@ -135,13 +158,22 @@ static c4_status make_key(c4_bootstrap *bootstrap)
     return C4_OK;
 }
 
+static c4_status make_nonce(c4_bootstrap *bootstrap)
+{
+    unsigned char nonce[C4_JOB_NONCE_BYTES];
+    C4_TRY(c4_random_bytes(nonce, sizeof nonce));
+    return c4_bootstrap_take_nonce(bootstrap, nonce);
+}
+
 static c4_status check_in(c4_bootstrap *bootstrap)
 {
     if (!c4_bootstrap_is_root(bootstrap))
         return c4_bootstrap_connect(bootstrap);
     C4_TRY(make_key(bootstrap));
-    if (bootstrap->spec.nranks > 1)
+    if (bootstrap->spec.nranks > 1) {
+        C4_TRY(make_nonce(bootstrap));
         return c4_bootstrap_admit_all(bootstrap);
+    }
     int unused = c4_listener_take(bootstrap->spec.job_id); /* nobody will come */
     if (unused >= 0)
         close(unused);
@@ -250,6 +282,7 @@ void c4_bootstrap_close(c4_bootstrap *bootstrap)
     if (bootstrap->spec.listen_fd >= 0)
         close(bootstrap->spec.listen_fd);
     explicit_bzero(bootstrap->key, sizeof bootstrap->key);
+    explicit_bzero(bootstrap->given_key, sizeof bootstrap->given_key);
     free(bootstrap->links);
     free(bootstrap->processes);
     free(bootstrap->endpoints);
@@ -276,7 +309,7 @@ int c4_bootstrap_size(const c4_bootstrap *bootstrap)
 
 uint64_t c4_bootstrap_job_id(const c4_bootstrap *bootstrap)
 {
-    return bootstrap->spec.job_id;
+    return bootstrap->job_id;
 }
 
 bool c4_bootstrap_address(const c4_bootstrap *bootstrap, int rank, size_t index, c4_net_address *address)

@@ -83,8 +83,9 @@ c4_status c4_bootstrap_all_gather(c4_bootstrap *bootstrap, const void *in, size_
  * After it the bootstrap can only be closed. */
 void c4_bootstrap_give_up(c4_bootstrap *bootstrap, const char *text);
 
-/* The job's key: the spec's, or the one that the root has made. NULL when there is none (then tags are impossible:
- * libcrypto is missing on the root). Valid until close. */
+/* Key and id of this run of the job: derived from the spec's and from a nonce that the root has drawn, so that they differ
+ * from those of every other run (a job of one rank has the spec's). The key is one that the root has made where the spec
+ * has none; NULL when there is none (then tags are impossible: libcrypto is missing on the root). Valid until close. */
 const unsigned char *c4_bootstrap_key(const c4_bootstrap *bootstrap);
 
 int c4_bootstrap_rank(const c4_bootstrap *bootstrap);

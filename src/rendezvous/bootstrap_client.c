@@ -152,8 +152,9 @@ static c4_status await_welcome(c4_bootstrap *bootstrap, c4_link *link)
         memcpy(bootstrap->key, welcome.key, C4_KEY_BYTES);
         bootstrap->has_key = true;
     }
+    status = c4_bootstrap_take_nonce(bootstrap, welcome.nonce);
     explicit_bzero(&welcome, sizeof welcome);
-    return C4_OK;
+    return status;
 }
 
 /* Instead of joining: rank 0 and, through it, the others hear at once why this rank does not. */

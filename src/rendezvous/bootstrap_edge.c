@@ -131,7 +131,7 @@ static c4_status start_edge(c4_linking *l, c4_edge *e)
 static c4_status on_connected(c4_linking *l, c4_edge *e)
 {
     c4_bootstrap *bootstrap = l->bootstrap;
-    c4_handshake_identity identity = c4_bootstrap_identity(bootstrap, (uint32_t)e->rank);
+    c4_handshake_identity identity = c4_bootstrap_run_identity(bootstrap, (uint32_t)e->rank);
     int error = 0;
     socklen_t bytes = sizeof error;
     if (getsockopt(e->link.fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0)
@@ -140,7 +140,6 @@ static c4_status on_connected(c4_linking *l, c4_edge *e)
         return edge_failed(l, e, error, "");
     if (c4_bootstrap_is_local(bootstrap) && !c4_peer_is_same_user(e->link.fd))
         return edge_failed(l, e, EACCES, "another user listens there");
-    identity.key = c4_bootstrap_key(bootstrap);
     c4_status status = c4_handshake_init(&e->handshake, &identity, true);
     if (status < 0)
         return c4_bootstrap_fail(bootstrap, status, bootstrap->spec.rank, "rank %d: %s", bootstrap->spec.rank,

@@ -20,7 +20,10 @@ struct c4_bootstrap {
     c4_net_address addresses[C4_UNIQUE_ID_ADDRESSES];
     c4_net_address listen[C4_ENDPOINT_ADDRESSES];
     c4_net_address advertise[C4_ENDPOINT_ADDRESSES];
-    unsigned char key[C4_KEY_BYTES]; /* of the job: given, made by the root or received */
+    unsigned char given_key[C4_KEY_BYTES]; /* spec.key */
+    unsigned char key[C4_KEY_BYTES];       /* of this run: from the given one, or made by the root */
+    unsigned char nonce[C4_JOB_NONCE_BYTES];
+    uint64_t job_id; /* of this run: from the spec's */
     bool has_key;
     c4_process self;
     c4_link *links; /* one per rank; closed but for neighbours, and at check-in for the root and by the root */
@@ -65,7 +68,13 @@ c4_status c4_bootstrap_fail(c4_bootstrap *bootstrap, c4_status status, int rank,
 /* The same for a failure that has been logged already, with rank and process before its text (c4_fail_text). */
 c4_status c4_bootstrap_pass_on(c4_bootstrap *bootstrap, c4_status status);
 
+/* At check-in. */
 c4_handshake_identity c4_bootstrap_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank);
+/* Of everything after it. The job id that was given may come again, with the same key (a job that is started anew by its
+ * batch system), while a process of the earlier run still lives. So the root draws a nonce, and with it in key and job id
+ * nobody of another run gets in. */
+c4_handshake_identity c4_bootstrap_run_identity(const c4_bootstrap *bootstrap, uint32_t peer_rank);
+c4_status c4_bootstrap_take_nonce(c4_bootstrap *bootstrap, const unsigned char nonce[C4_JOB_NONCE_BYTES]);
 
 /* "rank 3 (pid 4711 on node7)", or without the parentheses while that is not known. Returns text. */
 enum { C4_BOOTSTRAP_RANK_TEXT_BYTES = 112 };

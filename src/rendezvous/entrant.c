@@ -70,6 +70,7 @@ static void decide(c4_door *door, c4_entrant *entrant)
         set_out_fault(entrant, rank, &fault);
     } else {
         c4_control_welcome welcome = {.has_key = bootstrap->has_key && !bootstrap->spec.key};
+        memcpy(welcome.nonce, bootstrap->nonce, sizeof welcome.nonce);
         if (welcome.has_key)
             memcpy(welcome.key, bootstrap->key, C4_KEY_BYTES);
         c4_control_welcome_pack(&welcome, entrant->out);
@@ -204,9 +205,8 @@ void c4_entrant_start(c4_door *door, c4_entrant *entrant, int fd, bool local, co
         c4_net_address_format(&address, entrant->from);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
-    c4_handshake_identity identity = c4_bootstrap_identity(door->bootstrap, C4_HANDSHAKE_ANY_RANK);
-    if (door->linked)
-        identity.key = c4_bootstrap_key(door->bootstrap);
+    c4_handshake_identity identity = door->linked ? c4_bootstrap_run_identity(door->bootstrap, C4_HANDSHAKE_ANY_RANK)
+                                                  : c4_bootstrap_identity(door->bootstrap, C4_HANDSHAKE_ANY_RANK);
     if (local && !c4_peer_is_same_user(fd))
         c4_entrant_refuse(door, entrant, "another user");
     else if (c4_handshake_init(&entrant->handshake, &identity, false) < 0)

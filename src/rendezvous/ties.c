@@ -71,7 +71,8 @@ void c4_bootstrap_get_ties(const c4_bootstrap *bootstrap, c4_ties *ties)
 {
     *ties = (c4_ties){.local = c4_bootstrap_is_local(bootstrap),
                       .has_key = bootstrap->has_key,
-                      .job_id = bootstrap->spec.job_id,
+                      .job_id = bootstrap->job_id,
+                      .door_id = bootstrap->spec.job_id,
                       .epoch = bootstrap->spec.epoch,
                       .rank = bootstrap->spec.rank,
                       .nranks = bootstrap->spec.nranks};

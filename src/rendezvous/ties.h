@@ -12,7 +12,8 @@ typedef struct c4_ties {
     bool local; /* over AF_UNIX, between processes of one user */
     bool has_key;
     unsigned char key[C4_KEY_BYTES];
-    uint64_t job_id;
+    uint64_t job_id;  /* of this run */
+    uint64_t door_id; /* in the names of AF_UNIX sockets, which are older than the run's */
     uint16_t epoch;
     int rank, nranks;
 } c4_ties;

@@ -93,8 +93,9 @@ void c4_control_welcome_pack(const c4_control_welcome *welcome, unsigned char ou
 {
     memset(out, 0, C4_CONTROL_WELCOME_BYTES);
     out[0] = welcome->has_key;
+    memcpy(out + 8, welcome->nonce, C4_JOB_NONCE_BYTES);
     if (welcome->has_key)
-        memcpy(out + 8, welcome->key, C4_KEY_BYTES);
+        memcpy(out + 8 + C4_JOB_NONCE_BYTES, welcome->key, C4_KEY_BYTES);
 }
 
 c4_status c4_control_welcome_unpack(const unsigned char *in, size_t bytes, c4_control_welcome *welcome)
@@ -102,7 +103,8 @@ c4_status c4_control_welcome_unpack(const unsigned char *in, size_t bytes, c4_co
     if (bytes != C4_CONTROL_WELCOME_BYTES || in[0] > 1)
         return C4_ERR_PROTOCOL;
     welcome->has_key = in[0];
-    memcpy(welcome->key, in + 8, C4_KEY_BYTES);
+    memcpy(welcome->nonce, in + 8, C4_JOB_NONCE_BYTES);
+    memcpy(welcome->key, in + 8 + C4_JOB_NONCE_BYTES, C4_KEY_BYTES);
     return C4_OK;
 }
 

@@ -74,9 +74,11 @@ void c4_process_pack(const c4_process *process, unsigned char out[C4_PROCESS_BYT
 /* C4_ERR_PROTOCOL (not logged): wrong size, pid 0, a host name without end or with bytes a terminal would obey. */
 c4_status c4_process_unpack(const unsigned char *in, size_t bytes, c4_process *process);
 
-#define C4_CONTROL_WELCOME_BYTES 40u
+#define C4_CONTROL_WELCOME_BYTES 56u
+#define C4_JOB_NONCE_BYTES       16u
 typedef struct c4_control_welcome {
     bool has_key;
+    unsigned char nonce[C4_JOB_NONCE_BYTES]; /* tells this run from others of the same job id and key */
     unsigned char key[C4_KEY_BYTES];
 } c4_control_welcome;
 

@@ -125,6 +125,7 @@ typedef struct test_job {
     int bad_rank, other_bad_rank;
     c4_status expect;
     const char *text, *more;
+    bool keyless;
     atomic_int *flag;
 } test_job;
 
@@ -148,7 +149,7 @@ static c4_bootstrap_spec spec_of(const test_job *job, int rank)
     return (c4_bootstrap_spec){.rank = rank,
                                .nranks = job->nranks,
                                .job_id = 4711,
-                               .key = key,
+                               .key = job->keyless ? NULL : key,
                                .addresses = &job->address,
                                .naddresses = 1,
                                .listen_fd = rank == 0 ? job->listen_fd : -1,
@@ -499,6 +500,70 @@ static void test_all_gather_callback(void)
     run_invited(foreign, 0, C4_ERR_INTERFACE, C4_ERR_PEER_ERROR);
 }
 
+/* ---- two runs of one job ---- */
+
+/* A rank 1 with the ties of one run knocks at a rank 0 with those of a run. */
+static c4_status knock_as_rank_1(const c4_ties *from, const c4_ties *at)
+{
+    int fds[2];
+    c4_ties client = *from, server = *at;
+    c4_handshake one, other;
+    client.rank = 1;
+    server.rank = 0;
+    c4_handshake_identity mine = c4_ties_identity(&client, 0);
+    c4_handshake_identity theirs = c4_ties_identity(&server, C4_HANDSHAKE_ANY_RANK);
+    CU_ASSERT_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    C4TEST_OK_FATAL(c4_handshake_init(&one, &mine, true));
+    C4TEST_OK_FATAL(c4_handshake_init(&other, &theirs, false));
+    c4_status status = C4_IN_PROGRESS;
+    for (int i = 0; i < 8 && status == C4_IN_PROGRESS; i++) {
+        c4_handshake_step(&one, fds[0]);
+        status = c4_handshake_step(&other, fds[1]);
+    }
+    close(fds[0]);
+    close(fds[1]);
+    return status;
+}
+
+static void run_twice(int rank, void *arg)
+{
+    test_job *job = arg;
+    c4_ties ties[2];
+    for (int run = 0; run < 2; run++) {
+        c4_bootstrap *bootstrap = NULL;
+        c4_bootstrap_spec spec = spec_of(job, rank);
+        job->listen_fd = -1; /* the second time rank 0 listens anew */
+        C4TEST_OK_FATAL(c4_bootstrap_open(&spec, &bootstrap));
+        c4_bootstrap_get_ties(bootstrap, &ties[run]);
+        uint64_t ids[3] = {0};
+        uint64_t id = c4_bootstrap_job_id(bootstrap);
+        C4TEST_OK_FATAL(c4_bootstrap_all_gather(bootstrap, &id, sizeof id, ids));
+        CU_ASSERT(ids[0] == ids[1] && ids[0] == ids[2]);
+        c4_bootstrap_close(bootstrap);
+    }
+    CU_ASSERT(ties[0].job_id != ties[1].job_id);
+    CU_ASSERT(memcmp(ties[0].key, ties[1].key, C4_KEY_BYTES) != 0);
+    C4TEST_OK(knock_as_rank_1(&ties[0], &ties[0]));
+    C4TEST_OK(knock_as_rank_1(&ties[1], &ties[1]));
+    C4TEST_INT(knock_as_rank_1(&ties[0], &ties[1]), C4_ERR_AUTH);
+    C4TEST_INT(knock_as_rank_1(&ties[1], &ties[0]), C4_ERR_AUTH);
+    ties[0].job_id = ties[1].job_id; /* the key alone keeps the other run out */
+    C4TEST_INT(knock_as_rank_1(&ties[0], &ties[1]), C4_ERR_AUTH);
+}
+
+static void test_two_runs_differ(void)
+{
+    test_job job = make_job(3);
+    run(&job, run_twice, 30);
+}
+
+static void test_two_runs_differ_without_a_key(void)
+{
+    test_job job = make_job(3);
+    job.keyless = true;
+    run(&job, run_twice, 30);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(graph),
@@ -510,6 +575,8 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(never_links, 40),
                                         C4TEST_DEADLINE(late_for_exchange, 40),
                                         C4TEST_DEADLINE(all_gather_callback, 60),
+                                        C4TEST_DEADLINE(two_runs_differ, 40),
+                                        C4TEST_DEADLINE(two_runs_differ_without_a_key, 40),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -194,9 +194,11 @@ static void test_welcome(void)
     c4_control_welcome again;
     unsigned char packed[C4_CONTROL_WELCOME_BYTES];
     memset(welcome.key, 7, sizeof welcome.key);
+    memset(welcome.nonce, 9, sizeof welcome.nonce);
     c4_control_welcome_pack(&welcome, packed);
     C4TEST_OK(c4_control_welcome_unpack(packed, sizeof packed, &again));
     CU_ASSERT(again.has_key && memcmp(again.key, welcome.key, sizeof again.key) == 0);
+    CU_ASSERT_EQUAL(memcmp(again.nonce, welcome.nonce, sizeof again.nonce), 0);
     C4TEST_INT(c4_control_welcome_unpack(packed, sizeof packed - 1, &again), C4_ERR_PROTOCOL);
     packed[0] = 2;
     C4TEST_INT(c4_control_welcome_unpack(packed, sizeof packed, &again), C4_ERR_PROTOCOL);
