@@ -24,6 +24,7 @@
 enum {
     VISITORS = 8,        /* connections that come in and have not proved who they are */
     COURTESY_MS = 250,   /* the owner has so much time before the other side tries, too */
+    CROSSING_MS = 100,   /* who comes before a link is as old has set out before it was there */
     UNANSWERED_MS = 300, /* less than the core's grace for a link that closed */
     FIRST_PAUSE_MS = 20,
     LONGEST_PAUSE_MS = 1000,
@@ -47,7 +48,8 @@ typedef struct tie {
     int rank;
     bool owned;
     c4_endpoint endpoint;
-    uint64_t lost_ns; /* since when a link is wanted; 0: there is one */
+    uint64_t lost_ns;    /* since when a link is wanted; 0: there is one */
+    uint64_t adopted_ns; /* the present one; 0: it is the first */
     uint64_t due_ns;
     int pause_ms;
     unsigned next, refusals; /* which address; in a row */
@@ -140,6 +142,7 @@ static void adopt(c4_control *control, tie *edge, knock *k)
     forget(k);
     forget(&edge->knock);
     edge->lost_ns = 0;
+    edge->adopted_ns = c4_now_ns();
     if (peer->link.fd >= 0)
         c4_control_on_link_event(control, edge->rank, EPOLLIN);
     if (peer->link.fd >= 0)
@@ -153,6 +156,14 @@ static void adopt(c4_control *control, tie *edge, knock *k)
                edge->rank, peer->process.pid, peer->process.host, (double)(c4_now_ns() - lost_ns) / 1e9);
 }
 
+/* Began before the present link was there: the other side has that link too, and would lose it for this one. (If it has lost
+ * it again, it comes again.) */
+static bool has_crossed(const c4_control *control, const tie *edge, const knock *k)
+{
+    return control->peers[edge->rank].link.fd >= 0 && edge->adopted_ns &&
+           k->since_ns < edge->adopted_ns + CROSSING_MS * MS_NS;
+}
+
 /* Both have proved who they are. */
 static c4_status shaken(c4_control *control, tie *edge, knock *k)
 {
@@ -160,6 +171,8 @@ static c4_status shaken(c4_control *control, tie *edge, knock *k)
     k->phase = KNOCK_WAITING;
     if (!edge->owned)
         return C4_OK;
+    if (has_crossed(control, edge, k))
+        return C4_ERR_LINK;
     if (c4_link_send(&k->link, &header, NULL) != C4_OK) /* 16 bytes always fit into a new connection */
         return C4_ERR_LINK;
     adopt(control, edge, k);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "rendezvous/listener.h"
+#include "rendezvous/ties.h"
 #include "tests/control/control_rig.h"
 
 enum { MAX_FDS = 256, COMM = 9 };
@@ -19,6 +20,13 @@ typedef struct repair_rig {
     bool reset;       /* else closed in order */
     atomic_int *step; /* shared counters */
 } repair_rig;
+
+/* Of this process, for what it does behind the back of its control thread. */
+static struct {
+    c4_ties ties;
+    c4_endpoint endpoint; /* of rank 1 */
+    int spared;           /* not a link; -1: none */
+} own = {.spared = -1};
 
 /* As c4_comm_create does it. */
 static c4_control *start(const repair_rig *r, int rank, c4_port **port)
@@ -45,6 +53,8 @@ static c4_control *start(const repair_rig *r, int rank, c4_port **port)
     for (size_t i = 0; i < count; i++)
         C4TEST_OK(c4_port_adopt(*port, fds[i]));
     C4TEST_OK_FATAL(c4_control_start_with(bootstrap, &rig->spec, *port, &control));
+    c4_bootstrap_get_ties(bootstrap, &own.ties);
+    c4_bootstrap_endpoint(bootstrap, 1, &own.endpoint);
     c4_bootstrap_close(bootstrap);
     return control;
 }
@@ -62,7 +72,7 @@ static int break_links(bool reset)
     int broken = 0;
     for (int fd = 3; fd < MAX_FDS; fd++) {
         struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-        if (!is_connection(fd))
+        if (!is_connection(fd) || fd == own.spared)
             continue;
         broken++;
         C4TEST_INT(reset ? connect(fd, &nobody, sizeof nobody) : shutdown(fd, SHUT_RDWR), 0);
@@ -228,6 +238,60 @@ static void test_death_behind_a_broken_link(void)
     CU_ASSERT(c4_now_ns() - start_ns < (uint64_t)c4test_seconds(4) * 1000000000u);
 }
 
+static bool await(int fd, short events)
+{
+    struct pollfd watch = {.fd = fd, .events = events};
+    return poll(&watch, 1, c4test_seconds(10) * 1000) > 0;
+}
+
+/* A connection of rank 0 that has set out before the link broke, and proves who it is when that has been made anew: it is
+ * closed, the link stays. (Rank 1 owns the edge: it would say LINK.) */
+static void crossing_rank(int rank, void *arg)
+{
+    const repair_rig *r = arg;
+    news_log news;
+    c4_port *port = NULL;
+    c4_handshake handshake;
+    int fd = -1;
+    news_init(&news);
+    c4_control *control = start(r, rank, &port);
+    c4_control_attachment *attachment = rig_attach(control, &r->rig, COMM, &news);
+    c4_handshake_identity identity = c4_ties_identity(&own.ties, 1);
+    agree(attachment, 2);
+    if (rank == 0) {
+        unsigned char word;
+        c4_ties_dial(false, own.ties.job_id, &own.endpoint.addresses[0], 0, &fd);
+        CU_ASSERT_FATAL(fd >= 0 && await(fd, POLLOUT));
+        C4TEST_OK_FATAL(c4_handshake_init(&handshake, &identity, true));
+        C4TEST_INT(c4_handshake_step(&handshake, fd), C4_IN_PROGRESS);
+        CU_ASSERT_FATAL(await(fd, POLLIN)); /* it has been let in */
+        own.spared = fd;
+        C4TEST_INT(break_links(true), 1);
+        agree(attachment, 2);
+        c4_status status = C4_IN_PROGRESS;
+        while (status == C4_IN_PROGRESS && await(fd, POLLIN))
+            status = c4_handshake_step(&handshake, fd);
+        if (status == C4_OK)
+            CU_ASSERT(await(fd, POLLIN) && recv(fd, &word, 1, 0) <= 0);
+        close(fd);
+    } else {
+        agree(attachment, 2);
+    }
+    agree(attachment, 2);
+    rig_meet(&r->step[0], 2);
+    C4TEST_INT(news.count, 0);
+    c4_control_detach(attachment);
+    c4_control_stop(control);
+    c4_port_destroy(port);
+}
+
+static void test_crossing_connections(void)
+{
+    int statuses[8];
+    repair_rig r = make(2, true);
+    run(&r, crossing_rank, statuses);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST_DEADLINE(two_ranks_reset, 30),
@@ -235,6 +299,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(five_ranks, 30),
                                         C4TEST_DEADLINE(last_words, 30),
                                         C4TEST_DEADLINE(death_behind_a_broken_link, 30),
+                                        C4TEST_DEADLINE(crossing_connections, 30),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
