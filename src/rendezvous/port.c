@@ -17,7 +17,15 @@
 #include "rendezvous/listener.h"
 #include "rendezvous/ties.h"
 
-enum { EVENTS = 64, MAX_ACCEPTS = 64, PATIENCE_MS = 5000, CROWDED_MS = 10, EXHAUSTED_MS = 100, LOG_MS = 10000 };
+enum {
+    EVENTS = 64,
+    MAX_ACCEPTS = 64,
+    PATIENCE_MS = 5000,
+    CROWDED_MS = 10,
+    WAITED_MS = 2000, /* in an inbox, before another one may take the place */
+    EXHAUSTED_MS = 100,
+    LOG_MS = 10000
+};
 #define MS_NS 1000000ull
 
 typedef struct door {
@@ -27,7 +35,7 @@ typedef struct door {
     bool any; /* stands for all addresses of its family */
 } door;
 
-/* A connection that has not said its hello. */
+/* A connection that has not said its hello, or waits in an inbox. */
 typedef struct caller {
     int fd; /* -1: a free place */
     uint64_t since_ns;
@@ -36,7 +44,7 @@ typedef struct caller {
 typedef struct inbox {
     c4_handshake_hello who;
     int event_fd;
-    int *waiting;
+    caller *waiting;                 /* since when they are in here */
     unsigned first, count, capacity; /* a ring */
 } inbox;
 
@@ -85,7 +93,7 @@ c4_status c4_port_create(uint16_t port_lo, uint16_t port_hi, c4_port **port)
 static void inbox_free(inbox *box)
 {
     for (; box->count > 0; box->count--, box->first = (box->first + 1) % box->capacity)
-        close(box->waiting[box->first]);
+        close(box->waiting[box->first].fd);
     if (box->event_fd >= 0)
         close(box->event_fd);
     free(box->waiting);
@@ -250,7 +258,7 @@ int c4_port_take(c4_port *port, int fd)
     size_t i = find_inbox(port, fd);
     inbox *box = i < port->ninboxes ? port->inboxes[i] : NULL;
     if (box && box->count > 0) {
-        taken = box->waiting[box->first];
+        taken = box->waiting[box->first].fd;
         box->first = (box->first + 1) % box->capacity;
         box->count--;
     }
@@ -309,6 +317,38 @@ static bool is_for(const inbox *box, const c4_handshake_hello *hello)
            strcmp(box->who.transport, hello->transport) == 0;
 }
 
+static bool has_ended(int fd)
+{
+    struct pollfd watch = {.fd = fd, .events = POLLRDHUP};
+    return poll(&watch, 1, 0) > 0 && (watch.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+/* A hello proves nothing, and the owner of an inbox may compute for an hour: who fills it meanwhile must not keep others
+ * out. So whoever has gone makes room, and then whoever has waited longest and long enough. False: no room. */
+static bool make_room(c4_port *port, inbox *box)
+{
+    unsigned kept = 0;
+    if (box->count < box->capacity)
+        return true;
+    for (unsigned i = 0; i < box->count; i++) {
+        caller *one = &box->waiting[(box->first + i) % box->capacity];
+        if (has_ended(one->fd))
+            leave(port, one);
+        else
+            box->waiting[(box->first + kept++) % box->capacity] = *one;
+    }
+    box->count = kept;
+    if (kept < box->capacity)
+        return true;
+    caller *victim = &box->waiting[box->first];
+    if (c4_now_ns() - victim->since_ns < WAITED_MS * MS_NS)
+        return false;
+    refuse(port, victim, "was not let in for long, and others were waiting");
+    box->first = (box->first + 1) % box->capacity;
+    box->count--;
+    return true;
+}
+
 static void hand_over(c4_port *port, caller *one, const c4_handshake_hello *hello)
 {
     inbox *box = NULL;
@@ -322,22 +362,16 @@ static void hand_over(c4_port *port, caller *one, const c4_handshake_hello *hell
         refuse(port, one, "not meant for a communicator of this process");
         return;
     }
-    if (box->count == box->capacity) {
+    if (!make_room(port, box)) {
         refuse(port, one, "too many others wait to be let in");
         return;
     }
     epoll_ctl(port->epoll_fd, EPOLL_CTL_DEL, one->fd, NULL);
     if (getsockname(one->fd, (struct sockaddr *)&name, &bytes) == 0 && name.ss_family != AF_UNIX)
         setsockopt(one->fd, SOL_SOCKET, SO_RCVLOWAT, &at_once, sizeof at_once);
-    box->waiting[(box->first + box->count++) % box->capacity] = one->fd;
+    box->waiting[(box->first + box->count++) % box->capacity] = (caller){one->fd, c4_now_ns()};
     one->fd = -1;
     (void)!write(box->event_fd, &(uint64_t){1}, sizeof(uint64_t));
-}
-
-static bool has_ended(int fd)
-{
-    struct pollfd watch = {.fd = fd, .events = POLLRDHUP};
-    return poll(&watch, 1, 0) > 0 && (watch.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 /* Looks at what it has said; true: its place is free now. */

@@ -10,8 +10,8 @@
  * who takes a connection does all of it, as on one that it has accepted itself.
  *
  * Strangers: C4_PORT_PLACES connections may be here that have not said a whole hello, each for 5 s; while all places are
- * taken, for 10 ms, oldest first. An inbox holds no more than its owner has asked for. What exceeds that is closed: an honest
- * peer comes again.
+ * taken, for 10 ms, oldest first. An inbox holds no more than its owner has asked for. When it is full, whoever has gone is
+ * dropped, then whoever has waited longest, if for 2 s; else who comes is closed: an honest peer comes again.
  *
  * Threads: any may call any of this but create and destroy; nothing blocks. In the child of a fork only destroy. */
 #ifndef C4_RENDEZVOUS_PORT_H

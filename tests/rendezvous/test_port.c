@@ -241,6 +241,75 @@ static void test_full_inbox(void)
     stop(&t);
 }
 
+static int knock_at(const test_port *t, c4_handshake *mine)
+{
+    int fd = dial(t);
+    *mine = client(7, C4_HANDSHAKE_DATA, "tcp");
+    c4_handshake_step(mine, fd); /* fails where the port is quicker to turn it away */
+    return fd;
+}
+
+/* Nobody takes, and those who fill the inbox have gone: their places are free at once. */
+static void test_gone_from_inbox(void)
+{
+    enum { ROOM = 3 };
+    test_port t;
+    c4_handshake mine;
+    int near[ROOM];
+    start(&t);
+    int inbox = open_inbox(&t, 7, C4_HANDSHAKE_DATA, "tcp", ROOM);
+    for (int i = 0; i < ROOM; i++)
+        near[i] = knock_at(&t, &mine);
+    struct pollfd watch = {.fd = inbox, .events = POLLIN};
+    C4TEST_INT(poll(&watch, 1, 10000), 1);
+    int turned_away = knock_at(&t, &mine); /* the port has seen the others before it closes this one */
+    expect_end(turned_away);
+    shutdown(near[0], SHUT_WR);
+    shutdown(near[2], SHUT_WR);
+    int late = knock_at(&t, &mine);
+    expect_end(near[0]);
+    expect_end(near[2]);
+    int first = await(&t, inbox), second = await(&t, inbox);
+    shake(late, second, &mine, 7, C4_HANDSHAKE_DATA, "tcp");
+    C4TEST_INT(c4_port_refused(t.port), 1);
+    close(first);
+    close(second);
+    close(late);
+    close(near[1]);
+    stop(&t);
+}
+
+/* Nobody takes, and those who fill the inbox stay: whoever has waited longest makes room in the end. */
+static void test_kept_full(void)
+{
+    enum { ROOM = 3 };
+    test_port t;
+    c4_handshake mine;
+    int near[ROOM], late = -1;
+    start(&t);
+    int inbox = open_inbox(&t, 7, C4_HANDSHAKE_DATA, "tcp", ROOM);
+    for (int i = 0; i < ROOM; i++)
+        near[i] = knock_at(&t, &mine);
+    struct pollfd watch = {.fd = near[0], .events = POLLIN};
+    for (uint64_t end_ns = c4_now_ns() + 20000000000u; c4_now_ns() < end_ns && poll(&watch, 1, 0) == 0;) {
+        if (late >= 0)
+            close(late);
+        late = knock_at(&t, &mine);
+        struct pollfd either[2] = {watch, {.fd = late, .events = POLLIN}};
+        C4TEST_INT_FATAL(poll(either, 2, 10000) > 0, 1); /* this one is turned away, or the oldest */
+    }
+    expect_end(near[0]);
+    for (int i = 1; i < ROOM; i++)
+        close(await(&t, inbox));
+    int far = await(&t, inbox);
+    shake(late, far, &mine, 7, C4_HANDSHAKE_DATA, "tcp");
+    close(far);
+    close(late);
+    for (int i = 1; i < ROOM; i++)
+        close(near[i]);
+    stop(&t);
+}
+
 /* Without descriptors nobody comes in and the thread sleeps; afterwards all is well. */
 static void test_out_of_descriptors(void)
 {
@@ -313,8 +382,16 @@ static void test_adopted(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST(each_to_its_own),    C4TEST(hello_in_pieces),       C4TEST(strangers), C4TEST(crowd), C4TEST(full_inbox),
-        C4TEST(out_of_descriptors), C4TEST(one_number_everywhere), C4TEST(adopted),   C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(each_to_its_own),
+                                        C4TEST(hello_in_pieces),
+                                        C4TEST(strangers),
+                                        C4TEST(crowd),
+                                        C4TEST(full_inbox),
+                                        C4TEST(gone_from_inbox),
+                                        C4TEST(kept_full),
+                                        C4TEST(out_of_descriptors),
+                                        C4TEST(one_number_everywhere),
+                                        C4TEST(adopted),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -67,6 +67,10 @@ static void lost(c4_tcp_attempt *attempt, int error, c4_status status, const cha
 {
     c4_tcp_link *link = attempt->link;
     unsigned address = attempt->address;
+    /* Let in and closed before the peer has said a word: on the job's port that says nothing of the peer, which may be
+     * computing while strangers crowd there. */
+    if (attempt->module->port != NULL && attempt->stage == C4_TCP_HANDSHAKING && !attempt->heard && error == ECONNRESET)
+        link->turned_away_ns = c4_now_ns();
     c4_tcp_attempt_drop(attempt);
     c4_tcp_reach_failed(link, address, error, status, why);
 }

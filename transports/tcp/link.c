@@ -146,6 +146,13 @@ static c4_status give_up(const c4_tcp_link *link, uint64_t now)
                          (unsigned long long)(link->module->retry_ns / 1000000u));
 }
 
+/* Since when the peer is out of reach. A port that turns this rank away is within reach: the peer comes to it when it has
+ * time and room, and whether it lives, the control plane knows. */
+static uint64_t unreached_since(const c4_tcp_link *link)
+{
+    return link->turned_away_ns > link->down_since_ns ? link->turned_away_ns : link->down_since_ns;
+}
+
 void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
 {
     c4_module *module = link->module;
@@ -167,7 +174,7 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
         link->tries++;
         /* Who refuses has closed its module or is dead: at the end nobody is left to wait for, and that is no error. */
         bool gone = module->closing && error == ECONNREFUSED;
-        if (gone || (now - link->down_since_ns >= module->retry_ns && link->tries >= FEWEST_TRIES)) {
+        if (gone || (now - unreached_since(link) >= module->retry_ns && link->tries >= FEWEST_TRIES)) {
             c4_tcp_link_fail(link, gone ? C4_ERR_LINK : give_up(link, now));
             return;
         }
