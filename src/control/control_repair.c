@@ -28,7 +28,8 @@ enum {
     UNANSWERED_MS = 300, /* less than the core's grace for a link that closed */
     FIRST_PAUSE_MS = 20,
     LONGEST_PAUSE_MS = 1000,
-    PATIENCE_MS = 5000
+    PATIENCE_MS = 5000,
+    CROWDED_MS = 200 /* instead, for a visitor while others wait to come in */
 };
 #define MS_NS 1000000ull
 
@@ -62,6 +63,7 @@ struct c4_control_repair {
     int inbox;
     c4_rng rng;
     knock visitors[VISITORS];
+    bool crowded; /* no place for the next visitor: the inbox is not watched */
     int nedges;
     tie edges[];
 };
@@ -336,6 +338,32 @@ static uint64_t tend(c4_control *control, tie *edge, uint64_t now_ns)
     return !edge->told && now_ns < tell_ns && tell_ns < next_ns ? tell_ns : next_ns;
 }
 
+/* A free place, or that of who has been here longest: an honest neighbour needs little time, and comes again. */
+static knock *find_place(c4_control_repair *repair)
+{
+    knock *found = &repair->visitors[0];
+    for (int i = 0; i < VISITORS; i++) {
+        if (repair->visitors[i].phase == KNOCK_NONE)
+            return &repair->visitors[i];
+        if (repair->visitors[i].since_ns < found->since_ns)
+            found = &repair->visitors[i];
+    }
+    return found;
+}
+
+/* When the next may have it. */
+static uint64_t place_due_ns(const knock *place)
+{
+    return place->phase == KNOCK_NONE ? 0 : place->since_ns + CROWDED_MS * MS_NS;
+}
+
+static void watch_inbox(c4_control *control, bool on)
+{
+    struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.u64 = c4_event_pack(C4_EVENT_INBOX, 0, 0)};
+    epoll_ctl(control->epoll_fd, EPOLL_CTL_MOD, control->repair->inbox, &event);
+    control->repair->crowded = !on;
+}
+
 uint64_t c4_control_repair_tick(c4_control *control)
 {
     c4_control_repair *repair = control->repair;
@@ -350,6 +378,13 @@ uint64_t c4_control_repair_tick(c4_control *control)
             forget(visitor);
         if (visitor->phase != KNOCK_NONE && visitor->since_ns + PATIENCE_MS * MS_NS < next_ns)
             next_ns = visitor->since_ns + PATIENCE_MS * MS_NS;
+    }
+    if (repair && repair->crowded) {
+        uint64_t due_ns = place_due_ns(find_place(repair));
+        if (due_ns <= now_ns)
+            watch_inbox(control, true);
+        else if (due_ns < next_ns)
+            next_ns = due_ns;
     }
     return next_ns;
 }
@@ -377,26 +412,19 @@ static void visit(c4_control *control, knock *visitor)
         watch(control, visitor, EPOLL_CTL_MOD);
 }
 
-/* The one that has been here longest makes room: an honest neighbour comes again. */
-static knock *find_place(c4_control_repair *repair)
-{
-    knock *found = &repair->visitors[0];
-    for (int i = 0; i < VISITORS; i++) {
-        if (repair->visitors[i].phase == KNOCK_NONE)
-            return &repair->visitors[i];
-        if (repair->visitors[i].since_ns < found->since_ns)
-            found = &repair->visitors[i];
-    }
-    forget(found);
-    return found;
-}
-
 void c4_control_on_inbox(c4_control *control)
 {
     c4_control_repair *repair = control->repair;
-    for (int fd = c4_port_take(control->port, repair->inbox); fd >= 0;
-         fd = c4_port_take(control->port, repair->inbox)) {
+    for (;;) {
         knock *visitor = find_place(repair);
+        if (place_due_ns(visitor) > c4_now_ns()) { /* the next ones wait in the inbox */
+            watch_inbox(control, false);
+            return;
+        }
+        int fd = c4_port_take(control->port, repair->inbox);
+        if (fd < 0)
+            return;
+        forget(visitor);
         c4_link_init(&visitor->link, fd);
         visitor->since_ns = c4_now_ns();
         if (begin_shaking(control, visitor, C4_HANDSHAKE_ANY_RANK, false) < 0) {

@@ -292,6 +292,70 @@ static void test_crossing_connections(void)
     run(&r, crossing_rank, statuses);
 }
 
+/* A connection to rank 1 that has said its hello. */
+static int say_hello(c4_handshake *handshake)
+{
+    int fd = -1;
+    c4_handshake_identity identity = c4_ties_identity(&own.ties, 1);
+    c4_ties_dial(false, own.ties.job_id, &own.endpoint.addresses[0], 0, &fd);
+    CU_ASSERT_FATAL(fd >= 0 && await(fd, POLLOUT));
+    C4TEST_OK_FATAL(c4_handshake_init(handshake, &identity, true));
+    C4TEST_INT(c4_handshake_step(handshake, fd), C4_IN_PROGRESS);
+    return fd;
+}
+
+/* Takes all places, the first for one who goes on when another knocks. */
+static c4_status crowd(void)
+{
+    enum { PLACES = 8 };
+    c4_handshake handshake, other;
+    int fds[PLACES + 1];
+    fds[0] = say_hello(&handshake);
+    CU_ASSERT(await(fds[0], POLLIN));
+    for (int i = 1; i <= PLACES; i++) {
+        fds[i] = say_hello(&other);
+        struct pollfd watch = {.fd = fds[i], .events = POLLIN};
+        poll(&watch, 1, i < PLACES ? c4test_seconds(10) * 1000 : 100);
+    }
+    c4_status status = C4_IN_PROGRESS;
+    while (status == C4_IN_PROGRESS && await(fds[0], POLLIN))
+        status = c4_handshake_step(&handshake, fds[0]);
+    for (int i = 0; i <= PLACES; i++)
+        close(fds[i]);
+    return status;
+}
+
+/* Connections that come one after the other and say no more than hello do not put out at once who means it. */
+static void crowd_rank(int rank, void *arg)
+{
+    const repair_rig *r = arg;
+    news_log news;
+    c4_port *port = NULL;
+    news_init(&news);
+    c4_control *control = start(r, rank, &port);
+    c4_control_attachment *attachment = rig_attach(control, &r->rig, COMM, &news);
+    agree(attachment, 2);
+    if (rank == 0) {
+        c4_status status = C4_ERR_LINK;
+        for (int i = 0; i < 10 && status != C4_OK; i++) /* on a busy machine it may take too long */
+            status = crowd();
+        C4TEST_OK(status);
+    }
+    agree(attachment, 2);
+    rig_meet(&r->step[0], 2);
+    C4TEST_INT(news.count, 0);
+    c4_control_detach(attachment);
+    c4_control_stop(control);
+    c4_port_destroy(port);
+}
+
+static void test_crowd(void)
+{
+    int statuses[8];
+    repair_rig r = make(2, true);
+    run(&r, crowd_rank, statuses);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST_DEADLINE(two_ranks_reset, 30),
@@ -300,6 +364,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(last_words, 30),
                                         C4TEST_DEADLINE(death_behind_a_broken_link, 30),
                                         C4TEST_DEADLINE(crossing_connections, 30),
+                                        C4TEST_DEADLINE(crowd, 30),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
