@@ -167,6 +167,8 @@ static void write_comms(const c4_admin *admin, const c4_admin_request *request, 
 void c4_admin_abort_all(c4_control *control, const char *by)
 {
     char told[C4_CONTROL_TEXT_MAX_BYTES];
+    control->nended++;
+    snprintf(control->ended_by, sizeof control->ended_by, "%s", by);
     for (c4_control_attachment *one = control->attachments; one; one = one->next)
         if (one->operator)
             one->operator->end(one->context, by, told);

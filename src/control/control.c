@@ -242,6 +242,7 @@ c4_status c4_control_attach(c4_control *control, uint32_t comm, const int *membe
     pthread_cond_init(&made->agreed, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_mutex_lock(&control->lock);
+    made->nended = control->served ? control->nended : 0;
     made->next = control->attachments;
     control->attachments = made;
     tell_past(control, made);
@@ -263,9 +264,14 @@ void c4_control_watch_leavers(c4_control_attachment *attachment, c4_control_left
 
 void c4_control_serve_operator(c4_control_attachment *attachment, const c4_control_operator *functions)
 {
-    pthread_mutex_lock(&attachment->control->lock);
+    c4_control *control = attachment->control;
+    char told[C4_CONTROL_TEXT_MAX_BYTES];
+    pthread_mutex_lock(&control->lock);
     attachment->operator= functions;
-    pthread_mutex_unlock(&attachment->control->lock);
+    control->served = true;
+    if (attachment->nended != control->nended) /* while it was being made */
+        functions->end(attachment->context, control->ended_by, told);
+    pthread_mutex_unlock(&control->lock);
 }
 
 void c4_control_leave(c4_control *control, uint32_t comm)

@@ -67,6 +67,7 @@ struct c4_control_attachment {
     c4_control_question_fn on_question;
     c4_control_reply_fn on_reply;
     const c4_control_operator *operator; /* NULL: not to be looked at */
+    unsigned nended;                     /* what control->nended was before it attached */
     c4_core_agree *agree;                /* NULL: has not agreed yet */
     bool agreeing;
     pthread_cond_t agreed;
@@ -97,6 +98,9 @@ struct c4_control {
     size_t nwatches;
     c4_control_kept kept[C4_CONTROL_KEPT_REPORTS]; /* reports that came before their communicator attached */
     unsigned nkept;
+    unsigned nended; /* how often an operator has ended all communicators */
+    bool served;     /* an operator has been served: what came before was meant for the communicator being made */
+    char ended_by[C4_CONTROL_TEXT_MAX_BYTES];
 };
 
 static inline uint64_t c4_event_pack(c4_control_event kind, uint32_t generation, uint32_t index)

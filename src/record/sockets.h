@@ -1,5 +1,6 @@
 /* Where admin sockets lie: "<C4_RECORD_DIR>/<job, 16 hex digits>-<rank>-<pid>-<host, 8 hex digits>.sock", in the directory
- * of flight records, which belongs to the user and which nobody else may write (c4_record_open_top).
+ * of flight records, which belongs to the user and which nobody else may write (c4_record_open_top). The job's number is
+ * that of this run: when it is started again with the same job id, it has another one.
  *
  * Whether the owner of a socket is gone is asked of the kernel: a connection is refused when nobody listens, whatever pid
  * namespace the owner lived in and whoever has its process id today. Only sockets of this host can be asked. */
@@ -36,7 +37,7 @@ int c4_admin_dial(int directory, const char *name);
 typedef void (*c4_admin_visit)(void *context, const char *text, const c4_admin_name *name);
 /* Sockets of this user and host. Returns how many there are. */
 size_t c4_admin_sockets(int directory, c4_admin_visit visit, void *context);
-/* Those whose owners are gone; with `remove` they are removed before `visit` (may be NULL) is told. Those of the job `spare`
+/* Those whose owners are gone; with `remove` they are removed before `visit` (may be NULL) is told. Those of the run `spare`
  * are not looked at (0: all are). */
 size_t c4_admin_sockets_stale(int directory, uint64_t spare, bool remove, c4_admin_visit visit, void *context);
 

@@ -121,7 +121,7 @@ static void file_rank(int rank, void *arg)
     begin(rig, rank, &comm);
     CU_ASSERT_FATAL(admin_find(rig->spec.admin_top, rank, name) == 1);
     c4_admin_name parsed;
-    CU_ASSERT(c4_admin_name_parse(name, &parsed) && parsed.pid == getpid() && parsed.job == 1);
+    CU_ASSERT(c4_admin_name_parse(name, &parsed) && parsed.pid == getpid() && parsed.job != 1);
     snprintf(path, sizeof path, "%s/%s", rig->spec.admin_top, name);
     CU_ASSERT(stat(path, &info) == 0 && S_ISSOCK(info.st_mode));
     C4TEST_INT(info.st_mode & 07777, 0600);
@@ -212,6 +212,42 @@ static void test_abort(void)
     int statuses[3];
     test_rig rig = make(3);
     rig_run(&rig, abort_rank, 30, statuses);
+}
+
+/* The order reaches rank 1 when its communicator is attached, but not yet the operator's; and one that is made after the
+ * order is not meant. */
+static void abort_early_rank(int rank, void *arg)
+{
+    test_rig *rig = arg;
+    fake_comm comm = {.rank = rank, .nranks = rig->nranks}, next = comm;
+    news_init(&comm.news);
+    news_init(&next.news);
+    comm.control = next.control = rig_start(rig, rank);
+    comm.attachment = rig_attach(comm.control, rig, COMM, &comm.news);
+    rig_meet(&rig->shared->ready, rig->nranks);
+    if (rank == 2) {
+        expect(rig, 2, "abort too early\n", "\"aborted\":\"all communicators\"");
+        c4_control_report(comm.attachment, C4_ERR_MEMORY, "behind the order");
+    } else {
+        news_await(&comm.news, 1);
+    }
+    c4_control_serve_operator(comm.attachment, &fakes);
+    C4TEST_INT(comm.aborted, 1);
+    C4TEST_CONTAINS(comm.by, "through the admin socket of rank 2: too early");
+    next.attachment = rig_attach(next.control, rig, COMM + 1, &next.news);
+    c4_control_serve_operator(next.attachment, &fakes);
+    C4TEST_INT(next.aborted, 0);
+    rig_meet(&rig->shared->done, rig->nranks);
+    c4_control_detach(next.attachment);
+    c4_control_detach(comm.attachment);
+    c4_control_stop(comm.control);
+}
+
+static void test_abort_early(void)
+{
+    int statuses[3];
+    test_rig rig = make(3);
+    rig_run(&rig, abort_early_rank, 30, statuses);
 }
 
 /* Of one communicator: its other members hear of it as of any error. */
@@ -406,13 +442,27 @@ static void test_left_behind(void)
     test_rig rig = make(3);
     rig.victim = 1;
     rig_run(&rig, killed_rank, 20, statuses);
+    char name[64];
+    c4_admin_name parsed;
     CU_ASSERT(WIFSIGNALED(statuses[1]));
     C4TEST_INT(admin_count(rig.spec.admin_top), 1);
-    C4TEST_INT((int)stale(rig.spec.admin_top, 1, true), 0); /* spared: of the job that is starting */
+    CU_ASSERT_FATAL(admin_find(rig.spec.admin_top, 1, name) == 1 && c4_admin_name_parse(name, &parsed));
+    C4TEST_INT((int)stale(rig.spec.admin_top, parsed.job, true), 0); /* spared: of the run that is starting */
     C4TEST_INT((int)stale(rig.spec.admin_top, 2, false), 1);
     C4TEST_INT(admin_count(rig.spec.admin_top), 1);
     C4TEST_INT((int)stale(rig.spec.admin_top, 2, true), 1);
     C4TEST_INT(admin_count(rig.spec.admin_top), 0);
+}
+
+/* A job that is started again has the same job id, but its run has a number of its own: so it clears up after the last. */
+static void test_started_again(void)
+{
+    int statuses[3];
+    test_rig rig = make(3), again = make(3);
+    rig.victim = 1;
+    rig_run(&rig, killed_rank, 20, statuses);
+    C4TEST_INT(admin_count(rig.spec.admin_top), 1);
+    rig_run(&again, file_rank, 20, statuses); /* counts the sockets */
 }
 
 /* ---- forks ---- */
@@ -466,11 +516,13 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(answers, 40),
                                         C4TEST_DEADLINE(abort, 40),
                                         C4TEST_DEADLINE(abort_one, 40),
+                                        C4TEST_DEADLINE(abort_early, 40),
                                         C4TEST_DEADLINE(garbage, 70),
                                         C4TEST_DEADLINE(half_open, 70),
                                         C4TEST_DEADLINE(stranger, 40),
                                         C4TEST_DEADLINE(stopped, 50),
                                         C4TEST_DEADLINE(left_behind, 30),
+                                        C4TEST_DEADLINE(started_again, 50),
                                         C4TEST_DEADLINE(fork, 30),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
