@@ -136,7 +136,7 @@ static c4_status child_setup(split *s)
     if (s->status < 0)
         c4_fail_keep(s->text);
     C4_TRY(s->status);
-    child->port = parent->port;
+    child->port = child->nranks > 1 ? parent->port : NULL; /* with the job, which one rank alone does not hold */
     c4_exchange exchange = {gather_for_child, s};
     C4_TRY(c4_setup_engine(child, &exchange));
     if (parent->job && child->nranks > 1)

@@ -115,7 +115,9 @@ c4_status c4_control_open_link(c4_control *control, int rank, int fd)
 void c4_control_close_link(c4_control *control, int rank)
 {
     c4_control_peer *peer = &control->peers[rank];
-    c4_link_close(&peer->link); /* leaves the epoll set by itself: nobody else holds it */
+    if (peer->link.fd >= 0) /* by hand: a child made by fork may hold it, which keeps it in the set */
+        epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, peer->link.fd, NULL);
+    c4_link_close(&peer->link);
     free(peer->in);
     free(peer->queue);
     peer->in = peer->queue = NULL;

@@ -119,9 +119,11 @@ void c4_control_repair_close(c4_control *control)
 
 /* ---- one connection ---- */
 
-static void forget(knock *k)
+static void forget(c4_control *control, knock *k)
 {
-    c4_link_close(&k->link); /* leaves the epoll set by itself */
+    if (k->link.fd >= 0) /* by hand: a child made by fork may hold it, which keeps it in the set */
+        epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, k->link.fd, NULL);
+    c4_link_close(&k->link);
     k->phase = KNOCK_NONE;
 }
 
@@ -141,8 +143,8 @@ static void adopt(c4_control *control, tie *edge, knock *k)
     int fd = k->link.fd;
     epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     k->link.fd = -1;
-    forget(k);
-    forget(&edge->knock);
+    forget(control, k);
+    forget(control, &edge->knock);
     edge->lost_ns = 0;
     edge->adopted_ns = c4_now_ns();
     if (peer->link.fd >= 0)
@@ -243,7 +245,7 @@ static void failed(c4_control *control, tie *edge, int error)
     unsigned naddresses = edge->endpoint.naddresses ? edge->endpoint.naddresses : 1;
     int half_ms = edge->pause_ms / 2;
     uint64_t now_ns = c4_now_ns();
-    forget(&edge->knock);
+    forget(control, &edge->knock);
     edge->next++;
     edge->refusals = error == ECONNREFUSED ? edge->refusals + 1 : 0;
     if (edge->refusals >= naddresses)
@@ -319,7 +321,7 @@ static uint64_t tend(c4_control *control, tie *edge, uint64_t now_ns)
 {
     bool wanted = is_reachable(edge) && c4_core_wants_link(control->core, edge->rank);
     if (!wanted) {
-        forget(&edge->knock);
+        forget(control, &edge->knock);
         edge->lost_ns = 0;
         return UINT64_MAX;
     }
@@ -375,7 +377,7 @@ uint64_t c4_control_repair_tick(c4_control *control)
     for (int i = 0; repair && i < VISITORS; i++) {
         knock *visitor = &repair->visitors[i];
         if (visitor->phase != KNOCK_NONE && now_ns - visitor->since_ns >= PATIENCE_MS * MS_NS)
-            forget(visitor);
+            forget(control, visitor);
         if (visitor->phase != KNOCK_NONE && visitor->since_ns + PATIENCE_MS * MS_NS < next_ns)
             next_ns = visitor->since_ns + PATIENCE_MS * MS_NS;
     }
@@ -407,7 +409,7 @@ static void visit(c4_control *control, knock *visitor)
 {
     c4_status status = step(control, NULL, visitor);
     if (status < 0 && visitor->phase != KNOCK_NONE)
-        forget(visitor);
+        forget(control, visitor);
     else if (visitor->phase != KNOCK_NONE)
         watch(control, visitor, EPOLL_CTL_MOD);
 }
@@ -424,11 +426,11 @@ void c4_control_on_inbox(c4_control *control)
         int fd = c4_port_take(control->port, repair->inbox);
         if (fd < 0)
             return;
-        forget(visitor);
+        forget(control, visitor);
         c4_link_init(&visitor->link, fd);
         visitor->since_ns = c4_now_ns();
         if (begin_shaking(control, visitor, C4_HANDSHAKE_ANY_RANK, false) < 0) {
-            forget(visitor);
+            forget(control, visitor);
             continue;
         }
         watch(control, visitor, EPOLL_CTL_ADD);

@@ -57,7 +57,7 @@ static c4_status refused(stage *s)
 PROVOCATIONS(ERR_LINK, {.what = "a port that is closed",
                         .part = refused,
                         .nranks = 2,
-                        .options = "C4_TRANSPORTS=tcp C4_TCP_RETRY_MS=100",
+                        .options = "C4_TRANSPORTS=tcp C4_SOCKET_IFNAME==lo C4_TCP_RETRY_MS=100",
                         .says = {"send", "\"world\"", "send to rank 1 (host ", "127.0.0.1:", "Connection refused",
                                  "C4_TCP_RETRY_MS=100"}});
 
@@ -168,7 +168,7 @@ PROVOCATIONS(ERR_PROTOCOL,
              {.what = "frames that are none",
               .part = garbage,
               .nranks = 2,
-              .options = "C4_TRANSPORTS=tcp C4_HOOK=garbage=tcp@frame:3#1",
+              .options = "C4_TRANSPORTS=tcp C4_SOCKET_IFNAME==lo C4_HOOK=garbage=tcp@frame:3#1",
               .says = {"rank 1", "\"world\"", "127.0.0.1:"}});
 
 /* ---- peers ---- */
@@ -180,8 +180,11 @@ static c4_status reduce(stage *s)
 
 static c4_status killed(stage *s)
 {
-    if (s->rank == 1)
+    if (s->rank == 1) {
+        await_word(s); /* the other has its communicator */
         raise(SIGKILL);
+    }
+    tell(s);
     return reduce(s);
 }
 PROVOCATIONS(ERR_PEER_DEAD, {.what = "SIGKILL",

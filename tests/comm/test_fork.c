@@ -206,10 +206,53 @@ static void test_killed_parent(void)
     }
 }
 
+/* A child made by fork keeps every descriptor open. What the parent closes must leave its epoll sets all the same, or it
+ * would be told of the end of that connection for ever: rank 1 leaves, and the others are idle. */
+static void idle_rank(c4_comm **comm, int rank, void *arg)
+{
+    const struct timespec window = {0, 600 * 1000000L};
+    struct timespec before, after;
+    float value = 1;
+    (void)arg;
+    WORLD_OK(c4_all_reduce(&value, &value, 1, C4_FLOAT32, C4_SUM, *comm, NULL));
+    pid_t child = rank == 1 ? 0 : fork();
+    if (rank != 1 && child == 0) {
+        pause();
+        _exit(0);
+    }
+    WORLD_OK(c4_barrier(*comm, NULL));
+    if (rank == 1) {
+        c4_comm_destroy(*comm);
+        *comm = NULL;
+        return;
+    }
+    while (c4_barrier(*comm, NULL) == C4_OK) /* until it has left */
+        ;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    nanosleep(&window, NULL);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    long used_ms = (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+    if (used_ms > 100)
+        world_fail("rank %d used %ld ms of CPU in 600 ms in which nothing happened", rank, used_ms);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void test_idle(void)
+{
+    setenv("C4_LOG", "none", 1);
+    world_run(&(world_spec){.nranks = 3, .options = "C4_TRANSPORTS=shm"}, idle_rank, NULL);
+    world_run(&(world_spec){.nranks = 3, .options = "C4_TRANSPORTS=tcp"}, idle_rank, NULL);
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(child_is_refused, 60), C4TEST_DEADLINE(child_creates, 40),
-                                        C4TEST_DEADLINE(while_creating, 90),   C4TEST(exec),
-                                        C4TEST_DEADLINE(killed_parent, 60),    C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(child_is_refused, 60),
+                                        C4TEST_DEADLINE(child_creates, 40),
+                                        C4TEST_DEADLINE(while_creating, 90),
+                                        C4TEST(exec),
+                                        C4TEST_DEADLINE(killed_parent, 60),
+                                        C4TEST_DEADLINE(idle, 60),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

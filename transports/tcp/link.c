@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "transports/tcp/attempt.h"
 #include "transports/tcp/channel.h"
@@ -37,6 +38,9 @@ c4_status c4_tcp_links_create(c4_module *module, int peer)
 
 static void close_socket(c4_tcp_link *link)
 {
+    /* By hand: a child made by fork may hold it, which keeps it in the set. */
+    if (link->registered)
+        epoll_ctl(link->module->idle_fd, EPOLL_CTL_DEL, link->stream.fd, NULL);
     c4_tcp_stream_close(&link->stream);
     link->registered = false;
     link->watched = 0;
