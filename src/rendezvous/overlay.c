@@ -13,6 +13,8 @@ static int distance(int nranks, int from, int to)
 
 bool c4_overlay_is_edge(int nranks, int rank, int other)
 {
+    if (nranks <= C4_OVERLAY_FULL_RANKS)
+        return rank != other;
     return is_step(distance(nranks, rank, other)) || is_step(distance(nranks, other, rank));
 }
 
@@ -22,7 +24,7 @@ int c4_overlay_owner(int nranks, int rank, int other)
     int high = rank < other ? other : rank;
     if (low == 0)
         return high;
-    return is_step(distance(nranks, low, high)) ? low : high;
+    return is_step(distance(nranks, high, low)) && !is_step(distance(nranks, low, high)) ? high : low;
 }
 
 static void insert(int *list, int *count, int rank)
@@ -40,7 +42,7 @@ static void insert(int *list, int *count, int rank)
 int c4_overlay_neighbours(int nranks, int rank, int neighbours[C4_OVERLAY_MAX_NEIGHBOURS])
 {
     int count = 0;
-    for (int step = 1; step < nranks; step *= 2) {
+    for (int step = 1; step < nranks; step = nranks <= C4_OVERLAY_FULL_RANKS ? step + 1 : step * 2) {
         insert(neighbours, &count, (rank + step) % nranks);
         insert(neighbours, &count, (rank - step + nranks) % nranks);
     }

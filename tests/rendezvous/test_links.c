@@ -58,7 +58,7 @@ static void test_graph(void)
         check_graph(nranks);
     check_graph(300);
     check_graph(512);
-    for (int nranks = 2; nranks <= 5; nranks++) /* everybody with everybody */
+    for (int nranks = 2; nranks <= C4_OVERLAY_FULL_RANKS; nranks++) /* everybody with everybody */
         C4TEST_INT(c4_overlay_neighbours(nranks, 1, neighbours), nranks - 1);
     C4TEST_INT(c4_overlay_neighbours(65536, 65535, neighbours), 31);
     C4TEST_INT(c4_overlay_neighbours(65535, 7, neighbours), 32);
