@@ -15,7 +15,7 @@
 
 typedef struct member_view {
     c4_control_answer answer; /* SAME: `told` is valid */
-    bool asked;
+    bool asked, unasked;
     c4_call_answer told;
     const char *why; /* no answer: what is seen of its process */
     bool listed;     /* in a line of the summary */
@@ -166,6 +166,7 @@ static void say_unanswered(const probe_view *v, c4_json *json)
             : m->answer == C4_ANSWER_SILENT ? "is silent: nothing is heard of it"
             : m->answer == C4_ANSWER_LEFT   ? "has left the communicator"
             : m->asked                      ? "does not answer within 2 s"
+            : m->unasked                    ? "could not be asked within 2 s: too many others do not answer"
                                             : "does not know the communicator: not yet created there, or destroyed",
             *m->why ? "; " : "", m->why);
         lines++;
@@ -234,7 +235,7 @@ static const char *answer_name(const member_view *m)
     case C4_ANSWER_SILENT:
         return "silent";
     default:
-        return m->asked ? "none" : "unknown";
+        return m->asked || m->unasked ? "none" : "unknown";
     }
 }
 
@@ -284,7 +285,10 @@ static void read_members(probe_view *v, const c4_control_testimony *members)
 {
     for (int rank = 0; rank < v->nranks; rank++) {
         member_view *m = &v->members[rank];
-        *m = (member_view){.answer = members[rank].answer, .asked = members[rank].asked, .why = members[rank].why};
+        *m = (member_view){.answer = members[rank].answer,
+                           .asked = members[rank].asked,
+                           .unasked = members[rank].unasked,
+                           .why = members[rank].why};
         if (m->answer == C4_ANSWER_SAME && !c4_engine_read_testimony(v->comm->engine, members[rank].card, &m->told))
             m->answer = C4_ANSWER_UNKNOWN;
         if (is_in(v, rank) && !c4_card_is_p2p(&m->told.call) &&

@@ -149,6 +149,18 @@ c4_control_answer c4_admin_testify(c4_control *control, int asker, uint32_t comm
 
 /* ---- tell ---- */
 
+/* A rank is asked one thing at a time: when it has not answered about one communicator, it has not been asked about the
+ * next, and that says nothing of the communicator. */
+static void settle(const c4_admin_probe *probe, const c4_control_attachment *attachment, c4_admin_inquiry *inquiry)
+{
+    for (int i = 0; i < inquiry->nmembers; i++) {
+        if (inquiry->progress[i] != PROBE_WAITING)
+            continue;
+        inquiry->members[i].asked = probe->asking[attachment->members[i]];
+        inquiry->members[i].unasked = !inquiry->members[i].asked;
+    }
+}
+
 /* Of those that do not speak for themselves, what this rank can see of their processes. */
 static void see(c4_control *control, const c4_control_attachment *attachment, c4_admin_inquiry *inquiry)
 {
@@ -174,6 +186,7 @@ static void tell(c4_admin *admin, c4_admin_client *client)
         const c4_control_attachment *attachment = attachment_of(admin->control, inquiry);
         if (!attachment || !c4_admin_selects(&client->request, attachment))
             continue;
+        settle(&admin->probe, attachment, inquiry);
         see(admin->control, attachment, inquiry);
         c4_admin_open_comm(admin, attachment, false, &json);
         attachment->operator->explain(attachment->context, inquiry->members, &json);

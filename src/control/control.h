@@ -163,7 +163,8 @@ typedef enum c4_control_view { C4_VIEW_STATUS, C4_VIEW_DUMP, C4_VIEW_PLAN } c4_c
 /* What a probe has learned of a member. */
 typedef struct c4_control_testimony {
     c4_control_answer answer; /* SAME: `card` tells what it is in */
-    bool asked;               /* UNKNOWN and asked: it did not answer in time */
+    bool asked;               /* UNKNOWN: it did not answer in time, about this communicator or another */
+    bool unasked;             /* UNKNOWN: so many others did not answer that its turn never came */
     unsigned char card[C4_CONTROL_CARD_BYTES];
     char why[96]; /* no card: what can be seen of its process, "its process is stopped by a signal (state T)"; or "" */
 } c4_control_testimony;
