@@ -135,7 +135,7 @@ static bool next_socket(DIR *dir, uint32_t host, char text[C4_RECORD_NAME_BYTES 
             fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(info.st_mode) ||
             info.st_uid != geteuid() || (*fresh && time(NULL) - info.st_ctime < NEW_LIFE_S))
             continue;
-        snprintf(text, C4_RECORD_NAME_BYTES + 8, "%s", entry->d_name);
+        memcpy(text, entry->d_name, strlen(entry->d_name) + 1); /* parse_entry allows no more */
         return true;
     }
     return false;
