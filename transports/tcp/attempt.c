@@ -202,6 +202,15 @@ static void handshake_finished(c4_tcp_attempt *attempt)
         c4_tcp_attempt_failed(attempt, ENOMEM, "no memory for TLS");
 }
 
+/* From here on a peer has the time that anybody has for a handshake: what it took to begin has been granted. A stranger
+ * gets no more by speaking. */
+static void heard(c4_tcp_attempt *attempt)
+{
+    if (!attempt->heard && attempt->link != NULL)
+        attempt->began_ns = c4_now_ns();
+    attempt->heard = true;
+}
+
 static void handshake_read(c4_tcp_attempt *attempt)
 {
     unsigned char bytes[C4_HANDSHAKE_MESSAGE_BYTES];
@@ -225,7 +234,8 @@ static void handshake_read(c4_tcp_attempt *attempt)
         c4_tcp_attempt_failed(attempt, EPROTO, "bytes behind the handshake");
         return;
     }
-    attempt->heard = attempt->heard || attempt->handshake.in_bytes == 0; /* a whole message that was in order */
+    if (attempt->handshake.in_bytes == 0) /* a whole message that was in order */
+        heard(attempt);
     if (!handshake_send(attempt))
         c4_tcp_attempt_closed(attempt, ECONNRESET);
     else if (c4_handshake_status(&attempt->handshake) == C4_OK)
