@@ -347,6 +347,38 @@ static void test_courtesy_fails_quietly(void)
     pair_close(&p);
 }
 
+/* A job's port that is crowded closes connections before the peer has seen them: that is not held against the peer, but when
+ * nobody listens there any more, it is. */
+static void test_turned_away(void)
+{
+    static const c4_transport_port crowded = {0};
+    pair p;
+    c4_tcp_address there;
+    unsigned char memory[8];
+    int fd = black_hole(&there);
+    pair_open(&p, 2, "C4_TCP_RETRY_MS=100");
+    p.modules[0]->peers[1].contact.at[0] = there;
+    p.modules[0]->port = &crowded; /* nobody comes to this rank: nothing of it is called */
+    c4_channel *out = pair_channel(&p, 0, 1, 0, 1);
+    c4_xfer send = {.pointer = memory, .bytes = 8};
+    CU_ASSERT(c4_tcp_ops.send(out, &send) >= 0);
+    for (uint64_t end = c4_now_ns() + 600000000; c4_now_ns() < end && p.errors[0] == C4_OK;) {
+        int caller = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        if (caller >= 0)
+            close(caller);
+        pair_progress(&p);
+    }
+    C4TEST_INT_FATAL(p.errors[0], C4_OK);
+    CU_ASSERT(out->link->tries > 3);
+    close(fd);
+    while (p.errors[0] == C4_OK)
+        pair_progress(&p);
+    C4TEST_INT(p.errors[0], C4_ERR_LINK);
+    C4TEST_CONTAINS(c4_fail_text(), "Connection refused");
+    p.modules[0]->port = NULL;
+    pair_close(&p);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
@@ -362,6 +394,7 @@ int main(int argc, char **argv)
         C4TEST(the_other_way),
         C4TEST(the_other_way_from_a_black_hole),
         C4TEST(courtesy_fails_quietly),
+        C4TEST(turned_away),
         C4TEST_END,
     };
     return c4test_main(argc, argv, cases);
