@@ -118,7 +118,8 @@ static void join(rig *r, const uint8_t *data, size_t size)
     c4_entrant_step(&door, &entrant);
     require(entrant.phase == C4_ENTRANT_FREE);
     bool in = r->links[1].fd >= 0;
-    require(door.missing == r->bootstrap.spec.nranks - 1 - in && door.refused == !in);
+    bool gave_up = r->bootstrap.fault.status < 0; /* it says that it cannot take part */
+    require(door.missing == r->bootstrap.spec.nranks - 1 - in && door.refused == !(in || gave_up) && !(in && gave_up));
     require(!in || (r->processes[1].pid > 0 && memchr(r->processes[1].host, '\0', C4_HOST_NAME_BYTES)));
 }
 
