@@ -62,6 +62,7 @@ c4_status c4_creation_run(c4_creation *c)
     c->bootstrap.choose_listen = choose_listen;
     c->bootstrap.choose_context = comm->options;
     C4_TRY(c4_bootstrap_open(&c->bootstrap, &comm->bootstrap));
+    comm->given_id = comm->job_id;
     comm->job_id = c4_bootstrap_job_id(comm->bootstrap);
     const unsigned char *key = c4_bootstrap_key(comm->bootstrap);
     comm->has_key = key != NULL;

@@ -94,7 +94,8 @@ struct c4_comm {
     pthread_cond_t progress_work;
     pthread_t progress_thread;
     bool progress_stop;
-    uint64_t job_id;
+    uint64_t job_id;   /* of this run, not of an earlier one that was started alike */
+    uint64_t given_id; /* as the launcher or the unique id has it, by which c4run finds records; 0: neither */
     unsigned char key[32];
     bool has_key;
     c4_recorder *recorder; /* the process's; NULL: off */

@@ -80,7 +80,7 @@ static void start_record(c4_comm *comm)
         bytes /= 4;
     c4_recorder_spec spec = {.directory = c4_option_string(options, "C4_RECORD_DIR"),
                              .bytes = bytes,
-                             .job_id = comm->job_id,
+                             .job_id = comm->given_id ? comm->given_id : comm->job_id,
                              .rank = comm->rank,
                              .keep_s = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_S"),
                              .keep_bytes = (uint64_t)c4_option_int(options, "C4_RECORD_KEEP_BYTES")};

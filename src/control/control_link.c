@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -115,7 +116,8 @@ c4_status c4_control_open_link(c4_control *control, int rank, int fd)
 void c4_control_close_link(c4_control *control, int rank)
 {
     c4_control_peer *peer = &control->peers[rank];
-    if (peer->link.fd >= 0) /* by hand: a child made by fork may hold it, which keeps it in the set */
+    /* By hand: a child made by fork may hold it, which keeps it in the set. In that child the set is the parent's. */
+    if (peer->link.fd >= 0 && control->pid == getpid())
         epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, peer->link.fd, NULL);
     c4_link_close(&peer->link);
     free(peer->in);

@@ -121,7 +121,7 @@ void c4_control_repair_close(c4_control *control)
 
 static void forget(c4_control *control, knock *k)
 {
-    if (k->link.fd >= 0) /* by hand: a child made by fork may hold it, which keeps it in the set */
+    if (k->link.fd >= 0 && control->pid == getpid()) /* as c4_control_close_link */
         epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, k->link.fd, NULL);
     c4_link_close(&k->link);
     k->phase = KNOCK_NONE;

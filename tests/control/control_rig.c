@@ -13,8 +13,11 @@ static const unsigned char key[C4_KEY_BYTES] = "a key of thirty-two bytes......"
 
 test_rig rig_make(int nranks, int victim)
 {
-    test_rig made = {
-        .nranks = nranks, .victim = victim, .signal = SIGKILL, .how = "killed by signal 9", .spec = {5000, 30000}};
+    test_rig made = {.nranks = nranks,
+                     .victim = victim,
+                     .signal = SIGKILL,
+                     .how = "killed by signal 9",
+                     .spec = {.heartbeat_ms = 5000, .silent_ms = 30000}};
     c4_listen_spec listen = {.bind = {.family = 4, .bytes = {127, 0, 0, 1}}};
     C4TEST_OK_FATAL(c4_listener_open(&listen, &made.listen_fd, &made.address));
     made.shared = c4test_shared(sizeof *made.shared);

@@ -178,8 +178,11 @@ static void test_launcher(void)
         int used = 0;
         snprintf(words, sizeof words, "%s", one->environment);
         clearenv();
-        for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
-            putenv(strdup(word));
+        for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
+            char *equals = strchr(word, '=');
+            *equals = '\0';
+            setenv(word, equals + 1, 1);
+        }
         setenv("PATH", "/usr/bin:/bin", 1);
         C4TEST_INT(info("launcher --json"), one->problem ? 1 : 0);
         char *text = content("out");

@@ -142,6 +142,7 @@ struct c4_tcp_link {
     unsigned nattempts;                  /* of module->attempts, to several of the peer's addresses */
     uint64_t down_since_ns, retry_at_ns; /* 0: not trying */
     uint64_t turned_away_ns;             /* when the peer's port last closed an attempt that the peer has not seen */
+    bool turned_away_told;               /* in this outage */
     unsigned tries;
     unsigned round;    /* addresses tried in this round, the best first */
     unsigned nrefused; /* of them, did not authenticate */

@@ -16,6 +16,9 @@
 #define LONGEST_RETRY_NS (200u * MS)
 /* What counts against a peer is also how often it was tried: this rank may have been busy itself. */
 #define FEWEST_TRIES 3
+/* How long a port may let this rank in and close: so many times C4_TCP_RETRY_MS, at least so long. */
+#define TURNED_AWAY_TIMES    10u
+#define TURNED_AWAY_LEAST_NS (60000u * (uint64_t)MS)
 /* After a loss the lower rank connects at once; the higher one gives it this long. */
 #define HIGHER_RANK_GRACE_NS (20u * MS)
 
@@ -99,6 +102,7 @@ void c4_tcp_link_lost(c4_tcp_link *link, int error)
     link->last_errno = error;
     link->tries = link->round = link->nrefused = 0;
     link->down_since_ns = now;
+    link->turned_away_told = false;
     link->retry_at_ns = now;
     if (module->host.rank > link->peer)
         link->retry_at_ns += HIGHER_RANK_GRACE_NS + c4_rng_below(&module->rng, HIGHER_RANK_GRACE_NS);
@@ -151,10 +155,25 @@ static c4_status give_up(const c4_tcp_link *link, uint64_t now)
 }
 
 /* Since when the peer is out of reach. A port that turns this rank away is within reach: the peer comes to it when it has
- * time and room, and whether it lives, the control plane knows. */
-static uint64_t unreached_since(const c4_tcp_link *link)
+ * time and room, and whether it lives, the control plane knows. But not for ever: something else, a proxy for example, may
+ * let everybody in there. */
+static uint64_t unreached_since(c4_tcp_link *link, uint64_t now)
 {
-    return link->turned_away_ns > link->down_since_ns ? link->turned_away_ns : link->down_since_ns;
+    char text[C4_TCP_REACH_TEXT];
+    uint64_t patience_ns = link->module->retry_ns * TURNED_AWAY_TIMES;
+    if (patience_ns < TURNED_AWAY_LEAST_NS)
+        patience_ns = TURNED_AWAY_LEAST_NS;
+    if (link->turned_away_ns <= link->down_since_ns || now - link->down_since_ns >= patience_ns)
+        return link->down_since_ns;
+    if (!link->turned_away_told && now - link->down_since_ns >= link->module->retry_ns) {
+        link->turned_away_told = true;
+        C4_TCP_LOG(link->module, C4_TLOG_WARN,
+                   "tcp: rank %d's port at %s lets connections in and closes them, for %.1f s now: it is crowded, or "
+                   "something else listens there; it is tried for %.0f s",
+                   link->peer, c4_tcp_reach_text(&link->module->peers[link->peer], text),
+                   (double)(now - link->down_since_ns) * 1e-9, (double)patience_ns * 1e-9);
+    }
+    return link->turned_away_ns;
 }
 
 void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
@@ -178,7 +197,7 @@ void c4_tcp_link_attempt_failed(c4_tcp_link *link, int error)
         link->tries++;
         /* Who refuses has closed its module or is dead: at the end nobody is left to wait for, and that is no error. */
         bool gone = module->closing && error == ECONNREFUSED;
-        if (gone || (now - unreached_since(link) >= module->retry_ns && link->tries >= FEWEST_TRIES)) {
+        if (gone || (now - unreached_since(link, now) >= module->retry_ns && link->tries >= FEWEST_TRIES)) {
             c4_tcp_link_fail(link, gone ? C4_ERR_LINK : give_up(link, now));
             return;
         }
@@ -212,6 +231,7 @@ void c4_tcp_link_service(c4_tcp_link *link, uint64_t now)
         if (!c4_tcp_tx_pending(link) && !courtesy_due(link, now))
             return;
         link->down_since_ns = link->retry_at_ns = now;
+        link->turned_away_told = false;
         link->tries = 0;
     }
     if (now >= link->retry_at_ns)
