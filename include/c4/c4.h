@@ -363,7 +363,8 @@ typedef struct c4_info_launcher {
  * looked up, no PMIx server is asked. */
 typedef struct c4_info_launch {
     size_t struct_size;
-    const char *what;   /* "launcher", "rank", "ranks", "ranks on this host", "job", "rendezvous", "key"; "problem" ends it */
+    /* "launcher", "rank", "ranks", "ranks on this host", "job", "rendezvous", "key"; "problem" ends the list */
+    const char *what;
     const char *value;  /* "3"; never the key itself */
     const char *source; /* "SLURM_PROCID" */
 } c4_info_launch;

@@ -28,13 +28,13 @@ enum { ENTRANT_MS = 10000, EVICT_SILENT_MS = 200, EVICT_MS = 2000 };
  * NULL: none. */
 static c4_entrant *pick_place(c4_door *door)
 {
-    c4_entrant *worst = NULL;
+    c4_entrant *worst = &door->entrants[0];
     for (int i = 0; i < door->nplaces; i++) {
         c4_entrant *entrant = &door->entrants[i];
         if (entrant->phase == C4_ENTRANT_FREE)
             return entrant;
-        bool quieter = worst && c4_entrant_is_silent(entrant) != c4_entrant_is_silent(worst);
-        if (!worst || (quieter ? c4_entrant_is_silent(entrant) : entrant->since_ns < worst->since_ns))
+        bool quieter = c4_entrant_is_silent(entrant) != c4_entrant_is_silent(worst);
+        if (quieter ? c4_entrant_is_silent(entrant) : entrant->since_ns < worst->since_ns)
             worst = entrant;
     }
     uint64_t patience_ms = c4_entrant_is_silent(worst) ? EVICT_SILENT_MS : EVICT_MS;
