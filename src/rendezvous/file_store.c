@@ -52,6 +52,8 @@ bool c4_file_store_parse(const char *text, size_t bytes, c4_file_store_entry *en
                process->host, &used) != 7 ||
         used == 0 || !parse_boot_id(boot, process->boot_id))
         return false;
+    if (process->pid > INT32_MAX || made.nranks > INT32_MAX) /* sscanf takes signs */
+        return false;
     char *rest = NULL;
     for (char *line = strtok_r(copy + used, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         if (strncmp(line, "address ", 8) != 0 || made.naddresses == C4_UNIQUE_ID_ADDRESSES ||
