@@ -4,11 +4,12 @@
  *     killed  rank 1 waits until all others are in the second, and dies of SIGKILL
  *     exited  rank 1 the same, but leaves with exit status 3
  *     interrupt  rank 1 the same, but sends SIGTERM to its parent
- *     alone   rank 1 ends with exit status 4 while the others compute
+ *     alone   rank 1 ends with exit status 4 while the others, through with the first, compute
  *     peer    rank 0 receives from rank 1, which sends nothing */
 #include <c4/c4.h>
 #include <dirent.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,8 @@
 
 #define MAX_COUNT 1000
 
-/* Ranks of the one job below C4_RECORD_DIR that are in collective `sequence`. */
-static int count_in(const char *job, uint32_t sequence)
+/* Ranks of the one job below C4_RECORD_DIR that are in collective `sequence`, or are through with it as their last. */
+static int count_in(const char *job, uint32_t sequence, bool running)
 {
     char path[1200];
     int count = 0;
@@ -32,7 +33,8 @@ static int count_in(const char *job, uint32_t sequence)
         if (entry->d_name[0] == '.' || c4_record_file_open(path, &file) < 0)
             continue;
         c4_standing_read(file, &at);
-        count += at.has_operation && at.operation.sequence == sequence && at.operation.state == C4_RECORD_RUNNING;
+        count += at.has_operation && at.operation.sequence == sequence &&
+                 (at.operation.state == C4_RECORD_RUNNING) == running;
         c4_record_file_close(file);
     }
     if (dir)
@@ -40,7 +42,7 @@ static int count_in(const char *job, uint32_t sequence)
     return count;
 }
 
-static void await_others(int nranks)
+static void await_ranks(int least, uint32_t sequence, bool running)
 {
     const char *top = getenv("C4_RECORD_DIR");
     char job[1000] = "";
@@ -51,13 +53,13 @@ static void await_others(int nranks)
             snprintf(job, sizeof job, "%s/%s", top, entry->d_name);
     if (dir)
         closedir(dir);
-    while (count_in(job, 2) < nranks - 1)
+    while (count_in(job, sequence, running) < least)
         usleep(2000);
 }
 
 static void leave(const char *mode, int nranks)
 {
-    await_others(nranks);
+    await_ranks(nranks - 1, 2, true);
     if (strcmp(mode, "killed") == 0)
         raise(SIGKILL);
     if (strcmp(mode, "exited") == 0)
@@ -82,11 +84,15 @@ int main(int argc, char **argv)
         return c4_recv(values, 1, C4_FLOAT32, 1, comm, NULL) == C4_OK ? 0 : 1;
     if (strcmp(mode, "peer") == 0)
         pause();
-    if (strcmp(mode, "alone") == 0 && rank == 1)
+    if (strcmp(mode, "alone") == 0 && rank == 1) {
+        await_ranks(nranks, 1, false);
         return 4;
+    }
     if (strcmp(mode, "alone") == 0)
         pause();
     if (rank == 1 && strcmp(mode, "absent") != 0)
         leave(mode, nranks);
-    return c4_all_reduce(values, values, 100, C4_FLOAT32, C4_SUM, comm, NULL) == C4_OK ? 0 : 1;
+    if (c4_all_reduce(values, values, 100, C4_FLOAT32, C4_SUM, comm, NULL) != C4_OK)
+        return 1;
+    return c4_comm_destroy(comm) == C4_OK ? 0 : 1;
 }
