@@ -11,6 +11,23 @@
 #include "tests/c4test.h"
 #include "tests/collectives/world.h"
 
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define NO_THREADS_AFTER_FORK 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define NO_THREADS_AFTER_FORK 1
+#endif
+
+/* ThreadSanitizer's own locks are not made for that. */
+static void need_threads_after_fork(void)
+{
+#ifdef NO_THREADS_AFTER_FORK
+    C4TEST_SKIP("ThreadSanitizer does not support a child that goes on after fork in a process of several threads");
+#endif
+}
+
 static int child_uses(c4_comm *comm)
 {
     float one = 1, sum = 0;
@@ -93,6 +110,7 @@ static void creating_rank(c4_comm **comm, int rank, void *arg)
 static void test_child_creates(void)
 {
     int pipes[2];
+    need_threads_after_fork();
     CU_ASSERT_FATAL(pipe(pipes) == 0);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm"}, creating_rank, pipes);
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, creating_rank, pipes);
@@ -116,6 +134,7 @@ static void test_while_creating(void)
     pthread_t thread;
     atomic_int stop = 0;
     void *failed = NULL;
+    need_threads_after_fork();
     setenv("C4_LOG", "none", 1);
     CU_ASSERT_FATAL(pthread_create(&thread, NULL, create_often, &stop) == 0);
     for (int i = 0; i < c4test_samples(60); i++) {
