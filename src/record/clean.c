@@ -58,16 +58,6 @@ static bool is_record_name(const char *name)
     return length > suffix && strcmp(name + length - suffix, C4_RECORD_SUFFIX) == 0;
 }
 
-/* A stream of its own over a directory; fd stays the caller's. */
-static DIR *list(int fd)
-{
-    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = own < 0 ? NULL : fdopendir(own);
-    if (!dir && own >= 0)
-        close(own);
-    return dir;
-}
-
 /* The next entry but . and ..; NULL at the end and when enough was looked at (*whole becomes false). */
 static const char *next_name(cleaner *c, DIR *dir, bool *whole)
 {
@@ -125,7 +115,7 @@ static bool look_at_job(cleaner *c, const char *name, c4_record_dead_job *job)
     int fd = c4_record_open_job(c->top_fd, name, false, NULL);
     if (fd < 0)
         return false;
-    DIR *dir = fstat(fd, &info) == 0 ? list(fd) : NULL;
+    DIR *dir = fstat(fd, &info) == 0 ? c4_record_list(fd) : NULL;
     bool dead = dir != NULL;
     *job = (c4_record_dead_job){.newest = dir ? info.st_mtime : 0};
     memcpy(job->name, name, sizeof job->name);
@@ -143,7 +133,7 @@ static void collect(cleaner *c)
     bool whole = true;
     const char *name;
     c4_record_dead_job job;
-    DIR *dir = list(c->top_fd);
+    DIR *dir = c4_record_list(c->top_fd);
     while (dir && (name = next_name(c, dir, &whole))) {
         if (!is_job_name(name) || !look_at_job(c, name, &job))
             continue;
@@ -168,7 +158,7 @@ static bool remove_job(cleaner *c, const char *name)
     c4_record_dead_job job = {.bytes = 0};
     const char *file;
     int fd = c4_record_open_job(c->top_fd, name, false, NULL);
-    DIR *dir = fd < 0 ? NULL : list(fd);
+    DIR *dir = fd < 0 ? NULL : c4_record_list(fd);
     c->entries = MAX_ENTRIES;
     while (dir && (file = next_name(c, dir, &whole)))
         if (look_at_file(c, fd, file, &job))

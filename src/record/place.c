@@ -77,3 +77,12 @@ int c4_record_open_job(int top_fd, const char *job, bool make, c4_record_reason 
 {
     return open_own(top_fd, job, make, reason);
 }
+
+DIR *c4_record_list(int fd)
+{
+    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = own < 0 ? NULL : fdopendir(own);
+    if (!dir && own >= 0)
+        close(own);
+    return dir;
+}

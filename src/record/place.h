@@ -2,6 +2,7 @@
 #ifndef C4_RECORD_PLACE_H
 #define C4_RECORD_PLACE_H
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
 
@@ -21,5 +22,7 @@ bool c4_record_expand_top(const char *pattern, char *top);
  * in the last component. `make`: create with mode 0700 when missing. -1 with errno and *reason (NULL: not wanted). */
 int c4_record_open_top(const char *top, bool make, c4_record_reason *reason);
 int c4_record_open_job(int top_fd, const char *job, bool make, c4_record_reason *reason);
+/* The entries of such a directory, from the first; `fd` stays the caller's. NULL and errno on failure. */
+DIR *c4_record_list(int fd);
 
 #endif

@@ -141,15 +141,6 @@ static bool next_socket(DIR *dir, uint32_t host, char text[C4_RECORD_NAME_BYTES 
     return false;
 }
 
-static DIR *list(int directory)
-{
-    int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = own < 0 ? NULL : fdopendir(own);
-    if (!dir && own >= 0)
-        close(own);
-    return dir;
-}
-
 size_t c4_admin_sockets(int directory, c4_admin_visit visit, void *context)
 {
     char text[C4_RECORD_NAME_BYTES + 8];
@@ -157,7 +148,7 @@ size_t c4_admin_sockets(int directory, c4_admin_visit visit, void *context)
     size_t count = 0;
     bool fresh;
     uint32_t host = c4_admin_host();
-    DIR *dir = list(directory);
+    DIR *dir = c4_record_list(directory);
     while (dir && count < MAX_ENTRIES && next_socket(dir, host, text, &name, &fresh)) {
         if (fresh)
             continue;
@@ -176,7 +167,7 @@ size_t c4_admin_sockets_stale(int directory, uint64_t spare, bool remove, c4_adm
     size_t count = 0;
     bool fresh;
     uint32_t host = c4_admin_host();
-    DIR *dir = list(directory);
+    DIR *dir = c4_record_list(directory);
     while (dir && count < MAX_ENTRIES && next_socket(dir, host, text, &name, &fresh)) {
         bool spared = spare && name.job == spare;
         if (spared || !is_refused(directory, text) || (remove && unlinkat(directory, text, 0) < 0))

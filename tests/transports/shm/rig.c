@@ -1,5 +1,6 @@
 #include "tests/transports/shm/rig.h"
 
+#include <dirent.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -125,4 +126,21 @@ c4_channel *rig_channel(rig_rank *rig, uint32_t tag, int writer, int reader, siz
                             .depth_bytes = depth_bytes};
     c4_channel *channel = NULL;
     return c4_shm_ops.channel_open(rig->module, &spec, &channel) == C4_OK ? channel : NULL;
+}
+
+c4_status rig_send(c4_channel *channel, void *data, size_t bytes)
+{
+    c4_xfer xfer = {.pointer = data, .bytes = bytes};
+    return c4_shm_ops.send(channel, &xfer);
+}
+
+int rig_named_segments(void)
+{
+    int count = 0;
+    DIR *directory = opendir("/dev/shm");
+    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;)
+        count += strncmp(entry->d_name, "c4-shm-", 7) == 0;
+    if (directory)
+        closedir(directory);
+    return count;
 }

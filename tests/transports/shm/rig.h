@@ -39,5 +39,9 @@ void rig_close(rig_rank *rig);
 void rig_barrier(rig_board *board, int nranks);
 /* A channel from `writer` to one reader, or to all other ranks (reader < 0). */
 c4_channel *rig_channel(rig_rank *rig, uint32_t tag, int writer, int reader, size_t depth_bytes);
+/* Blocks for nothing: the frame may still be under way. */
+c4_status rig_send(c4_channel *channel, void *data, size_t bytes);
+/* Files in /dev/shm that belong to shared memory of any process. */
+int rig_named_segments(void);
 
 #endif

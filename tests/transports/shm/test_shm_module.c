@@ -1,5 +1,4 @@
 /* Modules: limits, sleep, named files. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -20,23 +19,6 @@
 
 static const c4_transport_ops *const ops = &c4_shm_ops;
 
-static c4_status send_one(c4_channel *channel, void *data, size_t bytes)
-{
-    c4_xfer xfer = {.pointer = data, .bytes = bytes};
-    return ops->send(channel, &xfer);
-}
-
-static int named_segments(void)
-{
-    int count = 0;
-    DIR *directory = opendir("/dev/shm");
-    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;)
-        count += strncmp(entry->d_name, "c4-shm-", 7) == 0;
-    if (directory)
-        closedir(directory);
-    return count;
-}
-
 /* ---- limits ---- */
 
 static void test_budget(void)
@@ -56,15 +38,15 @@ static void test_budget(void)
     int made = 0;
     for (uint32_t tag = 0; tag < 20 && status == C4_OK; tag++) {
         last = rig_channel(&rig[0], tag, 0, 1, 0);
-        status = send_one(last, data, sizeof data);
+        status = rig_send(last, data, sizeof data);
         made += status == C4_OK;
     }
     CU_ASSERT(made >= 4 && made < 8);
     C4TEST_INT(status, C4_ERR_SHM);
     C4TEST_CONTAINS(board->last_warning[0], "C4_SHM_BUDGET_BYTES"); /* smaller rings were tried, and said so */
-    C4TEST_INT(send_one(last, data, sizeof data), C4_ERR_SHM);
+    C4TEST_INT(rig_send(last, data, sizeof data), C4_ERR_SHM);
     /* A small ring still fits, and a closed one makes room. */
-    C4TEST_OK(send_one(rig_channel(&rig[0], 100, 0, 1, 16384), data, sizeof data));
+    C4TEST_OK(rig_send(rig_channel(&rig[0], 100, 0, 1, 16384), data, sizeof data));
     ops->close(rig[0].module);
     ops->close(rig[1].module);
 }
@@ -77,9 +59,9 @@ static void test_no_memory(void)
     c4_channel *channel = rig_channel(&rig, 1, 0, 0, 0);
     C4TEST_OK_FATAL(ops->inject(rig.module, "no_memory=1"));
     char data[100] = "x";
-    C4TEST_INT(send_one(channel, data, sizeof data), C4_ERR_SHM);
+    C4TEST_INT(rig_send(channel, data, sizeof data), C4_ERR_SHM);
     C4TEST_OK_FATAL(ops->inject(rig.module, "no_memory=0"));
-    C4TEST_OK(send_one(channel, data, sizeof data)); /* nothing was left half made */
+    C4TEST_OK(rig_send(channel, data, sizeof data)); /* nothing was left half made */
     C4TEST_INT(ops->inject(rig.module, "slow_us=100"), C4_ERR_UNSUPPORTED);
     ops->close(rig.module);
 }
@@ -121,7 +103,7 @@ static void mount_dev_shm(const char *type, const char *options)
 static void test_small_dev_shm(void)
 {
     mount_dev_shm("tmpfs", "size=1m,mode=1777");
-    int before = named_segments();
+    int before = rig_named_segments();
     rig_board *board = c4test_shared(sizeof *board);
     rig_rank rig;
     rig_options options = rig_defaults();
@@ -129,7 +111,7 @@ static void test_small_dev_shm(void)
     C4TEST_INT(rig_create(&rig, board, 0, 1, &options), C4_ERR_SHM);
     C4TEST_CONTAINS(c4_fail_text(), "--shm-size");
     C4TEST_CONTAINS(c4_fail_text(), "C4_SHM_BACKEND=memfd");
-    C4TEST_INT(named_segments(), before);
+    C4TEST_INT(rig_named_segments(), before);
     options.backend = C4_SHM_BACKEND_MEMFD; /* needs no room there */
     C4TEST_OK_FATAL(rig_create(&rig, board, 0, 1, &options));
     ops->close(rig.module);
@@ -165,9 +147,9 @@ static void test_full_dev_shm(void)
         ;
     char data[100] = "x";
     for (uint32_t tag = 1; tag <= 2; tag++)
-        C4TEST_OK(send_one(rig_channel(&rig, tag, 0, 0, 0), data, sizeof data));
+        C4TEST_OK(rig_send(rig_channel(&rig, tag, 0, 0, 0), data, sizeof data));
     C4TEST_STRING(board->last_warning[0], ""); /* and none of them is smaller than it should be */
-    C4TEST_INT(send_one(rig_channel(&rig, 3, 0, 0, 0), data, sizeof data), C4_ERR_SHM);
+    C4TEST_INT(rig_send(rig_channel(&rig, 3, 0, 0, 0), data, sizeof data), C4_ERR_SHM);
     C4TEST_CONTAINS(c4_fail_text(), "--shm-size");
     close(fd);
     ops->close(rig.module);
@@ -226,7 +208,7 @@ static void sleep_rank(int rank, void *arg)
     int slept = 0;
     for (uint32_t turn = 0; turn < 3000; turn++) { /* a lost wake-up ends at the deadline */
         if ((int)(turn % 2) == rank) {
-            C4TEST_OK_FATAL(send_one(out, &turn, sizeof turn));
+            C4TEST_OK_FATAL(rig_send(out, &turn, sizeof turn));
         } else {
             uint32_t value = UINT32_MAX;
             slept += receive_asleep(&rig, in, &value);
@@ -294,7 +276,7 @@ static void file_rank(int rank, void *arg)
     c4_channel *out = rig_channel(&rig, 1, rank, 1 - rank, 0), *in = rig_channel(&rig, 1, 1 - rank, rank, 0);
     for (uint32_t turn = 0; turn < 200; turn++) {
         uint32_t value = UINT32_MAX;
-        C4TEST_OK_FATAL(send_one(out, &turn, sizeof turn));
+        C4TEST_OK_FATAL(rig_send(out, &turn, sizeof turn));
         receive_asleep(&rig, in, &value);
         C4TEST_INT(value, turn);
     }
@@ -303,9 +285,9 @@ static void file_rank(int rank, void *arg)
 
 static void test_file_backend(void)
 {
-    int before = named_segments();
+    int before = rig_named_segments();
     c4test_ranks(2, file_rank, c4test_shared(sizeof(rig_board)), 15);
-    C4TEST_INT(named_segments(), before);
+    C4TEST_INT(rig_named_segments(), before);
 }
 
 int main(int argc, char **argv)

@@ -18,23 +18,6 @@
 
 static const c4_transport_ops *const ops = &c4_shm_ops;
 
-static c4_status send_one(c4_channel *channel, void *data, size_t bytes)
-{
-    c4_xfer xfer = {.pointer = data, .bytes = bytes};
-    return ops->send(channel, &xfer);
-}
-
-static int named_segments(void)
-{
-    int count = 0;
-    DIR *directory = opendir("/dev/shm");
-    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;)
-        count += strncmp(entry->d_name, "c4-shm-", 7) == 0;
-    if (directory)
-        closedir(directory);
-    return count;
-}
-
 /* ---- addresses ---- */
 
 static void test_addresses(void)
@@ -114,7 +97,7 @@ static void one_segment(int backend)
     for (int from = 0; from < N; from++)
         for (int to = 0; to < N; to++) {
             int sent = 100 * from + to, heard = -1;
-            C4TEST_OK(send_one(rig_channel(&rig[from], 1, from, to, 0), &sent, sizeof sent));
+            C4TEST_OK(rig_send(rig_channel(&rig[from], 1, from, to, 0), &sent, sizeof sent));
             c4_xfer xfer = {.pointer = &heard, .bytes = sizeof heard};
             c4_channel *in = from == to ? NULL : rig_channel(&rig[to], 1, from, to, 0);
             C4TEST_OK(in ? ops->recv(in, &xfer) : C4_OK);
@@ -135,9 +118,9 @@ static void test_one_segment_memfd(void)
 
 static void test_one_segment_file(void)
 {
-    int before = named_segments();
+    int before = rig_named_segments();
     one_segment(C4_SHM_BACKEND_FILE);
-    C4TEST_INT(named_segments(), before);
+    C4TEST_INT(rig_named_segments(), before);
 }
 
 typedef struct mapping_sums {
@@ -212,7 +195,7 @@ static void test_alone(void)
     int sent = 7, heard = 0;
     C4TEST_OK_FATAL(rig_create(&rig, board, 0, 2, NULL));
     c4_channel *channel = rig_channel(&rig, 1, 0, 0, 0);
-    C4TEST_OK(send_one(channel, &sent, sizeof sent));
+    C4TEST_OK(rig_send(channel, &sent, sizeof sent));
     c4_xfer xfer = {.pointer = &heard, .bytes = sizeof heard};
     C4TEST_OK(ops->recv(channel, &xfer));
     C4TEST_INT(heard, sent);
@@ -352,7 +335,7 @@ static void test_dead_peer(void)
 
     C4TEST_OK_FATAL(rig_create(&rig, board, 1, 3, NULL));
     C4TEST_OK(ops->add_peer(rig.module, 2, board->address[2], board->address_bytes[2], reason, sizeof reason));
-    C4TEST_INT(send_one(rig_channel(&rig, 1, 1, 2, 0), data, sizeof data), C4_ERR_PEER_DEAD);
+    C4TEST_INT(rig_send(rig_channel(&rig, 1, 1, 2, 0), data, sizeof data), C4_ERR_PEER_DEAD);
     C4TEST_CONTAINS(c4_fail_text(), "before it took its place");
     ops->close(rig.module);
 }
@@ -367,12 +350,12 @@ static void test_late_reader(void)
     C4TEST_OK_FATAL(rig_connect(&rig[0]));
     C4TEST_OK_FATAL(rig_connect(&rig[1]));
     char data[3000] = "last words", heard[3000] = "";
-    C4TEST_OK(send_one(rig_channel(&rig[1], 1, 1, 0, 0), data, sizeof data));
+    C4TEST_OK(rig_send(rig_channel(&rig[1], 1, 1, 0, 0), data, sizeof data));
     ops->close(rig[1].module);
     c4_xfer xfer = {.pointer = heard, .bytes = sizeof heard};
     C4TEST_OK(ops->recv(rig_channel(&rig[0], 1, 1, 0, 0), &xfer));
     C4TEST_STRING(heard, "last words");
-    C4TEST_OK(send_one(rig_channel(&rig[0], 1, 0, 1, 0), data, sizeof data));
+    C4TEST_OK(rig_send(rig_channel(&rig[0], 1, 0, 1, 0), data, sizeof data));
     ops->close(rig[0].module);
 }
 
@@ -392,7 +375,7 @@ static void doomed_rank(int rank, void *arg)
         _exit(1);
     c4_channel *out = rig_channel(&rig, 1, rank, (rank + 1) % 3, 0);
     char data[5000] = {0};
-    send_one(out, data, sizeof data);
+    rig_send(out, data, sizeof data);
     __atomic_fetch_add(&d->ready, 1, __ATOMIC_SEQ_CST);
     for (;;)
         pause();
@@ -404,7 +387,7 @@ static void kill_all(int backend, int strangers)
     d->options = rig_defaults();
     d->options.backend = backend;
     d->options.strangers = strangers;
-    int before = named_segments();
+    int before = rig_named_segments();
     c4test_team *team = c4test_team_start(3, doomed_rank, d);
     int64_t deadline = (int64_t)time(NULL) + c4test_seconds(10);
     while (__atomic_load_n(&d->ready, __ATOMIC_SEQ_CST) < 3 && time(NULL) < deadline)
@@ -414,7 +397,7 @@ static void kill_all(int backend, int strangers)
         kill(c4test_team_pid(team, rank), SIGKILL);
     int statuses[3];
     c4test_team_wait(team, 10, statuses);
-    C4TEST_INT(named_segments(), before);
+    C4TEST_INT(rig_named_segments(), before);
 }
 
 static void test_killed_memfd(void)
@@ -435,7 +418,7 @@ static void test_stale_file(void)
     struct death *d = c4test_shared(sizeof *d);
     d->options = rig_defaults();
     d->options.backend = C4_SHM_BACKEND_FILE;
-    int before = named_segments();
+    int before = rig_named_segments();
     rig_rank alive, fresh;
     C4TEST_OK_FATAL(rig_create(&alive, &d->board, 0, 3, &d->options));
     pid_t child = fork();
@@ -448,12 +431,12 @@ static void test_stale_file(void)
     int status;
     waitpid(child, &status, 0);
     CU_ASSERT(WIFSIGNALED(status));
-    C4TEST_INT(named_segments(), before + 2);
+    C4TEST_INT(rig_named_segments(), before + 2);
     C4TEST_OK_FATAL(rig_create(&fresh, &d->board, 2, 3, &d->options));
-    C4TEST_INT(named_segments(), before + 2);
+    C4TEST_INT(rig_named_segments(), before + 2);
     ops->close(fresh.module);
     ops->close(alive.module);
-    C4TEST_INT(named_segments(), before);
+    C4TEST_INT(rig_named_segments(), before);
 }
 
 int main(int argc, char **argv)
