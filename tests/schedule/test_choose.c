@@ -257,6 +257,38 @@ static void test_choice_table(void)
     }
 }
 
+/* Where ranks take turns on the cores every message over a socket is work: few of them win, however few rounds many take. */
+static void test_choice_on_crowded_cores(void)
+{
+    static const struct {
+        int nranks;
+        size_t bytes;
+        const char *alone, *crowded;
+    } rows[] = {{4, 8, "direct", "rhd"}, {8, 8, "direct", "rhd"}, {8, 64 * KIB, "rsag", "rhd"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int crowded = 0; crowded < 2; crowded++) {
+            call_spec spec = {.kind = C4_KIND_ALL_REDUCE,
+                              .nranks = rows[i].nranks,
+                              .count = rows[i].bytes / 4,
+                              .element_bytes = 4,
+                              .algorithm = c4_algorithm_find("rhd")};
+            const char *reason = "";
+            call c;
+            C4TEST_OK_FATAL(call_create(&spec, &c));
+            c4_query q = c.queries[0];
+            c4_cost_params cost = {
+                .local = {.latency_s = 6e-6, .seconds_per_byte = 0.4e-9, .reduce_seconds_per_byte = 0.1e-9},
+                .step_s = 5e-9,
+                .ranks_per_core = crowded ? rows[i].nranks / 2.0 : 1};
+            cost.remote = cost.local;
+            q.cost = &cost;
+            q.algorithm = -1;
+            C4TEST_OK_FATAL(c4_schedule_choose(&q, NULL, &reason));
+            C4TEST_STRING(c4_algorithms[q.algorithm].name, crowded ? rows[i].crowded : rows[i].alone);
+            call_destroy(&c);
+        }
+}
+
 static void test_forced_algorithm(void)
 {
     const char *reason;
@@ -392,6 +424,7 @@ int main(int argc, char **argv)
         C4TEST(frames_of_plain_data),
         C4TEST(two_ranks_are_two_steps),
         C4TEST(choice_table),
+        C4TEST(choice_on_crowded_cores),
         C4TEST(forced_algorithm),
         C4TEST(tuning_rows),
         C4TEST(tuning_errors),
