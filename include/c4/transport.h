@@ -192,7 +192,9 @@ typedef struct c4_transport_ops {
     /* Keeps the peer's address; says whether the peer can be reached (same host, same namespace, same version).
      * Called in ascending order of ranks; a pair uses the transport when both ends say so. All ranks have added all their
      * peers before any of them opens a channel or asks for the doorbell.
-     * No traffic. C4_ERR_UNREACHABLE with a reason. */
+     * No traffic. C4_ERR_UNREACHABLE with a reason; C4_ERR_SHM, with a reason too, when this rank finds no room for
+     * what ranks of a host share, whereupon none of them uses the transport. The same status of probe and open says
+     * so before. */
     c4_status (*add_peer)(c4_module *module, int peer, const void *address, size_t bytes, char *reason,
                           size_t reason_bytes);
 

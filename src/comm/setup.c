@@ -12,6 +12,7 @@
 #include "comm/port.h"
 #include "comm/setup.h"
 #include "rendezvous/process.h"
+#include "rendezvous/rank_list.h"
 #include "transports/builtin.h"
 #include "wire/rank_card.h"
 
@@ -38,8 +39,10 @@ typedef struct host_card {
     uint64_t epoch;
 } host_card;
 
-static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
+static c4_status find_hosts(c4_setup *setup)
 {
+    c4_comm *comm = setup->comm;
+    const c4_exchange *exchange = setup->exchange;
     c4_process self;
     c4_process_self(&self);
     host_card own = {c4_hash_bytes(C4_HASH_INIT, self.boot_id, sizeof self.boot_id), comm->epoch};
@@ -50,6 +53,7 @@ static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
     comm->roster.local_rank = comm->roster.local_nranks = 0;
     for (int i = 0; status == C4_OK && i < comm->nranks; i++) {
         bool same = cards[i].host == own.host;
+        setup->here[i] = same;
         comm->roster.local_nranks += same;
         comm->roster.local_rank += same && i < comm->rank;
         if (cards[i].epoch > comm->epoch)
@@ -61,11 +65,27 @@ static c4_status find_hosts(c4_comm *comm, const c4_exchange *exchange)
 
 /* ---- phase 2: transports ---- */
 
+/* By name: the table may be wrapped. */
+static int transport_index(const c4_transport_ops *ops)
+{
+    int i = 0;
+    while (strcmp(c4_builtin_transports[i]->name, ops->name) != 0)
+        i++;
+    return i;
+}
+
 /* For the message, when no other transport reaches a peer either. */
 static void leave_out(c4_setup *setup, const char *name, const char *reason)
 {
     size_t used = strlen(setup->left_out);
     snprintf(setup->left_out + used, sizeof setup->left_out - used, "; %s is left out: %s", name, reason);
+}
+
+/* Not told before it is known whether others of this host lack it too: one warning will do for all. */
+static void lack_room(c4_setup *setup, const c4_transport_ops *ops, const char *reason)
+{
+    setup->reach[setup->comm->rank] |= (uint8_t)(1u << transport_index(ops));
+    snprintf(setup->no_room, sizeof setup->no_room, "%s", reason);
 }
 
 /* Other transports may take the place of one that cannot be had, but not that of loop. */
@@ -76,14 +96,20 @@ static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops, bool ne
     rail->ops = ops = c4_builtin_transport_hooked(ops, c4_option_string(setup->comm->options, "C4_HOOK"));
     rail->caps.struct_size = sizeof rail->caps;
     c4_status status = ops->probe(&setup->comm->host, &rail->caps, reason, sizeof reason);
+    if (status == C4_ERR_SHM)
+        lack_room(setup, ops, reason);
     if (status < 0) {
-        c4_log(C4_LOG_WARN, "transport %s is not available: %s", ops->name, reason);
+        c4_log(status == C4_ERR_SHM ? C4_LOG_INFO : C4_LOG_WARN, "transport %s is not available: %s", ops->name,
+               reason);
         leave_out(setup, ops->name, reason);
         return C4_OK;
     }
     status = ops->open(&setup->comm->host, &rail->module);
+    if (status == C4_ERR_SHM)
+        lack_room(setup, ops, c4_fail_text());
     if (status < 0) {
-        c4_log(C4_LOG_WARN, "transport %s is left out: %s", ops->name, c4_fail_text());
+        c4_log(status == C4_ERR_SHM ? C4_LOG_INFO : C4_LOG_WARN, "transport %s is left out: %s", ops->name,
+               c4_fail_text());
         leave_out(setup, ops->name, c4_fail_text());
         return needed ? status : C4_OK;
     }
@@ -113,15 +139,6 @@ static c4_status open_rails(c4_setup *setup)
 
 /* ---- phase 3: addresses ---- */
 
-/* By name: the table may be wrapped. */
-static int transport_index(const c4_transport_ops *ops)
-{
-    int i = 0;
-    while (strcmp(c4_builtin_transports[i]->name, ops->name) != 0)
-        i++;
-    return i;
-}
-
 static c4_status fill_card(c4_setup *setup, unsigned char blob[C4_RANK_CARD_BYTES])
 {
     c4_rank_card card = {.options_hash = setup->agree_hash, .version = C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8};
@@ -143,7 +160,7 @@ static c4_status check_version(int peer, const c4_rank_card *card)
     return C4_OK;
 }
 
-/* Bit i: rails[i] of this rank reaches the peer. By builtin index on the wire, because ranks may differ in rails. */
+/* Bit i: builtin transport i of this rank reaches the peer. By builtin index, because ranks may differ in rails. */
 static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, char *reasons, size_t size)
 {
     uint8_t mask = 0;
@@ -153,9 +170,13 @@ static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, c
         int index = transport_index(rail->ops);
         char reason[192] = "the peer does not have it";
         bool wanted = i > 0 || setup->use_loop || peer == setup->comm->rank;
-        if (wanted && card->transports[index].bytes &&
-            rail->ops->add_peer(rail->module, peer, card->transports[index].address, card->transports[index].bytes,
-                                reason, sizeof reason) == C4_OK)
+        c4_status status = C4_ERR_UNREACHABLE;
+        if (wanted && card->transports[index].bytes)
+            status = rail->ops->add_peer(rail->module, peer, card->transports[index].address,
+                                         card->transports[index].bytes, reason, sizeof reason);
+        if (status == C4_ERR_SHM)
+            lack_room(setup, rail->ops, reason);
+        if (status == C4_OK)
             mask |= (uint8_t)(1u << index);
         else if (wanted && used < size)
             used +=
@@ -184,8 +205,10 @@ static c4_status reach_all(c4_setup *setup, const unsigned char *wire)
         c4_rank_card card;
         char reasons[384] = "";
         C4_TRY(c4_rank_card_unpack(wire + (size_t)peer * C4_RANK_CARD_BYTES, &card));
-        setup->reach[peer] = reach_peer(setup, peer, &card, reasons, sizeof reasons);
-        if (setup->reach[peer] == 0)
+        uint8_t mask = reach_peer(setup, peer, &card, reasons, sizeof reasons);
+        if (peer != setup->comm->rank)
+            setup->reach[peer] = mask;
+        if (mask == 0)
             return c4_fail(C4_ERR_UNREACHABLE, "rank %d: no transport reaches rank %d (C4_TRANSPORTS=%.40s; %s%s)",
                            setup->comm->rank, peer, c4_option_string(setup->comm->options, "C4_TRANSPORTS"), reasons,
                            setup->left_out);
@@ -212,6 +235,48 @@ static c4_status exchange_cards(c4_setup *setup)
 
 /* ---- phase 4: both directions ---- */
 
+/* What all ranks tell of one another (`all`, a row for each), seen for one transport. */
+typedef struct shortage {
+    const c4_setup *setup;
+    const uint8_t *all;
+    uint8_t bit;
+} shortage;
+
+static bool lacks_room(const void *context, int rank)
+{
+    const shortage *s = context;
+    return s->setup->here[rank] && s->all[(size_t)rank * (size_t)s->setup->comm->nranks + (size_t)rank] & s->bit;
+}
+
+/* The lowest of the ranks that lack room warns for this host. */
+static void tell_shortage(const c4_setup *setup, const shortage *s, int lowest, const char *name)
+{
+    char ranks[128];
+    if (lowest != setup->comm->rank)
+        return;
+    c4_rank_list(setup->comm->nranks, lacks_room, s, ranks, sizeof ranks);
+    c4_log(C4_LOG_WARN, "transport %s is left out by the %d ranks of this host, of which %s no room for it: %s", name,
+           setup->comm->roster.local_nranks, ranks, setup->no_room);
+}
+
+/* The transports that no rank of this host is to use, since one of them has no room for it. The others would be left with
+ * what they have got by then, and with an operation that ends with the next thing that does not fit. */
+static uint8_t find_shortages(const c4_setup *setup, const uint8_t *all)
+{
+    uint8_t mask = 0;
+    for (int index = 0; c4_builtin_transports[index]; index++) {
+        shortage s = {setup, all, (uint8_t)(1u << index)};
+        int lowest = 0;
+        while (lowest < setup->comm->nranks && !lacks_room(&s, lowest))
+            lowest++;
+        if (lowest == setup->comm->nranks)
+            continue;
+        mask |= s.bit;
+        tell_shortage(setup, &s, lowest, c4_builtin_transports[index]->name);
+    }
+    return mask;
+}
+
 static c4_status choose_rails(c4_setup *setup)
 {
     int n = setup->comm->nranks, self = setup->comm->rank;
@@ -219,15 +284,21 @@ static c4_status choose_rails(c4_setup *setup)
     if (!all)
         return c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", n);
     c4_status status = setup->exchange->all_gather(setup->exchange->context, setup->reach, (size_t)n, all);
+    uint8_t shortages = status == C4_OK ? find_shortages(setup, all) : 0;
     for (int peer = 0; status == C4_OK && peer < n; peer++) {
         uint8_t mutual = setup->reach[peer] & all[(size_t)peer * (size_t)n + (size_t)self];
+        if (setup->here[peer])
+            mutual &= (uint8_t)~shortages;
         int rail = peer == self ? 0 : setup->nrails;
         for (int i = setup->use_loop ? 0 : 1; peer != self && i < setup->nrails; i++)
             if (i < rail && mutual >> transport_index(setup->rails[i].ops) & 1)
                 rail = i;
         if (rail == setup->nrails)
-            status = c4_fail(C4_ERR_UNREACHABLE, "ranks %d and %d do not reach one another by any common transport",
-                             self, peer);
+            status = c4_fail(C4_ERR_UNREACHABLE, "ranks %d and %d do not reach one another by any common transport%s",
+                             self, peer,
+                             shortages ? "; ranks of this host have no room for shared memory: raise the size of "
+                                         "/dev/shm (docker: --shm-size), or let C4_TRANSPORTS name tcp too"
+                                       : "");
         setup->rail_of[peer] = (uint8_t)rail;
     }
     free(all);
@@ -286,13 +357,14 @@ c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
     c4_status status = C4_OK;
     setup.reach = calloc((size_t)comm->nranks, 1);
     setup.rail_of = calloc((size_t)comm->nranks, 1);
+    setup.here = calloc((size_t)comm->nranks, sizeof *setup.here);
     comm->roster.host_of = calloc((size_t)comm->nranks, sizeof *comm->roster.host_of);
-    if (!setup.reach || !setup.rail_of || !comm->roster.host_of) {
+    if (!setup.reach || !setup.rail_of || !setup.here || !comm->roster.host_of) {
         status = c4_fail(C4_ERR_MEMORY, "set-up of %d ranks", comm->nranks);
         goto out;
     }
     C4_TRY_GOTO(c4_setup_hash_options(&setup), out);
-    C4_TRY_GOTO(find_hosts(comm, exchange), out);
+    C4_TRY_GOTO(find_hosts(&setup), out);
     lend(comm);
     C4_TRY_GOTO(open_rails(&setup), out);
     C4_TRY_GOTO(exchange_cards(&setup), out);
@@ -305,5 +377,6 @@ out:
         setup.rails[i].ops->close(setup.rails[i].module);
     free(setup.reach);
     free(setup.rail_of);
+    free(setup.here);
     return status;
 }

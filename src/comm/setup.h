@@ -13,7 +13,10 @@ typedef struct c4_setup {
     int nrails;
     bool use_loop;      /* C4_TRANSPORTS names it */
     char left_out[384]; /* the transports that could not be opened, and why; "": none */
-    uint8_t *reach;     /* [nranks] bit mask of builtin transports by which this rank reaches the peer */
+    char no_room[384];  /* what a transport says that finds no room on this host */
+    uint8_t *reach;     /* [nranks] bit mask of builtin transports by which this rank reaches the peer; its own place has
+                         * those that it would reach this host's ranks by if there were room (C4_ERR_SHM) */
+    bool *here;         /* [nranks] on the same host, this rank included */
     uint8_t *rail_of;   /* [nranks] */
 } c4_setup;
 

@@ -508,14 +508,18 @@ static void small_shm_rank(const c4_unique_id *id, int rank, void *arg)
 }
 
 /* Needs a mount name space of its own: root only. */
+static void mount_small_shm(const char *size)
+{
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0)
+        C4TEST_SKIP("a small /dev/shm needs a private mount name space: run as root (CAP_SYS_ADMIN)");
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("tmpfs", "/dev/shm", "tmpfs", 0, size) != 0)
+        C4TEST_SKIP("mounting a tmpfs is not permitted here: %s", strerror(errno));
+}
+
 static void test_shm_full(void)
 {
     char left[1024];
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0)
-        C4TEST_SKIP("a small /dev/shm needs a private mount name space: run as root (CAP_SYS_ADMIN)");
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") != 0)
-        C4TEST_SKIP("mounting a tmpfs is not permitted here: %s", strerror(errno));
+    mount_small_shm("size=64k");
     setenv("C4_LOG", "none", 1);
     setenv("C4_RECORD_DIR", c4test_path("records"), 1);
     world_spec spec = {.nranks = 2, .options = "C4_TRANSPORTS=shm C4_SHM_BACKEND=file"};
@@ -530,11 +534,55 @@ static void test_shm_full(void)
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=tcp"}, lossy_rank, NULL);
 }
 
+/* Every rank has as much to do with every other as a call can ask for. */
+static void exchange_rank(c4_comm **comm, int rank, void *arg)
+{
+    int nranks;
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    (void)arg;
+    while (maps && fgets(line, sizeof line, maps))
+        if (strstr(line, "/dev/shm/"))
+            world_fail("rank %d still has %s", rank, line);
+    if (maps)
+        fclose(maps);
+    c4_comm_size(*comm, &nranks);
+    int32_t *sent = calloc(2 * (size_t)nranks, sizeof *sent), *got = sent + nranks;
+    for (int i = 0; i < nranks; i++)
+        sent[i] = rank * nranks + i;
+    WORLD_OK(c4_all_to_all(sent, got, 1, C4_INT32, *comm, NULL));
+    for (int i = 0; i < nranks; i++)
+        if (got[i] != i * nranks + rank)
+            world_fail("rank %d has %d from %d", rank, got[i], i);
+    free(sent);
+}
+
+/* Room for some ranks and not for others, who come too late: those that got some do without it as well, instead of
+ * meeting the end of it in a call. One line tells about it. */
+static void test_shm_short(void)
+{
+    char text[4096] = "";
+    mount_small_shm("size=10m");
+    setenv("C4_LOG", "warn", 1);
+    setenv("C4_LOG_FILE", c4test_path("log"), 1);
+    setenv("C4_RECORD_DIR", c4test_path("records"), 1);
+    world_run(&(world_spec){.nranks = 12, .options = "C4_TRANSPORTS=shm,tcp C4_SHM_BACKEND=file"}, exchange_rank, NULL);
+    FILE *log = fopen(c4test_path("log"), "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(log);
+    text[fread(text, 1, sizeof text - 1, log)] = '\0';
+    fclose(log);
+    C4TEST_CONTAINS(text, "transport shm is left out by the 12 ranks of this host, of which rank");
+    C4TEST_CONTAINS(text, "in /dev/shm (10240 KiB, ");
+    C4TEST_CONTAINS(text, "raise its size");
+    CU_ASSERT_PTR_EQUAL(strchr(text, '\n'), text + strlen(text) - 1); /* one line */
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST_DEADLINE(kill_shm, 60),   C4TEST_DEADLINE(kill_tcp, 60),    C4TEST_DEADLINE(kill_all, 30),
-        C4TEST_DEADLINE(strangers, 40),  C4TEST_DEADLINE(lost_socket, 60), C4TEST(ports_used_up),
-        C4TEST_DEADLINE(file_limit, 30), C4TEST_DEADLINE(shm_full, 60),    C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(kill_shm, 60),    C4TEST_DEADLINE(kill_tcp, 60),
+                                        C4TEST_DEADLINE(kill_all, 30),    C4TEST_DEADLINE(strangers, 40),
+                                        C4TEST_DEADLINE(lost_socket, 60), C4TEST(ports_used_up),
+                                        C4TEST_DEADLINE(file_limit, 30),  C4TEST_DEADLINE(shm_full, 60),
+                                        C4TEST_DEADLINE(shm_short, 60),   C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

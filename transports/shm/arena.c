@@ -17,6 +17,8 @@ static c4_status settle(c4_shm_arena *arena)
         return c4_fail(C4_ERR_SHM, "shm: all %u places in this host's memory are taken", segment->nplots);
     size_t at = c4_shm_segment_plot_at(segment, arena->plot);
     int error = c4_shm_file_allocate(segment->fd, at, C4_SHM_PAGE);
+    if (error && arena->address.backend == C4_SHM_BACKEND_FILE)
+        return c4_shm_no_room(error, C4_SHM_PAGE, 0);
     if (error)
         return c4_fail_errno(
             C4_ERR_SHM, error,
@@ -57,10 +59,11 @@ c4_status c4_shm_arena_move(c4_shm_arena *arena, const c4_shm_address *address, 
 {
     c4_shm_arena there = {.address = arena->address};
     C4_TRY(c4_shm_segment_open(&there.segment, address, reason, reason_bytes));
-    if (settle(&there) < 0) {
+    c4_status status = settle(&there);
+    if (status < 0) {
         snprintf(reason, reason_bytes, "%s", c4_fail_text());
         c4_shm_segment_close(&there.segment);
-        return C4_ERR_UNREACHABLE;
+        return status;
     }
     c4_shm_arena_fini(arena);
     *arena = there;
@@ -102,12 +105,7 @@ c4_status c4_shm_arena_reserve(c4_shm_arena *arena, size_t bytes)
     if (bytes > arena->bytes)
         bytes = arena->bytes;
     int error = allocate(arena, 0, bytes);
-    if (!error)
-        return C4_OK;
-    return c4_fail_errno(C4_ERR_SHM, error,
-                         "shm: no room for the %zu bytes that this rank needs in /dev/shm: raise its size (docker: "
-                         "--shm-size) or set C4_SHM_BACKEND=memfd",
-                         bytes);
+    return error ? c4_shm_no_room(error, bytes, (arena->segment.plots_at + bytes) * arena->segment.nplots) : C4_OK;
 }
 
 static void span_remove(c4_shm_arena *arena, int index)

@@ -43,14 +43,15 @@ static inline c4_shm_head *c4_shm_arena_head(const c4_shm_arena *arena)
 
 /* Makes a segment of `nplots` plots of `bytes` each and takes the first. C4_ERR_SHM with a text that names the mend. */
 c4_status c4_shm_arena_init(c4_shm_arena *arena, int backend, uint32_t nplots, size_t bytes, int rank);
-/* Moves, still empty, into the segment that `address` names. C4_ERR_UNREACHABLE with a reason: it stays where it was. */
+/* Moves, still empty, into the segment that `address` names. C4_ERR_UNREACHABLE or C4_ERR_SHM (no room there), with a
+ * reason: it stays where it was. */
 c4_status c4_shm_arena_move(c4_shm_arena *arena, const c4_shm_address *address, char *reason, size_t reason_bytes);
 /* Maps all of the segment, before anything points into it. Nothing to do after a move. C4_ERR_SHM with a text that names the
  * mend. */
 c4_status c4_shm_arena_expand(c4_shm_arena *arena);
 void c4_shm_arena_fini(c4_shm_arena *arena);
-/* Allocates the first `bytes`, as far as the arena goes, now and not when they are handed out. C4_ERR_SHM with a text that
- * names the mend. */
+/* Allocates the first `bytes`, as far as the arena goes, now and not when they are handed out. Of named files only.
+ * c4_shm_no_room. */
 c4_status c4_shm_arena_reserve(c4_shm_arena *arena, size_t bytes);
 /* Hands out zeroed or formerly used, allocated, page-aligned memory. C4_ERR_SHM when the budget or the system's memory
  * is used up: silent, the caller may try less and reports. */

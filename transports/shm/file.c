@@ -7,9 +7,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "base/status.h"
 #include "host/segment.h"
 #include "transports/shm/segment.h"
 
@@ -62,4 +64,23 @@ int c4_shm_file_allocate(int fd, size_t offset, size_t bytes)
         if (errno != EINTR)
             return errno;
     return 0;
+}
+
+c4_status c4_shm_no_room(int error, size_t bytes, size_t all_bytes)
+{
+    char text[C4_ERROR_TEXT_BYTES], size[64] = "", wanted[64] = "";
+    struct statvfs fs;
+    if (statvfs(C4_SEGMENT_DIRECTORY, &fs) == 0)
+        snprintf(size, sizeof size, " (%llu KiB, %llu of them free)",
+                 (unsigned long long)fs.f_blocks * fs.f_frsize / 1024,
+                 (unsigned long long)fs.f_bavail * fs.f_frsize / 1024);
+    if (all_bytes)
+        snprintf(wanted, sizeof wanted, " to %zu MiB or more, for all ranks of this host", (all_bytes >> 20) + 1);
+    snprintf(text, sizeof text,
+             "shm: no room for the %zu KiB that this rank needs in " C4_SEGMENT_DIRECTORY
+             "%s: raise its size%s (docker: --shm-size; mount -o remount,size=), or set C4_SHM_BACKEND=memfd: %s",
+             (bytes + 1023) / 1024, size, wanted, strerror(error));
+    c4_fail_advise(C4_ERR_SHM, text, sizeof text);
+    c4_fail_keep(text);
+    return C4_ERR_SHM;
 }

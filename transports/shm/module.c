@@ -215,6 +215,8 @@ static c4_status move_to(c4_module *module, int peer, const c4_shm_address *addr
         return C4_OK;
     module->lost = peer;
     snprintf(module->lost_reason, sizeof module->lost_reason, "%s", reason);
+    if (status == C4_ERR_SHM)
+        return status;
     module->host->log(module->host->context, C4_TLOG_WARN,
                       "shm: no shared memory with the ranks of this host, since that of rank %d cannot be had: %s",
                       peer, reason);
@@ -230,7 +232,8 @@ static c4_status find_segment(c4_module *module, int peer, const c4_shm_address 
         if (c4_shm_arena_expand(&module->arena) < 0) {
             module->lost = module->host->rank;
             snprintf(module->lost_reason, sizeof module->lost_reason, "%s", c4_fail_text());
-            return refuse(reason, reason_bytes, module->lost_reason);
+            refuse(reason, reason_bytes, module->lost_reason);
+            return C4_ERR_SHM;
         }
         self_head(module);
         return C4_OK;

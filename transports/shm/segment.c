@@ -92,6 +92,8 @@ static c4_status file_make(c4_shm_segment *segment, int backend)
         return c4_fail_errno(C4_ERR_SHM, error,
                              "shm: the file system of /dev/shm cannot allocate ahead: mount a tmpfs there, or set "
                              "C4_SHM_BACKEND=memfd");
+    if (error && backend == C4_SHM_BACKEND_FILE)
+        return c4_shm_no_room(error, segment->plots_at, 0);
     if (error)
         return c4_fail_errno(C4_ERR_SHM, error, "shm: allocating shared memory: %s", advice_memory);
     if (backend == C4_SHM_BACKEND_MEMFD)

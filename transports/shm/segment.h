@@ -85,5 +85,9 @@ int c4_shm_file_create(int backend, const char *label, char *name);
 int c4_shm_file_allocate(int fd, size_t offset, size_t bytes);
 /* 0 or EFBIG where the process's file-size limit forbids the length (setting it would raise SIGXFSZ). */
 int c4_shm_file_resize(int fd, size_t bytes);
+/* C4_ERR_SHM, with size and mend of /dev/shm as this thread's error text. Not logged: at set-up another transport may take
+ * the place of this one, and one line for all ranks will do. `all_bytes`: what the ranks of this host need together; 0: not
+ * known. */
+c4_status c4_shm_no_room(int error, size_t bytes, size_t all_bytes);
 
 #endif
