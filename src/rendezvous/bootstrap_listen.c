@@ -100,6 +100,18 @@ c4_status c4_bootstrap_listen(c4_bootstrap *bootstrap)
 
 /* ---- rank 0, once all are in ---- */
 
+/* Rank 0 is where the next communicator's ranks look for it, too. */
+static void warn_of_stay(const c4_listen_spec *listen, const c4_net_address *bound)
+{
+    char text[C4_NET_ADDRESS_TEXT_BYTES];
+    c4_log(
+        C4_LOG_WARN,
+        "rendezvous: this communicator stays at %s, since all ports of C4_PORT_RANGE=%u-%u are in use: as long as it "
+        "lives no other can be made from the environment, whose ranks would wait for rank 0 there until "
+        "C4_SETUP_TIMEOUT_MS; let the range have a port more for every communicator",
+        c4_net_address_format(bound, text), listen->port_lo, listen->port_hi);
+}
+
 /* Listens at the same addresses and another port. The door stays in its place when no port of the range is free. */
 static c4_status move_door(c4_bootstrap *bootstrap, c4_door *door)
 {
@@ -112,12 +124,15 @@ static c4_status move_door(c4_bootstrap *bootstrap, c4_door *door)
     if (getsockname(door->doors[0], (struct sockaddr *)&name, &bytes) < 0 ||
         !c4_net_address_from_sockaddr((struct sockaddr *)&name, &listen.bind))
         return c4_bootstrap_fail(bootstrap, C4_ERR_SYSTEM, 0, "rank 0: address of its rendezvous: %s", strerror(errno));
+    bound = listen.bind;
     listen.bind.port = 0;
     if (name.ss_family == AF_INET6)
         listen.scope = ((struct sockaddr_in6 *)&name)->sin6_scope_id;
     int error = c4_listener_try(&listen, &fd, &bound);
-    if (error == EADDRINUSE)
+    if (error == EADDRINUSE) {
+        warn_of_stay(&listen, &bound);
         return C4_OK;
+    }
     if (error)
         return c4_bootstrap_pass_on(bootstrap, c4_listener_fail(error, &listen));
     close(door->doors[0]);

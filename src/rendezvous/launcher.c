@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -121,29 +120,32 @@ static c4_status read_rendezvous(c4_launch *launch)
     return text ? resolve(text, launch) : C4_OK;
 }
 
-/* Has been taken: what has its number now is something else. */
-static atomic_bool listener_taken;
+/* Of the port that the others look for. The number may meanwhile be that of something else, because a wrapper has not
+ * passed the descriptor on, or because the program has closed it. */
+static bool is_listener(int fd, uint16_t port)
+{
+    struct sockaddr_storage name;
+    c4_net_address bound;
+    int listens = 0;
+    socklen_t bytes = sizeof listens, name_bytes = sizeof name;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) == 0 && listens &&
+           getsockname(fd, (struct sockaddr *)&name, &name_bytes) == 0 &&
+           c4_net_address_from_sockaddr((struct sockaddr *)&name, &bound) && bound.port == port;
+}
 
-/* Only rank 0 listens. The descriptor must not live on in the program's own children, nor its number be taken for the
- * listener again by the next communicator of this process, which listens anew. */
+/* Only rank 0 listens. Each communicator gets a copy, since the next one needs the socket, too: a wrapper that lives on
+ * (strace) holds it as well, and then nobody can listen there anew. It must not live on in the program's own children. */
 static c4_status read_listener(c4_launch *launch)
 {
     int fd = -1;
-    if (launch->rank != 0 || *launch->file)
+    if (launch->rank != 0 || launch->naddresses == 0)
         return C4_OK;
     C4_TRY(read_number("C4_RENDEZVOUS_FD", 0, INT32_MAX, false, &fd));
-    if (fd < 0)
-        return C4_OK;
-    int listens = 0;
-    socklen_t bytes = sizeof listens;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) < 0 || !listens)
-        return C4_OK; /* lost by a wrapper: listen anew */
-    if (atomic_exchange(&listener_taken, true))
-        return C4_OK;
+    if (fd < 0 || !is_listener(fd, launch->addresses[0].port))
+        return C4_OK; /* listen anew */
     launch->listen_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (launch->listen_fd < 0)
+    if (launch->listen_fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return c4_fail_errno(c4_status_from_errno(errno), errno, "C4_RENDEZVOUS_FD=%d", fd);
-    close(fd);
     return C4_OK;
 }
 

@@ -177,7 +177,8 @@ static void test_same_user_without_a_key(void)
 
 /* ---- several communicators of one environment ---- */
 
-enum { MEET_TCP, MEET_INHERITED, MEET_LOCALLY, MEET_TORCHRUN };
+/* MEET_WRAPPED: inherited, and held by the wrapper that started rank 0, too. */
+enum { MEET_TCP, MEET_INHERITED, MEET_WRAPPED, MEET_LOCALLY, MEET_TORCHRUN };
 
 typedef struct meeting {
     int nranks, how, listener;
@@ -211,7 +212,7 @@ static void describe_meeting(const meeting *job, int rank)
     set_number("C4_RANK", rank);
     if (job->how != MEET_LOCALLY)
         setenv("C4_KEY", key, 1);
-    if (job->how == MEET_INHERITED && rank == 0)
+    if (job->listener >= 0 && rank == 0)
         set_number("C4_RENDEZVOUS_FD", job->listener);
     else if (job->listener >= 0)
         close(job->listener);
@@ -253,7 +254,7 @@ static void run_meeting(int how)
     CU_ASSERT_FATAL(bind(job.listener, (struct sockaddr *)&name, sizeof name) == 0);
     CU_ASSERT_FATAL(getsockname(job.listener, (struct sockaddr *)&name, &bytes) == 0);
     job.port = ntohs(name.sin_port);
-    if (how == MEET_INHERITED) {
+    if (how == MEET_INHERITED || how == MEET_WRAPPED) {
         CU_ASSERT_FATAL(listen(job.listener, 64) == 0);
     } else {
         close(job.listener);
@@ -261,9 +262,11 @@ static void run_meeting(int how)
     }
     c4test_team *team = c4test_team_start(job.nranks, meet_often, &job);
     int statuses[3] = {-1, -1, -1};
-    if (job.listener >= 0)
+    if (how == MEET_INHERITED)
         close(job.listener);
     c4test_team_wait(team, c4test_seconds(40), statuses);
+    if (how == MEET_WRAPPED)
+        close(job.listener);
     for (int rank = 0; rank < job.nranks; rank++)
         C4TEST_INT(statuses[rank], 0);
 }
@@ -278,6 +281,11 @@ static void test_several_at_an_inherited_socket(void)
     run_meeting(MEET_INHERITED);
 }
 
+static void test_several_at_a_wrappers_socket(void)
+{
+    run_meeting(MEET_WRAPPED);
+}
+
 static void test_several_at_one_address_without_a_key(void)
 {
     run_meeting(MEET_LOCALLY);
@@ -286,6 +294,40 @@ static void test_several_at_one_address_without_a_key(void)
 static void test_several_under_torchrun(void)
 {
     run_meeting(MEET_TORCHRUN);
+}
+
+/* ---- a rendezvous that cannot be left ---- */
+
+static void meet_once(int rank, void *arg)
+{
+    const meeting *job = arg;
+    c4_comm *comm = NULL;
+    c4_comm_config config = {.struct_size = sizeof config, .options = "C4_TRANSPORTS=tcp"};
+    describe_meeting(job, rank);
+    C4TEST_OK_FATAL(c4_comm_create_from_env(&config, NULL, &comm));
+    check_sum(comm, job->nranks);
+    C4TEST_OK(c4_comm_destroy(comm));
+    C4TEST_INT(world_failures(), 0);
+}
+
+/* The firewall leaves a port for each rank, and rank 0's is the one that the next communicator's ranks will look for. */
+static void test_no_port_to_spare(void)
+{
+    char text[2048] = "", stays[96];
+    meeting job = {.nranks = 2, .how = MEET_TCP, .listener = -1};
+    open_firewall(job.nranks);
+    job.port = (uint16_t)atoi(getenv("C4_PORT_RANGE"));
+    setenv("C4_LOG", "warn", 1);
+    setenv("C4_LOG_FILE", c4test_path("log"), 1);
+    c4test_ranks(job.nranks, meet_once, &job, 30);
+    FILE *log = fopen(c4test_path("log"), "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(log);
+    text[fread(text, 1, sizeof text - 1, log)] = '\0';
+    fclose(log);
+    snprintf(stays, sizeof stays,
+             "this communicator stays at 127.0.0.1:%u, since all ports of C4_PORT_RANGE=", job.port);
+    C4TEST_CONTAINS(text, stays);
+    C4TEST_CONTAINS(text, "let the range have a port more");
 }
 
 int main(int argc, char **argv)
@@ -299,8 +341,10 @@ int main(int argc, char **argv)
                                         C4TEST(same_user_without_a_key),
                                         C4TEST(several_at_one_address),
                                         C4TEST(several_at_an_inherited_socket),
+                                        C4TEST(several_at_a_wrappers_socket),
                                         C4TEST(several_at_one_address_without_a_key),
                                         C4TEST(several_under_torchrun),
+                                        C4TEST(no_port_to_spare),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
