@@ -13,7 +13,7 @@
 
 #include "wire/handshake.h"
 
-#define C4_CONTROL_VERSION           1u
+#define C4_CONTROL_VERSION           2u
 #define C4_CONTROL_HEADER_BYTES      16u
 #define C4_CONTROL_BLOB_MAX_BYTES    4096u /* one rank's part of an all-gather */
 #define C4_CONTROL_JOIN_MAX_BYTES    256u

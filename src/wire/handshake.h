@@ -32,7 +32,7 @@
 
 #include "wire/hmac.h"
 
-#define C4_HANDSHAKE_VERSION         1u
+#define C4_HANDSHAKE_VERSION         2u
 #define C4_HANDSHAKE_MESSAGE_BYTES   112u
 #define C4_HANDSHAKE_NONCE_BYTES     32u
 #define C4_KEY_BYTES                 32u

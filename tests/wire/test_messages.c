@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "tests/c4test.h"
 #include "wire/control_message.h"
@@ -156,6 +157,49 @@ static void test_header(void)
         c4_control_header_pack(&header, packed);
         packed[at] ^= 0x40;
         C4TEST_INT(c4_control_header_unpack(packed, 4, &header), C4_ERR_PROTOCOL);
+    }
+}
+
+/* What one rank sends and another reads: whoever changes a layout raises the version, and sets the hash anew. */
+static void test_version_of_layouts(void)
+{
+    unsigned char text[C4_CONTROL_MESSAGE_MAX_BYTES] = {0};
+    c4_control_header header = {C4_CONTROL_WELCOME, 3, 4, 5};
+    c4_process process = {.pid = 6, .uid = 7, .start_ticks = 8, .pid_namespace = 9, .boot_id = {10}, .host = "node"};
+    c4_control_welcome welcome = {.has_key = true, .nonce = {11}, .key = {12}};
+    c4_control_fault fault = {C4_ERR_MEMORY, "no room"};
+    c4_overlay_card card = {.about = 1};
+    uint64_t hash = C4_HASH_INIT;
+    c4_control_header_pack(&header, text);
+    hash = c4_hash_bytes(hash, text, C4_CONTROL_HEADER_BYTES);
+    c4_process_pack(&process, text);
+    hash = c4_hash_bytes(hash, text, C4_PROCESS_BYTES);
+    c4_control_welcome_pack(&welcome, text);
+    hash = c4_hash_bytes(hash, text, C4_CONTROL_WELCOME_BYTES);
+    hash = c4_hash_bytes(hash, text, c4_control_fault_pack(&fault, text));
+    memset(text, 0, sizeof text);
+    c4_overlay_card_pack(&card, text);
+    hash = c4_hash_bytes(hash, text, C4_OVERLAY_CARD_BYTES);
+    C4TEST_INT(C4_CONTROL_VERSION, 2);
+    C4TEST_INT((long long)hash, 0x7e4b1b26ebbf8fc7);
+}
+
+/* The samples that fuzzing starts from would lead nowhere if they were of an earlier version. */
+static void test_samples(void)
+{
+    static const char *const samples[] = {"join", "welcome", "death"};
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
+        char path[512];
+        unsigned char bytes[512];
+        c4_control_header header = {0};
+        snprintf(path, sizeof path, "%s/tests/fuzz/corpus/fuzz_control/%s", c4test_source_root(), samples[i]);
+        FILE *file = fopen(path, "re");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+        size_t got = fread(bytes, 1, sizeof bytes, file);
+        fclose(file);
+        CU_ASSERT_FATAL(got > 1 + C4_CONTROL_HEADER_BYTES); /* the first byte chooses the parser */
+        C4TEST_OK(c4_control_header_unpack(bytes + 1, 16, &header));
+        C4TEST_INT(header.bytes, got - 1 - C4_CONTROL_HEADER_BYTES);
     }
 }
 
@@ -344,9 +388,9 @@ static void test_cost_card(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(address_text), C4TEST(address_bytes), C4TEST(unique_id),
-                                        C4TEST(header),       C4TEST(process),       C4TEST(welcome),
-                                        C4TEST(fault),        C4TEST(overlay),       C4TEST(overlay_agree),
-                                        C4TEST(rank_card),    C4TEST(cost_card),     C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(address_text),  C4TEST(address_bytes), C4TEST(unique_id), C4TEST(header), C4TEST(version_of_layouts),
+        C4TEST(samples),       C4TEST(process),       C4TEST(welcome),   C4TEST(fault),  C4TEST(overlay),
+        C4TEST(overlay_agree), C4TEST(rank_card),     C4TEST(cost_card), C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
