@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -356,11 +357,22 @@ static void clear_c4_environment(void)
     }
 }
 
+/* Test programs have the library's archives in them, and the build's modules are not beside them. */
+static void find_modules(void)
+{
+    char root[PATH_MAX], path[2 * PATH_MAX + 64];
+    if (realpath(c4test_build_root(), root) == NULL)
+        return;
+    snprintf(path, sizeof path, "%s/transports/ucx/.libs:%s/transports/verbs/.libs", root, root);
+    setenv("C4_MODULE_PATH", path, 0);
+}
+
 static _Noreturn void case_process(const c4test_case *test)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     clear_c4_environment();
+    find_modules();
     setenv("TMPDIR", harness.dir, 1);
     seed_stream(test->name, -1);
     if (harness.results)

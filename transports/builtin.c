@@ -4,20 +4,56 @@
 
 #include "transports/hook/hook.h"
 #include "transports/loop/loop.h"
+#include "transports/modules.h"
 #include "transports/shm/shm.h"
 #include "transports/tcp/tcp.h"
 
-const c4_transport_ops *const c4_builtin_transports[] = {&c4_loop_ops, &c4_shm_ops, &c4_tcp_ops, NULL};
+/* Built without a module's library, the way to it starts with another configure. */
+#define GET_INSTALLED "install it beside libc4, or say in C4_MODULE_PATH where it is"
+#ifdef C4_HAVE_VERBS
+#define VERBS_MEND GET_INSTALLED
+#else
+#define VERBS_MEND "this build has no verbs: apt-get install libibverbs-dev, then configure and make again"
+#endif
+#ifdef C4_HAVE_UCX
+#define UCX_MEND GET_INSTALLED
+#else
+#define UCX_MEND "this build has no UCX: apt-get install libucx-dev, then configure and make again"
+#endif
+
+const c4_transport_entry c4_transports[] = {
+    {"loop", &c4_loop_ops, NULL, NULL, NULL},
+    {"shm", &c4_shm_ops, NULL, NULL, NULL},
+    {"verbs", NULL, "libc4_verbs.so", "c4_verbs_ops", VERBS_MEND},
+    {"ucx", NULL, "libc4_ucx.so", "c4_ucx_ops", UCX_MEND},
+    {"tcp", &c4_tcp_ops, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
 
 const c4_option_table *const c4_builtin_transport_options[] = {&c4_hook_option_table, &c4_shm_option_table,
                                                                &c4_tcp_option_table, NULL};
 
+int c4_transport_index(const char *name)
+{
+    for (int i = 0; c4_transports[i].name != NULL; i++)
+        if (strcmp(c4_transports[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
 const c4_transport_ops *c4_builtin_transport_find(const char *name)
 {
-    for (size_t i = 0; c4_builtin_transports[i] != NULL; i++)
-        if (strcmp(c4_builtin_transports[i]->name, name) == 0)
-            return c4_builtin_transports[i];
-    return NULL;
+    int index = c4_transport_index(name);
+    return index >= 0 ? c4_transports[index].ops : NULL;
+}
+
+c4_status c4_transport_get(const c4_transport_entry *entry, const char *path, const c4_transport_ops **ops,
+                           char *reason, size_t reason_bytes)
+{
+    if (entry->ops == NULL)
+        return c4_module_load(entry, path, ops, reason, reason_bytes);
+    *ops = entry->ops;
+    return C4_OK;
 }
 
 const c4_transport_ops *c4_builtin_transport_hooked(const c4_transport_ops *ops, const char *rules)

@@ -1,4 +1,4 @@
-/* The transports that are compiled into libc4, fastest first. */
+/* The transports of libc4: those that are compiled in, and those that are modules, opened at run time. */
 #ifndef C4_TRANSPORTS_BUILTIN_H
 #define C4_TRANSPORTS_BUILTIN_H
 
@@ -6,13 +6,29 @@
 
 #include "base/options.h"
 
-/* NULL at the end. "loop" reaches ranks of this process only: a rank's messages to itself, and ranks as threads. */
-extern const c4_transport_ops *const c4_builtin_transports[];
-/* The option tables of all of them, NULL at the end. */
+typedef struct c4_transport_entry {
+    const char *name;
+    const c4_transport_ops *ops; /* NULL: in a module */
+    /* Of a module: */
+    const char *file;   /* "libc4_ucx.so" */
+    const char *symbol; /* of its c4_transport_ops */
+    const char *mend;   /* how to get it when it is not there */
+} c4_transport_entry;
+
+/* Fastest first, a NULL name at the end. Ranks tell one another a transport's place in this list (wire/rank_card.h): it
+ * does not depend on what was found when C4 was configured, and names are only added at the end. "loop" reaches ranks of
+ * this process only: a rank's messages to itself, and ranks as threads. */
+extern const c4_transport_entry c4_transports[];
+/* The option tables of all of them, those of modules too, NULL at the end. */
 extern const c4_option_table *const c4_builtin_transport_options[];
 
-/* By name; NULL when there is none. */
+/* Its place in c4_transports; -1: there is no such transport. */
+int c4_transport_index(const char *name);
+/* By name; NULL when there is none, or it is a module. */
 const c4_transport_ops *c4_builtin_transport_find(const char *name);
+/* The table of an entry, from its module if it is in one: see c4_module_load. */
+c4_status c4_transport_get(const c4_transport_entry *entry, const char *path, const c4_transport_ops **ops,
+                           char *reason, size_t reason_bytes);
 /* What to open in place of `ops` when the rules of C4_HOOK are `rules`: the same when there are none. */
 const c4_transport_ops *c4_builtin_transport_hooked(const c4_transport_ops *ops, const char *rules);
 

@@ -1,6 +1,7 @@
 noinst_LTLIBRARIES += transports/libc4_transports.la
 transports_libc4_transports_la_SOURCES = \
     transports/builtin.c transports/builtin.h \
+    transports/modules.c transports/modules.h \
     transports/hook/hook.c transports/hook/hook.h \
     transports/hook/rules.c transports/hook/rules.h
 

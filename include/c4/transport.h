@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 #define C4_TRANSPORT_ABI       1u
-#define C4_ADDRESS_MAX_BYTES   256u
+#define C4_ADDRESS_MAX_BYTES   512u /* UCX's grow with the devices of a host */
 #define C4_MEMORY_HANDLE_BYTES 48u
 
 typedef enum c4_memory_kind { C4_MEMORY_HOST = 0, C4_MEMORY_DEVICE = 1 } c4_memory_kind;
@@ -154,6 +154,9 @@ typedef struct c4_transport_host {
     int local_rank, local_nranks;
     /* NULL: none, as in a test; a module that listens then opens sockets of its own. */
     const c4_transport_port *port;
+    /* For a transport that is a module, with a log of its own that nobody has set up: what turns a fact into a status tells
+     * it here, once. It is logged and becomes the text of the caller's error. Returns `status`. NULL: `log` has to do. */
+    c4_status (*fail)(void *context, c4_status status, const char *text);
 } c4_transport_host;
 
 /* Cumulative counters of one channel end, for the flight recorder. */

@@ -93,7 +93,7 @@ c4_transport_host c4_info_host(c4_info *info, int nranks)
 
 bool c4_info_wants(const c4_info *info, const char *transport)
 {
-    const char *at = c4_option_string(info->options, "C4_TRANSPORTS");
+    const char *at = c4_setup_transports(info->options);
     size_t bytes = strlen(transport);
     while (*at) {
         size_t length = strcspn(at, ", ");

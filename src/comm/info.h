@@ -10,7 +10,7 @@
 typedef struct c4_info {
     c4_options *options; /* as resolved at the last index 0 */
     char capabilities[128];
-    char reason[320];
+    char reason[480]; /* of a module: it names a file */
     /* The table of choices. */
     int nranks, ranks_per_host; /* it was made for; 0: not made */
     size_t nrows;
@@ -25,7 +25,7 @@ void c4_info_forget_choices(c4_info *info);
 
 /* What transports ask of the library while they are probed, for a job of `nranks` ranks, all on this host. */
 c4_transport_host c4_info_host(c4_info *info, int nranks);
-/* Is the transport named in C4_TRANSPORTS? */
+/* Would a communicator open it? See c4_setup_transports. */
 bool c4_info_wants(const c4_info *info, const char *transport);
 
 /* C4_ERR_NULL or C4_ERR_ARGUMENT for an output struct that is missing or too small to be one of this version or later. */

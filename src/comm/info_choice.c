@@ -33,11 +33,14 @@ typedef struct choice_table {
 
 static void add_rail(c4_info *info, int ranks_per_host, const char *name, c4_rail *rails, int *nrails)
 {
-    char reason[256];
-    const c4_transport_ops *ops = c4_builtin_transport_find(name);
+    char reason[480];
+    int index = c4_transport_index(name);
+    const char *path = c4_option_string(info->options, "C4_MODULE_PATH");
+    const c4_transport_ops *ops;
     c4_transport_host host = c4_info_host(info, ranks_per_host);
     c4_rail *rail = &rails[*nrails];
-    if (!ops || *nrails == C4_ENGINE_MAX_RAILS)
+    if (index < 0 || *nrails == C4_ENGINE_MAX_RAILS ||
+        c4_transport_get(&c4_transports[index], path, &ops, reason, sizeof reason) < 0)
         return;
     *rail = (c4_rail){.ops = ops, .caps.struct_size = sizeof rail->caps};
     if (ops->probe(&host, &rail->caps, reason, sizeof reason) >= 0)
@@ -51,7 +54,7 @@ static void find_cost(c4_info *info, int ranks_per_host, c4_cost_params *cost)
     char names[256];
     char *save = NULL;
     add_rail(info, ranks_per_host, "loop", rails, &nrails);
-    snprintf(names, sizeof names, "%s", c4_option_string(info->options, "C4_TRANSPORTS"));
+    snprintf(names, sizeof names, "%s", c4_setup_transports(info->options));
     for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save))
         if (strcmp(name, "loop") != 0)
             add_rail(info, ranks_per_host, name, rails, &nrails);

@@ -34,8 +34,11 @@ static bool is_used(c4_info *info, const char *name)
 {
     if (strcmp(name, "loop") == 0 || c4_info_wants(info, name))
         return true;
-    snprintf(info->reason, sizeof info->reason, "left out by C4_TRANSPORTS=%.200s",
-             c4_option_string(info->options, "C4_TRANSPORTS"));
+    const char *required = c4_option_string(info->options, "C4_REQUIRE_TRANSPORT");
+    const char *listed = c4_option_string(info->options, "C4_TRANSPORTS");
+    bool alone = c4_setup_transports(info->options) == required;
+    snprintf(info->reason, sizeof info->reason, "left out by C4_%s=%.200s", alone ? "REQUIRE_TRANSPORT" : "TRANSPORTS",
+             alone ? required : listed);
     return false;
 }
 
@@ -45,19 +48,22 @@ C4_API c4_status c4_info_get_transport(size_t index, c4_info_transport *transpor
     size_t count = 0;
     C4_TRY(c4_info_check(transport, transport ? transport->struct_size : 0, sizeof *transport));
     C4_TRY(c4_info_open(index == 0, &info));
-    while (c4_builtin_transports[count])
+    while (c4_transports[count].name)
         count++;
     if (index >= count)
         return C4_ERR_COUNT;
-    const c4_transport_ops *ops = c4_builtin_transports[index];
+    const c4_transport_entry *entry = &c4_transports[index];
+    const c4_transport_ops *ops;
     c4_transport_caps caps = {.struct_size = sizeof caps, .zero_copy_bytes = SIZE_MAX};
     c4_transport_host host = c4_info_host(info, PROBE_RANKS);
     info->reason[0] = '\0';
-    bool usable = ops->probe(&host, &caps, info->reason, sizeof info->reason) >= 0;
-    bool available = usable && is_used(info, ops->name);
+    bool usable = c4_transport_get(entry, c4_option_string(info->options, "C4_MODULE_PATH"), &ops, info->reason,
+                                   sizeof info->reason) == C4_OK &&
+                  ops->probe(&host, &caps, info->reason, sizeof info->reason) >= 0;
+    bool available = usable && is_used(info, entry->name);
     describe_capabilities(&caps, info->capabilities, sizeof info->capabilities);
     *transport = (c4_info_transport){.struct_size = transport->struct_size,
-                                     .name = ops->name,
+                                     .name = entry->name,
                                      .available = available,
                                      .reason = info->reason,
                                      .latency_us = caps.latency_s * 1e6,

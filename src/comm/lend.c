@@ -29,11 +29,18 @@ static void lend_log(void *context, int level, const char *format, ...)
     c4_log((c4_log_level)level, "%s", text);
 }
 
+static c4_status lend_fail(void *context, c4_status status, const char *text)
+{
+    (void)context;
+    return c4_fail(status, "%s", text);
+}
+
 c4_transport_host c4_lend(c4_options *options)
 {
     return (c4_transport_host){.struct_size = sizeof(c4_transport_host),
                                .context = options,
                                .option_int = lend_int,
                                .option_string = lend_string,
-                               .log = lend_log};
+                               .log = lend_log,
+                               .fail = lend_fail};
 }

@@ -27,6 +27,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/setup_agree.c \
     src/comm/setup_choice.c src/comm/setup_cost.c \
     src/comm/setup_engine.c \
+    src/comm/setup_rails.c \
     src/comm/shrink.c src/comm/shrink.h \
     src/comm/split.c \
     src/comm/submit.c

@@ -3,6 +3,13 @@
 static const c4_option_spec specs[] = {
     {"C4_TRANSPORTS", C4_OPTION_LIST, C4_OPTION_AGREE, "shm,tcp", NULL, NULL,
      "Transports to use, best first; see `c4info transports`."},
+    {"C4_REQUIRE_TRANSPORT", C4_OPTION_STRING, C4_OPTION_AGREE, "", NULL, NULL,
+     "Transport that all ranks must reach one another by: else set-up fails and says why. Where C4_TRANSPORTS is not "
+     "set, "
+     "the only one."},
+    {"C4_MODULE_PATH", C4_OPTION_STRING, 0, "", NULL, NULL,
+     "Directories (absolute, with colons between) where transports that are modules are looked for before c4/ beside "
+     "libc4."},
     {"C4_ALGO", C4_OPTION_STRING, C4_OPTION_AGREE, "", NULL, "NCCL_ALGO",
      "Algorithm: a name for every collective that has it, or \"all_reduce:ring,broadcast:tree\"; empty: choose."},
     {"C4_CHUNK_BYTES", C4_OPTION_BYTES, C4_OPTION_AGREE, "0", "0..1G", NULL,

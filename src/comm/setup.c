@@ -63,80 +63,6 @@ static c4_status find_hosts(c4_setup *setup)
     return status;
 }
 
-/* ---- phase 2: transports ---- */
-
-/* By name: the table may be wrapped. */
-static int transport_index(const c4_transport_ops *ops)
-{
-    int i = 0;
-    while (strcmp(c4_builtin_transports[i]->name, ops->name) != 0)
-        i++;
-    return i;
-}
-
-/* For the message, when no other transport reaches a peer either. */
-static void leave_out(c4_setup *setup, const char *name, const char *reason)
-{
-    size_t used = strlen(setup->left_out);
-    snprintf(setup->left_out + used, sizeof setup->left_out - used, "; %s is left out: %s", name, reason);
-}
-
-/* Not told before it is known whether others of this host lack it too: one warning will do for all. */
-static void lack_room(c4_setup *setup, const c4_transport_ops *ops, const char *reason)
-{
-    setup->reach[setup->comm->rank] |= (uint8_t)(1u << transport_index(ops));
-    snprintf(setup->no_room, sizeof setup->no_room, "%s", reason);
-}
-
-/* Other transports may take the place of one that cannot be had, but not that of loop. */
-static c4_status open_rail(c4_setup *setup, const c4_transport_ops *ops, bool needed)
-{
-    char reason[256] = "";
-    c4_rail *rail = &setup->rails[setup->nrails];
-    rail->ops = ops = c4_builtin_transport_hooked(ops, c4_option_string(setup->comm->options, "C4_HOOK"));
-    rail->caps.struct_size = sizeof rail->caps;
-    c4_status status = ops->probe(&setup->comm->host, &rail->caps, reason, sizeof reason);
-    if (status == C4_ERR_SHM)
-        lack_room(setup, ops, reason);
-    if (status < 0) {
-        c4_log(status == C4_ERR_SHM ? C4_LOG_INFO : C4_LOG_WARN, "transport %s is not available: %s", ops->name,
-               reason);
-        leave_out(setup, ops->name, reason);
-        return C4_OK;
-    }
-    status = ops->open(&setup->comm->host, &rail->module);
-    if (status == C4_ERR_SHM)
-        lack_room(setup, ops, c4_fail_text());
-    if (status < 0) {
-        c4_log(status == C4_ERR_SHM ? C4_LOG_INFO : C4_LOG_WARN, "transport %s is left out: %s", ops->name,
-               c4_fail_text());
-        leave_out(setup, ops->name, c4_fail_text());
-        return needed ? status : C4_OK;
-    }
-    setup->nrails++; /* counted first: from here on setup_fini closes it */
-    return ops->caps(rail->module, &rail->caps);
-}
-
-static c4_status open_rails(c4_setup *setup)
-{
-    char names[256];
-    char *save = NULL;
-    snprintf(names, sizeof names, "%s", c4_option_string(setup->comm->options, "C4_TRANSPORTS"));
-    C4_TRY(open_rail(setup, c4_builtin_transport_find("loop"), true)); /* a rank's messages to itself */
-    for (char *name = strtok_r(names, ", ", &save); name; name = strtok_r(NULL, ", ", &save)) {
-        const c4_transport_ops *ops = c4_builtin_transport_find(name);
-        if (!ops)
-            return c4_fail(C4_ERR_OPTION, "C4_TRANSPORTS names \"%s\", which this build does not have", name);
-        if (strcmp(name, "loop") == 0)
-            setup->use_loop = true;
-        else if (setup->nrails == C4_ENGINE_MAX_RAILS)
-            return c4_fail(C4_ERR_OPTION, "C4_TRANSPORTS names more than %d transports", C4_ENGINE_MAX_RAILS - 1);
-        else
-            C4_TRY(open_rail(setup, ops, false));
-    }
-    return C4_OK;
-}
-
 /* ---- phase 3: addresses ---- */
 
 static c4_status fill_card(c4_setup *setup, unsigned char blob[C4_RANK_CARD_BYTES])
@@ -144,7 +70,7 @@ static c4_status fill_card(c4_setup *setup, unsigned char blob[C4_RANK_CARD_BYTE
     c4_rank_card card = {.options_hash = setup->agree_hash, .version = C4_VERSION_MAJOR << 16 | C4_VERSION_MINOR << 8};
     for (int i = 0; i < setup->nrails; i++) {
         const c4_rail *rail = &setup->rails[i];
-        int index = transport_index(rail->ops);
+        int index = c4_transport_index(rail->ops->name);
         size_t bytes = C4_ADDRESS_MAX_BYTES;
         C4_TRY(rail->ops->address(rail->module, card.transports[index].address, &bytes));
         card.transports[index].bytes = (uint16_t)bytes;
@@ -167,7 +93,7 @@ static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, c
     size_t used = 0;
     for (int i = 0; i < setup->nrails; i++) {
         const c4_rail *rail = &setup->rails[i];
-        int index = transport_index(rail->ops);
+        int index = c4_transport_index(rail->ops->name);
         char reason[192] = "the peer does not have it";
         bool wanted = i > 0 || setup->use_loop || peer == setup->comm->rank;
         c4_status status = C4_ERR_UNREACHABLE;
@@ -175,12 +101,17 @@ static uint8_t reach_peer(c4_setup *setup, int peer, const c4_rank_card *card, c
             status = rail->ops->add_peer(rail->module, peer, card->transports[index].address,
                                          card->transports[index].bytes, reason, sizeof reason);
         if (status == C4_ERR_SHM)
-            lack_room(setup, rail->ops, reason);
+            c4_setup_lack_room(setup, rail->ops->name, reason);
         if (status == C4_OK)
             mask |= (uint8_t)(1u << index);
         else if (wanted && used < size)
             used +=
                 (size_t)snprintf(reasons + used, size - used, "%s%s: %s", used ? "; " : "", rail->ops->name, reason);
+        /* That a peer is on another host is no fault; that another transport does not reach it may be. */
+        if (wanted && peer != setup->comm->rank && !(mask >> index & 1) && !(rail->caps.flags & C4_CAP_SAME_HOST) &&
+            setup->fallback[0] == '\0')
+            snprintf(setup->fallback, sizeof setup->fallback, "%s does not reach rank %d: %s", rail->ops->name, peer,
+                     reason);
     }
     return mask;
 }
@@ -212,7 +143,10 @@ static c4_status reach_all(c4_setup *setup, const unsigned char *wire)
             return c4_fail(C4_ERR_UNREACHABLE, "rank %d: no transport reaches rank %d (C4_TRANSPORTS=%.40s; %s%s)",
                            setup->comm->rank, peer, c4_option_string(setup->comm->options, "C4_TRANSPORTS"), reasons,
                            setup->left_out);
+        C4_TRY(c4_setup_check_required_reach(setup, peer, reasons));
     }
+    if (setup->fallback[0] != '\0')
+        c4_log(C4_LOG_WARN, "another transport is used instead: %s", setup->fallback);
     return C4_OK;
 }
 
@@ -264,7 +198,7 @@ static void tell_shortage(const c4_setup *setup, const shortage *s, int lowest, 
 static uint8_t find_shortages(const c4_setup *setup, const uint8_t *all)
 {
     uint8_t mask = 0;
-    for (int index = 0; c4_builtin_transports[index]; index++) {
+    for (int index = 0; c4_transports[index].name; index++) {
         shortage s = {setup, all, (uint8_t)(1u << index)};
         int lowest = 0;
         while (lowest < setup->comm->nranks && !lacks_room(&s, lowest))
@@ -272,7 +206,7 @@ static uint8_t find_shortages(const c4_setup *setup, const uint8_t *all)
         if (lowest == setup->comm->nranks)
             continue;
         mask |= s.bit;
-        tell_shortage(setup, &s, lowest, c4_builtin_transports[index]->name);
+        tell_shortage(setup, &s, lowest, c4_transports[index].name);
     }
     return mask;
 }
@@ -291,7 +225,7 @@ static c4_status choose_rails(c4_setup *setup)
             mutual &= (uint8_t)~shortages;
         int rail = peer == self ? 0 : setup->nrails;
         for (int i = setup->use_loop ? 0 : 1; peer != self && i < setup->nrails; i++)
-            if (i < rail && mutual >> transport_index(setup->rails[i].ops) & 1)
+            if (i < rail && mutual >> c4_transport_index(setup->rails[i].ops->name) & 1)
                 rail = i;
         if (rail == setup->nrails)
             status = c4_fail(C4_ERR_UNREACHABLE, "ranks %d and %d do not reach one another by any common transport%s",
@@ -299,6 +233,8 @@ static c4_status choose_rails(c4_setup *setup)
                              shortages ? "; ranks of this host have no room for shared memory: raise the size of "
                                          "/dev/shm (docker: --shm-size), or let C4_TRANSPORTS name tcp too"
                                        : "");
+        else
+            status = c4_setup_check_required_rail(setup, peer, rail, mutual);
         setup->rail_of[peer] = (uint8_t)rail;
     }
     free(all);
@@ -366,7 +302,7 @@ c4_status c4_setup_engine(c4_comm *comm, const c4_exchange *exchange)
     C4_TRY_GOTO(c4_setup_hash_options(&setup), out);
     C4_TRY_GOTO(find_hosts(&setup), out);
     lend(comm);
-    C4_TRY_GOTO(open_rails(&setup), out);
+    C4_TRY_GOTO(c4_setup_open_rails(&setup), out);
     C4_TRY_GOTO(exchange_cards(&setup), out);
     C4_TRY_GOTO(choose_rails(&setup), out);
     drop_unused_rails(&setup);

@@ -18,7 +18,7 @@
 #include "record/recorder.h"
 #include "schedule/algorithms.h"
 
-#define C4_ENGINE_MAX_RAILS 4
+#define C4_ENGINE_MAX_RAILS 5
 #define C4_ENGINE_WHO_BYTES 128
 
 typedef struct c4_edge c4_edge;

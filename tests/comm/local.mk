@@ -34,3 +34,5 @@ check_PROGRAMS += tests/comm/test_port
 tests_comm_test_port_SOURCES = tests/comm/test_port.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_admin
 tests_comm_test_admin_SOURCES = tests/comm/test_admin.c $(c4_admin_client) $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_require
+tests_comm_test_require_SOURCES = tests/comm/test_require.c $(c4_collectives_sources)

@@ -1,3 +1,5 @@
+check_PROGRAMS += tests/transports/test_modules
+
 check_PROGRAMS += tests/transports/hook/test_hook
 tests_transports_hook_test_hook_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/transports/hook/test_hook_conformance

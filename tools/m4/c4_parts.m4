@@ -77,6 +77,11 @@ C4_PART([openblas], [matrix products of c4train], [apt-get install libopenblas-d
     [C4_CHECK_PKG([openblas], [openblas])])
 C4_PART([cjson], [JSON of the tools], [apt-get install libcjson-dev],
     [C4_CHECK_PKG([cjson], [libcjson])])
+C4_PART([ucx], [the transport ucx (a module of its own)], [apt-get install libucx-dev],
+    [C4_CHECK_PKG([ucx], [ucx])])
+# Its sources are a folder of their own: without it there is nothing to find.
+C4_PART([verbs], [the transport verbs (a module of its own)], [apt-get install libibverbs-dev],
+    [AS_IF([test -d "$srcdir/transports/verbs"], [C4_CHECK_PKG([verbs], [libibverbs])])])
 C4_PART([cunit], [the tests], [apt-get install libcunit1-dev],
     [C4_CHECK_PKG([cunit], [cunit])])
 C4_PART([mpi], [Open MPI, to compare with in make bench], [apt-get install libopenmpi-dev openmpi-bin],
@@ -107,6 +112,8 @@ C4 $PACKAGE_VERSION
   pmix          $c4_with_pmix
   cjson         $c4_with_cjson
   openblas      $c4_with_openblas
+  ucx           $c4_with_ucx
+  verbs         $c4_with_verbs
   tests (cunit) $c4_with_cunit
  peers of make bench
   Open MPI      $c4_with_mpi

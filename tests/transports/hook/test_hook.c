@@ -236,12 +236,15 @@ static void test_builtin(void)
 {
     CU_ASSERT_PTR_EQUAL(c4_builtin_transport_find("loop"), &c4_loop_ops);
     CU_ASSERT_PTR_NULL(c4_builtin_transport_find("pigeon"));
-    for (size_t i = 0; c4_builtin_transports[i] != NULL; i++) {
+    for (size_t i = 0; c4_transports[i].name != NULL; i++) {
         c4_transport_ops full;
+        const c4_transport_ops *ops = c4_transports[i].ops;
+        if (ops == NULL)
+            continue; /* in a module */
         const char *slot = "";
-        C4TEST_OK(c4_transport_overlay(c4_builtin_transports[i], &full, &slot));
+        C4TEST_OK(c4_transport_overlay(ops, &full, &slot));
         /* Copied whole. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-        C4TEST_INT(memcmp(&full, c4_builtin_transports[i], sizeof full), 0); /* no slot was NULL */
+        C4TEST_INT(memcmp(&full, ops, sizeof full), 0); /* no slot was NULL */
     }
 }
 
