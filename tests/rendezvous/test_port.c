@@ -288,6 +288,7 @@ static void test_kept_full(void)
     int near[ROOM], late = -1;
     start(&t);
     int inbox = open_inbox(&t, 7, C4_HANDSHAKE_DATA, "tcp", ROOM);
+    uint64_t before_ns = c4_now_ns();
     for (int i = 0; i < ROOM; i++)
         near[i] = knock_at(&t, &mine);
     struct pollfd watch = {.fd = near[0], .events = POLLIN};
@@ -298,6 +299,7 @@ static void test_kept_full(void)
         struct pollfd either[2] = {watch, {.fd = late, .events = POLLIN}};
         C4TEST_INT_FATAL(poll(either, 2, 10000) > 0, 1); /* this one is turned away, or the oldest */
     }
+    CU_ASSERT(c4_now_ns() - before_ns >= 2000000000u); /* it has been given that time */
     expect_end(near[0]);
     for (int i = 1; i < ROOM; i++)
         close(await(&t, inbox));
