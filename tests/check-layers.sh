@@ -27,9 +27,10 @@ transports       base wire host
 transports/hook  base wire host transports
 transports/loop  base wire host transports
 transports/shm   base wire host transports
-transports/tcp   base wire host transports
+transports/link  base wire host transports
+transports/tcp   base wire host transports transports/link
 transports/ucx   base wire host transports
-transports/verbs base wire host transports
+transports/verbs base wire host transports transports/link
 diag             base wire host schedule
 tools            diag base host numeric wire schedule record
 tests            *

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transports/link/contact.h"
 #include "transports/tcp/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,31 +28,32 @@ static void fuzz_header(const uint8_t *data)
 
 static void fuzz_hello(const uint8_t *data)
 {
-    c4_tcp_hello hello, back;
-    unsigned char again[C4_TCP_HELLO_BYTES];
-    if (!c4_tcp_hello_unpack(data, &hello))
+    c4_tlink_hello hello, back;
+    unsigned char again[C4_TLINK_HELLO_BYTES];
+    if (!c4_tlink_hello_unpack(data, &hello))
         return;
-    c4_tcp_hello_pack(&hello, again);
-    require(c4_tcp_hello_unpack(again, &back) && back.code == hello.code && back.index == hello.index &&
-            back.generation == hello.generation && back.received == hello.received);
+    c4_tlink_hello_pack(&hello, again);
+    require(c4_tlink_hello_unpack(again, &back) && back.code == hello.code && back.index == hello.index &&
+            back.generation == hello.generation);
 }
 
 static void fuzz_address(const uint8_t *data, size_t size)
 {
-    c4_tcp_contact contact;
-    if (c4_tcp_contact_unpack(data, size, &contact) != NULL)
+    c4_tlink_contact contact;
+    size_t used;
+    if (c4_tlink_contact_unpack(data, size, &contact, &used) != NULL)
         return;
-    require(contact.count >= 1 && contact.count <= C4_TCP_MAX_ADDRESSES);
+    require(contact.count >= 1 && contact.count <= C4_TLINK_MAX_ADDRESSES);
     for (unsigned i = 0; i < contact.count; i++)
         require((contact.at[i].family == 4 || contact.at[i].family == 6) && contact.at[i].port != 0);
-    unsigned char again[C4_TCP_CONTACT_BYTES];
-    require(c4_tcp_contact_pack(&contact, again) == size && memcmp(again, data, size) == 0);
+    unsigned char again[C4_TLINK_CONTACT_BYTES];
+    require(used <= size && c4_tlink_contact_pack(&contact, again) == used && memcmp(again, data, used) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_address(data, size);
-    if (size >= C4_TCP_HELLO_BYTES)
+    if (size >= C4_TLINK_HELLO_BYTES)
         fuzz_hello(data);
     if (size >= C4_TCP_HEADER_BYTES)
         fuzz_header(data);

@@ -30,6 +30,9 @@ EXTRA_PROGRAMS += tests/transports/shm/bench_shm
 tests_transports_shm_bench_shm_SOURCES = \
     tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/bench_shm.c
 
+check_PROGRAMS += tests/transports/link/test_link
+tests_transports_link_test_link_LDADD = tests/conformance/libconformance.la $(LDADD)
+
 check_PROGRAMS += tests/host/test_netif
 check_PROGRAMS += tests/transports/tcp/test_tcp
 tests_transports_tcp_test_tcp_SOURCES = tests/transports/tcp/test_tcp.c tests/transports/tcp/pair.h

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "transports/tcp/link.h"
 #include "transports/tcp/rx.h"
 #include "transports/tcp/tx.h"
 
@@ -21,7 +20,7 @@ static c4_channel *channel_create(c4_tcp_link *link, uint32_t comm, uint32_t tag
 {
     c4_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL) {
-        c4_fail(C4_ERR_MEMORY, "tcp: channel to rank %d", link->peer);
+        c4_fail(C4_ERR_MEMORY, "tcp: channel to rank %d", link->base.peer);
         return NULL;
     }
     channel->link = link;
@@ -43,14 +42,14 @@ c4_channel *c4_tcp_channel_incoming(c4_tcp_link *link, uint32_t comm, uint32_t t
     if (channel == NULL)
         channel = channel_create(link, comm, tag, false);
     if (channel == NULL)
-        c4_tcp_link_fail(link, C4_ERR_MEMORY);
+        c4_tlink_fail(&link->base, C4_ERR_MEMORY);
     return channel;
 }
 
 static void channel_free(c4_channel *channel)
 {
     while (channel->in_first != NULL)
-        c4_tcp_pool_put(&channel->link->module->pool, c4_tcp_channel_take(channel));
+        c4_tcp_pool_put(&c4_tcp_module(channel->link)->pool, c4_tcp_channel_take(channel));
     free(channel);
 }
 
@@ -69,12 +68,13 @@ static c4_status check_spec(const c4_module *module, const c4_channel_spec *spec
     if (spec->nreaders != 1 || spec->tag >= C4_TCP_TAG_LIMIT)
         return c4_fail(C4_ERR_ARGUMENT, "tcp: channel %u.%u has %d readers: one is possible", spec->comm, spec->tag,
                        spec->nreaders);
-    bool writes = spec->writer == module->host.rank;
+    bool writes = spec->writer == module->hub.host.rank;
     *peer = writes ? spec->readers[0] : spec->writer;
-    if (!writes && spec->readers[0] != module->host.rank)
-        return c4_fail(C4_ERR_ARGUMENT, "tcp: rank %d is neither writer nor reader of channel %u.%u", module->host.rank,
-                       spec->comm, spec->tag);
-    if (*peer < 0 || *peer >= module->host.nranks || *peer == module->host.rank || !module->peers[*peer].known)
+    if (!writes && spec->readers[0] != module->hub.host.rank)
+        return c4_fail(C4_ERR_ARGUMENT, "tcp: rank %d is neither writer nor reader of channel %u.%u",
+                       module->hub.host.rank, spec->comm, spec->tag);
+    if (*peer < 0 || *peer >= module->hub.host.nranks || *peer == module->hub.host.rank ||
+        !module->hub.peers[*peer].known)
         return c4_fail(C4_ERR_ROOT, "tcp: channel %u.%u to rank %d, which is no peer", spec->comm, spec->tag, *peer);
     return C4_OK;
 }
@@ -82,16 +82,17 @@ static c4_status check_spec(const c4_module *module, const c4_channel_spec *spec
 /* Neighbouring tags (lanes) go to different sockets; both directions agree. */
 static uint32_t link_index(const c4_module *module, const c4_channel_spec *spec)
 {
-    return (spec->tag + spec->comm) % module->nsockets;
+    return (spec->tag + spec->comm) % module->hub.nlinks;
 }
 
 c4_status c4_tcp_channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **out)
 {
     int peer = -1;
     C4_TRY(check_spec(module, spec, &peer));
-    C4_TRY(c4_tcp_links_create(module, peer));
-    c4_tcp_link *link = &module->peers[peer].links[link_index(module, spec)];
-    bool writer = spec->writer == module->host.rank;
+    c4_tlink *base;
+    C4_TRY(c4_tlink_get(&module->hub, peer, link_index(module, spec), &base));
+    c4_tcp_link *link = (c4_tcp_link *)base;
+    bool writer = spec->writer == module->hub.host.rank;
     c4_channel *channel = channel_find(link, spec->comm, spec->tag, writer);
     if (channel != NULL && channel->opened)
         return c4_fail(C4_ERR_ARGUMENT, "tcp: channel %u.%u to rank %d is open already", spec->comm, spec->tag, peer);
@@ -175,11 +176,11 @@ c4_status c4_tcp_channel_send(c4_channel *channel, c4_xfer *xfer)
 {
     c4_tcp_link *link = channel->link;
     C4_TRY(check_post(channel, xfer, true));
-    if (link->state >= C4_TCP_ENDED)
-        return xfer->state = link->status;
+    if (link->base.state >= C4_TLINK_ENDED)
+        return xfer->state = link->base.status;
     if (channel->paused || channel->first != NULL) {
         list_append(channel, xfer);
-        c4_tcp_link_activate(link);
+        c4_tlink_activate(&link->base);
         return C4_IN_PROGRESS;
     }
     return c4_tcp_tx_post(link, channel, xfer);
@@ -193,13 +194,13 @@ c4_status c4_tcp_channel_recv(c4_channel *channel, c4_xfer *xfer)
         c4_tcp_rx_match(channel, xfer);
         return xfer->state;
     }
-    if (link->state >= C4_TCP_ENDED)
-        return xfer->state = link->status;
+    if (link->base.state >= C4_TLINK_ENDED)
+        return xfer->state = link->base.status;
     list_append(channel, xfer);
     link->nposted++;
     if (link->expect == NULL || link->expect->first == NULL)
         link->expect = channel;
-    c4_tcp_link_activate(link);
+    c4_tlink_activate(&link->base);
     if (link->rx.tail > link->rx.head)
         c4_tcp_rx_parse(link);
     return xfer->state;

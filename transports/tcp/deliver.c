@@ -23,7 +23,7 @@ static void reduce_piece(c4_tcp_link *link, const unsigned char *from, size_t by
 static void reduce_copied(c4_tcp_link *link, const unsigned char *from, size_t bytes)
 {
     c4_tcp_rx *rx = &link->rx;
-    unsigned char *bounce = link->module->bounce;
+    unsigned char *bounce = c4_tcp_module(link)->bounce;
     while (bytes > 0) {
         size_t room = C4_TCP_BOUNCE_BYTES - sizeof rx->carry;
         size_t part = bytes < room ? bytes : room;
@@ -62,8 +62,8 @@ size_t c4_tcp_deliver_space(c4_tcp_link *link, struct iovec *iov)
         return left;
     }
     size_t room = C4_TCP_BOUNCE_BYTES - sizeof rx->carry;
-    memcpy(link->module->bounce, rx->carry, rx->carry_bytes);
-    *iov = (struct iovec){link->module->bounce + rx->carry_bytes, left < room ? left : room};
+    memcpy(c4_tcp_module(link)->bounce, rx->carry, rx->carry_bytes);
+    *iov = (struct iovec){c4_tcp_module(link)->bounce + rx->carry_bytes, left < room ? left : room};
     return iov->iov_len;
 }
 
@@ -71,7 +71,7 @@ void c4_tcp_deliver_read(c4_tcp_link *link, size_t bytes)
 {
     c4_tcp_rx *rx = &link->rx;
     if (rx->mode == C4_TCP_RX_REDUCE)
-        reduce_piece(link, link->module->bounce, bytes);
+        reduce_piece(link, c4_tcp_module(link)->bounce, bytes);
     else
         rx->done += bytes;
 }

@@ -1,4 +1,4 @@
-/* What tcp puts on the wire: frame headers, the greeting of a link, and the address of a module. Little endian.
+/* What tcp puts on the wire: frame headers. (Greetings and addresses are those of links.) Little endian.
  * Pure: no I/O. Everything read is checked against limits before anybody uses it. */
 #ifndef C4_TRANSPORTS_TCP_FRAME_H
 #define C4_TRANSPORTS_TCP_FRAME_H
@@ -7,10 +7,6 @@
 #include <stdbool.h>
 
 #define C4_TCP_HEADER_BYTES    48u
-#define C4_TCP_HELLO_BYTES     32u
-#define C4_TCP_MAX_ADDRESSES   4u
-#define C4_TCP_CONTACT_BYTES   (16u + 24u * C4_TCP_MAX_ADDRESSES)
-#define C4_TCP_WIRE_VERSION    2u
 #define C4_TCP_MAX_FRAME_BYTES ((size_t)16 << 20)
 #define C4_TCP_TAG_LIMIT       (1u << 24)
 
@@ -39,47 +35,5 @@ typedef struct c4_tcp_header {
 void c4_tcp_header_pack(const c4_tcp_header *header, unsigned char wire[C4_TCP_HEADER_BYTES]);
 /* NULL when valid, else what is wrong with it. */
 const char *c4_tcp_header_unpack(const unsigned char wire[C4_TCP_HEADER_BYTES], c4_tcp_header *header);
-
-typedef enum c4_tcp_hello_code {
-    C4_TCP_HELLO = 1,   /* client: please connect this link */
-    C4_TCP_WELCOME = 2, /* server: connected */
-    C4_TCP_BUSY = 3,    /* server: my own connection to you is under way, wait for it */
-    C4_TCP_STALE = 4,   /* server: a newer connection exists; try again with this generation */
-    C4_TCP_CLOSED = 5   /* server: the link was closed or has failed */
-} c4_tcp_hello_code;
-
-/* The first message of a link on a connection, after the handshake, in both directions: 32 bytes. */
-typedef struct c4_tcp_hello {
-    uint16_t code;       /* c4_tcp_hello_code */
-    uint32_t index;      /* of the socket, below C4_TCP_SOCKETS */
-    uint64_t generation; /* connections of this link so far; WELCOME: with this one */
-    uint64_t received;   /* bytes of the peer's stream that have arrived */
-} c4_tcp_hello;
-
-void c4_tcp_hello_pack(const c4_tcp_hello *hello, unsigned char wire[C4_TCP_HELLO_BYTES]);
-/* False when malformed or of another version. */
-bool c4_tcp_hello_unpack(const unsigned char wire[C4_TCP_HELLO_BYTES], c4_tcp_hello *hello);
-
-/* One place where a module listens. */
-typedef struct c4_tcp_address {
-    uint8_t family; /* 4 or 6 */
-    bool loopback;
-    uint16_t port;
-    uint32_t scope; /* of a link-local IPv6 address */
-    unsigned char ip[16];
-} c4_tcp_address;
-
-/* All of them, the best first: what a module tells its peers. */
-typedef struct c4_tcp_contact {
-    uint64_t host; /* equal for processes that can reach one another's loopback */
-    bool tls;      /* C4_TLS=on */
-    unsigned count;
-    c4_tcp_address at[C4_TCP_MAX_ADDRESSES];
-} c4_tcp_contact;
-
-/* 16 bytes and 24 for each address; returns how many. */
-size_t c4_tcp_contact_pack(const c4_tcp_contact *contact, unsigned char wire[C4_TCP_CONTACT_BYTES]);
-/* NULL when valid, else what is wrong with it. */
-const char *c4_tcp_contact_unpack(const void *wire, size_t bytes, c4_tcp_contact *contact);
 
 #endif

@@ -1,7 +1,6 @@
-/* The objects of tcp and who owns them.
+/* The objects of tcp and who owns them: links, as transports/link has them, whose streams carry frames.
  *
- *     module --owns--> peers[nranks] --owns, from first use--> links[C4_TCP_SOCKETS] --owns--> channels, tx queue
- *            --owns--> attempts: connections being made or accepted, until their socket becomes a link's
+ *     module = hub of links --owns--> links[C4_TCP_SOCKETS] of each peer --owns--> channels, tx queue
  *
  * One thread at a time uses a module; nothing here locks. */
 #ifndef C4_TRANSPORTS_TCP_INTERNAL_H
@@ -11,14 +10,11 @@
 #include <stdbool.h>
 
 #include "base/clock.h"
-#include "base/rng.h"
 #include "base/status.h"
+#include "transports/link/link.h"
 #include "transports/tcp/frame.h"
 #include "transports/tcp/pool.h"
-#include "transports/tcp/socket.h"
-#include "transports/tcp/stream.h"
 #include "transports/tcp/tcp.h"
-#include "wire/handshake.h"
 
 /* Bytes read behind the payload that is expected, so that the next header comes with the same system call. */
 #define C4_TCP_TAIL_BYTES 4096u
@@ -34,27 +30,8 @@
 #define C4_TCP_DEPTH_BYTES (4u << 20)
 /* How long a large frame that nobody has asked for yet may block others on its link before it is put aside. */
 #define C4_TCP_HOLD_NS 100000u
-/* Connections that have not authenticated yet: how many at once, and for how long. */
-#define C4_TCP_MAX_STRANGERS 32u
-#define C4_TCP_STRANGER_NS   5000000000u
-/* While all places are taken: how long one may say nothing (an honest peer speaks as soon as it is connected), and how
- * long the handshake may take (a few round trips). An honest peer tries again. */
-#define C4_TCP_CROWDED_SILENT_NS   2000000u
-#define C4_TCP_CROWDED_STRANGER_NS 100000000u
-/* Of connections in the host's inbox that nobody has looked at: so many beside one for each socket of each peer. */
-#define C4_TCP_SPARE_CALLERS 64u
-/* How often the log hears of connections that were turned away. */
-#define C4_TCP_REFUSED_LOG_NS 10000000000u
-/* A peer's next address is tried when the one before has not led to it in this time. */
-#define C4_TCP_NEXT_ADDRESS_NS 250000000u
-/* Who waits for data connects too after this time, and then less and less often: the peer may be unable to. */
-#define C4_TCP_COURTESY_NS         1000000000u
-#define C4_TCP_LONGEST_COURTESY_NS 60000000000u
-/* Of link.retry_at_ns: attempts are under way and nothing is left to try beside them. */
-#define C4_TCP_NEVER_NS ((uint64_t)INT64_MAX)
 
 typedef struct c4_tcp_link c4_tcp_link;
-typedef struct c4_tcp_attempt c4_tcp_attempt;
 
 /* A frame on its way out: queued, then retained until acknowledged. In pool memory; copied payload follows `head`. */
 typedef struct c4_tcp_out {
@@ -113,42 +90,14 @@ typedef struct c4_tcp_rx {
     uint64_t held_since_ns; /* a large frame waits at the head of the stage; 0: none */
 } c4_tcp_rx;
 
-typedef enum c4_tcp_link_state {
-    C4_TCP_DOWN, /* no socket; perhaps an attempt */
-    C4_TCP_UP,
-    C4_TCP_ENDED, /* the peer said BYE */
-    C4_TCP_FAILED /* `status` says why */
-} c4_tcp_link_state;
-
 struct c4_tcp_link {
-    c4_module *module;
-    int peer;
-    uint32_t index;
-    c4_tcp_stream stream; /* fd -1 when not UP */
-    c4_tcp_link_state state;
-    c4_status status;
-    uint64_t generation; /* sockets so far */
+    c4_tlink base;
     c4_channel *channels;
     c4_channel *expect; /* the next frame is probably its */
     unsigned nposted;   /* receives posted and not complete */
-    bool active;        /* in module->active */
     unsigned npaused;   /* writing channels that the peer has paused */
-    bool registered;    /* in module->idle_fd */
-    uint32_t watched;   /* for these events */
-    bool readable;      /* seen when all were asked together */
     c4_tcp_tx tx;
     c4_tcp_rx rx;
-    /* while DOWN */
-    unsigned nattempts;                  /* of module->attempts, to several of the peer's addresses */
-    uint64_t down_since_ns, retry_at_ns; /* 0: not trying */
-    uint64_t turned_away_ns;             /* when the peer's port last closed an attempt that the peer has not seen */
-    bool turned_away_told;               /* in this outage */
-    unsigned tries;
-    unsigned round;    /* addresses tried in this round, the best first */
-    unsigned nrefused; /* of them, did not authenticate */
-    int last_errno;
-    uint64_t courtesy_at_ns, courtesy_pause_ns; /* when it connects without anything to send; 0: not waiting yet */
-    c4_tcp_link *next_failed;
 };
 
 struct c4_channel {
@@ -164,49 +113,44 @@ struct c4_channel {
     c4_edge_counters counters;
 };
 
-typedef struct c4_tcp_peer {
-    c4_tcp_contact contact;
-    bool known, reached;
-    unsigned best;                      /* of its addresses, tried first: led to it last time */
-    int failures[C4_TCP_MAX_ADDRESSES]; /* errno of the last attempt; 0: none; < 0: it led there */
-    c4_tcp_link *links;                 /* NULL until the first channel or connection */
-} c4_tcp_peer;
-
-/* Through the host's log. */
-#define C4_TCP_LOG(module, level, ...) (module)->host.log((module)->host.context, level, __VA_ARGS__)
-
 struct c4_module {
-    c4_transport_host host;
-    c4_tcp_contact contact;
-    c4_rng rng;
-    /* options */
-    unsigned nsockets;
-    size_t copy_bytes, buffer_bytes;
-    uint64_t retry_ns;
-    c4_tcp_tls_context *tls; /* NULL: C4_TLS=off */
-
-    /* Where connections come from: an inbox of the host's port, else a socket for each of the contact's addresses. */
-    const c4_transport_port *port; /* NULL: sockets of its own */
-    int listen_fds[C4_TCP_MAX_ADDRESSES];
-    unsigned nlisten_fds;
-    int setup_fd; /* epoll: listener and attempts */
-    int idle_fd;  /* epoll: links, setup_fd and timer_fd; what arm gives out */
-    int timer_fd;
-    c4_tcp_peer *peers;
-    c4_tcp_link **active;
-    size_t nactive, active_capacity;
-    c4_tcp_attempt *attempts;
-    unsigned nstrangers;
-    bool listening; /* the listeners are in setup_fd: off while there are too many strangers */
-    uint64_t setup_poll_tsc, setup_period_tsc;
-    unsigned idle_polls;                /* without an active link */
-    uint64_t refused, refused_unlogged; /* connections turned away */
-    uint64_t refused_logged_ns;
+    c4_tlink_hub hub;
+    size_t copy_bytes, buffer_bytes; /* options */
     c4_tcp_pool pool;
     unsigned char *bounce;
-    c4_tcp_link *failed; /* to be reported by progress */
-    bool closing;
     bool truncate; /* injected: cut the next frame in the middle and drop its socket */
 };
+
+static inline c4_module *c4_tcp_module(const c4_tcp_link *link)
+{
+    return (c4_module *)link->base.hub;
+}
+
+/* Bytes from the peer matter: a receive is posted, or an acknowledgement or permission is awaited. */
+static inline bool c4_tcp_link_wants_read(const c4_tcp_link *link)
+{
+    return link->nposted > 0 || link->tx.nspans > 0 || link->npaused > 0 ||
+           link->tx.retained_bytes >= C4_TCP_RETAIN_BYTES / 2 || link->base.hub->closing;
+}
+
+static inline unsigned c4_tcp_link_wants(const c4_tcp_link *link)
+{
+    unsigned wants = 0;
+    if (link->tx.write != NULL)
+        wants |= C4_TLINK_SEND;
+    if (link->nposted > 0)
+        wants |= C4_TLINK_RECV;
+    if (link->tx.nspans > 0 || link->npaused > 0)
+        wants |= C4_TLINK_SETTLE;
+    else if (c4_tcp_link_wants_read(link))
+        wants |= C4_TLINK_READ | C4_TLINK_LOOK;
+    if (link->rx.ack_owed)
+        wants |= C4_TLINK_LOOK;
+    if (link->tx.blocked)
+        wants |= C4_TLINK_WRITE;
+    if (link->rx.held_since_ns != 0)
+        wants |= C4_TLINK_SOON; /* a frame that is soon put aside */
+    return wants;
+}
 
 #endif

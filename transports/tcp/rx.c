@@ -7,8 +7,6 @@
 
 #include "transports/tcp/channel.h"
 #include "transports/tcp/deliver.h"
-#include "transports/tcp/link.h"
-#include "transports/tcp/reach.h"
 #include "transports/tcp/tx.h"
 
 /* Smaller expected frames are cheaper to copy from the stage than to describe to readv. */
@@ -19,7 +17,7 @@ c4_status c4_tcp_rx_init(c4_tcp_link *link)
 {
     if (link->rx.stage == NULL)
         link->rx.stage = malloc(C4_TCP_STAGE_BYTES);
-    return link->rx.stage != NULL ? C4_OK : c4_fail(C4_ERR_MEMORY, "tcp: receive buffer for rank %d", link->peer);
+    return link->rx.stage != NULL ? C4_OK : c4_fail(C4_ERR_MEMORY, "tcp: receive buffer for rank %d", link->base.peer);
 }
 
 void c4_tcp_rx_fini(c4_tcp_link *link, int state)
@@ -28,7 +26,7 @@ void c4_tcp_rx_fini(c4_tcp_link *link, int state)
     if (rx->xfer != NULL)
         rx->xfer->state = state;
     if (rx->in != NULL)
-        c4_tcp_pool_put(&link->module->pool, rx->in);
+        c4_tcp_pool_put(&c4_tcp_module(link)->pool, rx->in);
     free(rx->stage);
     *rx = (c4_tcp_rx){.received = rx->received};
 }
@@ -97,10 +95,10 @@ static bool begin_posted(c4_tcp_link *link, c4_channel *channel)
 static bool begin_unexpected(c4_tcp_link *link)
 {
     c4_tcp_rx *rx = &link->rx;
-    rx->in = c4_tcp_pool_get(&link->module->pool, sizeof *rx->in + rx->frame.bytes);
+    rx->in = c4_tcp_pool_get(&c4_tcp_module(link)->pool, sizeof *rx->in + rx->frame.bytes);
     if (rx->in == NULL) {
-        c4_tcp_link_fail(link, c4_fail(C4_ERR_MEMORY, "tcp: unexpected frame of %u bytes from rank %d", rx->frame.bytes,
-                                       link->peer));
+        c4_tlink_fail(&link->base, c4_fail(C4_ERR_MEMORY, "tcp: unexpected frame of %u bytes from rank %d",
+                                           rx->frame.bytes, link->base.peer));
         return false;
     }
     rx->in->next = NULL;
@@ -118,7 +116,7 @@ static bool frame_begin(c4_tcp_link *link, const c4_tcp_header *header)
     if (channel == NULL)
         return false;
     bool posted = channel->first != NULL;
-    bool drop = link->module->closing;
+    bool drop = link->base.hub->closing;
     if (!posted && !drop && !may_put_aside(link, header->frame.bytes))
         return false;
     rx->held_since_ns = 0;
@@ -139,16 +137,16 @@ static void control(c4_tcp_link *link, const c4_tcp_header *header)
     if (header->kind == C4_TCP_PAUSE || header->kind == C4_TCP_RESUME)
         c4_tcp_channel_pause(link, header->comm, header->tag, header->kind == C4_TCP_PAUSE);
     else if (header->kind == C4_TCP_BYE)
-        c4_tcp_link_ended(link);
+        c4_tlink_ended(&link->base);
 }
 
 /* ---- the stage ---- */
 
 static bool bad_frame(c4_tcp_link *link, const char *what)
 {
-    char text[C4_TCP_REACH_TEXT];
-    c4_tcp_link_fail(link, c4_fail(C4_ERR_PROTOCOL, "tcp: %s from rank %d at %s", what, link->peer,
-                                   c4_tcp_reach_text(&link->module->peers[link->peer], text)));
+    char text[C4_TLINK_REACH_TEXT];
+    c4_tlink_fail(&link->base, c4_fail(C4_ERR_PROTOCOL, "tcp: %s from rank %d at %s", what, link->base.peer,
+                                       c4_tlink_reach_text(&link->base.hub->peers[link->base.peer], text)));
     return false;
 }
 
@@ -167,7 +165,7 @@ static bool parse_header(c4_tcp_link *link)
     rx->head += C4_TCP_HEADER_BYTES;
     if (header.kind != C4_TCP_DATA)
         control(link, &header);
-    return link->state == C4_TCP_UP || link->state == C4_TCP_DOWN;
+    return link->base.state == C4_TLINK_UP || link->base.state == C4_TLINK_DOWN;
 }
 
 bool c4_tcp_rx_parse(c4_tcp_link *link)
@@ -211,7 +209,7 @@ static ssize_t read_payload(c4_tcp_link *link, size_t *wanted)
         iov[n++] = (struct iovec){rx->stage, C4_TCP_TAIL_BYTES};
         *wanted += C4_TCP_TAIL_BYTES;
     }
-    ssize_t got = c4_tcp_stream_readv(&link->stream, iov, n);
+    ssize_t got = c4_tlink_stream_readv(&link->base.stream, iov, n);
     if (got <= 0)
         return got;
     size_t payload = (size_t)got < part ? (size_t)got : part;
@@ -241,12 +239,12 @@ static ssize_t read_predicted(c4_tcp_link *link, c4_channel *channel, size_t *wa
     c4_xfer *xfer = channel->first;
     size_t room = xfer->bytes < 65536 ? xfer->bytes : 65536;
     bool reduce = xfer->reduce != NULL;
-    void *target = reduce ? (void *)link->module->bounce : xfer->pointer;
+    void *target = reduce ? (void *)c4_tcp_module(link)->bounce : xfer->pointer;
     struct iovec iov[3] = {
         {rx->stage, C4_TCP_HEADER_BYTES}, {target, room}, {rx->stage + C4_TCP_HEADER_BYTES, C4_TCP_TAIL_BYTES}};
     int n = room == xfer->bytes ? 3 : 2;
     *wanted = C4_TCP_HEADER_BYTES + room + (n == 3 ? C4_TCP_TAIL_BYTES : 0);
-    ssize_t got = c4_tcp_stream_readv(&link->stream, iov, n);
+    ssize_t got = c4_tlink_stream_readv(&link->base.stream, iov, n);
     if (got <= 0)
         return got;
     rx->received += (size_t)got;
@@ -284,7 +282,7 @@ static ssize_t read_stage(c4_tcp_link *link, size_t *wanted)
         rx->head = 0;
     }
     *wanted = C4_TCP_STAGE_BYTES - rx->tail;
-    ssize_t got = c4_tcp_stream_read(&link->stream, rx->stage + rx->tail, *wanted);
+    ssize_t got = c4_tlink_stream_read(&link->base.stream, rx->stage + rx->tail, *wanted);
     if (got > 0) {
         rx->received += (size_t)got;
         rx->tail += (size_t)got;
@@ -308,7 +306,7 @@ bool c4_tcp_rx_poll(c4_tcp_link *link)
 {
     c4_tcp_rx *rx = &link->rx;
     bool moved = c4_tcp_rx_parse(link);
-    for (int reads = 0; reads < MAX_READS && link->state == C4_TCP_UP && c4_tcp_link_wants_read(link); reads++) {
+    for (int reads = 0; reads < MAX_READS && link->base.state == C4_TLINK_UP && c4_tcp_link_wants_read(link); reads++) {
         if (rx->mode == C4_TCP_RX_HEADER && rx->tail - rx->head >= C4_TCP_HEADER_BYTES)
             break; /* a frame is held back */
         size_t wanted;
@@ -318,7 +316,7 @@ bool c4_tcp_rx_poll(c4_tcp_link *link)
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
         if (got <= 0) {
-            c4_tcp_link_lost(link, got == 0 ? ECONNRESET : errno);
+            c4_tlink_lost(&link->base, got == 0 ? ECONNRESET : errno);
             break;
         }
         moved = true;
@@ -342,7 +340,7 @@ void c4_tcp_rx_match(c4_channel *channel, c4_xfer *xfer)
         xfer->reduce->reduce(xfer->pointer, xfer->operand, in->payload, xfer->bytes / xfer->reduce->element_bytes, 0);
     else if (xfer->bytes > 0)
         memcpy(xfer->pointer, in->payload, xfer->bytes);
-    c4_tcp_pool_put(&channel->link->module->pool, in);
+    c4_tcp_pool_put(&c4_tcp_module(channel->link)->pool, in);
 }
 
 void c4_tcp_rx_cancel(c4_tcp_link *link, c4_xfer *xfer)
@@ -367,6 +365,6 @@ void c4_tcp_rx_forget_channel(c4_tcp_link *link, c4_channel *channel)
         link->nposted--;
     rx->xfer = NULL;
     if (rx->in != NULL)
-        c4_tcp_pool_put(&link->module->pool, rx->in);
+        c4_tcp_pool_put(&c4_tcp_module(link)->pool, rx->in);
     rx->in = NULL;
 }

@@ -5,8 +5,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "transports/tcp/link.h"
-
 #define MAX_IOV 16
 /* One system call writes at most this much, so that reading and writing alternate. A whole frame of plain data: 1 MiB one way
  * over loopback takes 130 us in calls of 512 KiB and 101 in one. */
@@ -25,7 +23,7 @@ static size_t out_cost(const c4_tcp_out *out)
 
 static void out_free(c4_tcp_link *link, c4_tcp_out *out)
 {
-    c4_tcp_pool *pool = &link->module->pool;
+    c4_tcp_pool *pool = &c4_tcp_module(link)->pool;
     if (out->xfer != NULL)
         link->tx.nspans--;
     else
@@ -39,9 +37,9 @@ static void out_free(c4_tcp_link *link, c4_tcp_out *out)
 
 static c4_tcp_out *out_create(c4_tcp_link *link, size_t copy_bytes)
 {
-    c4_tcp_out *out = c4_tcp_pool_get(&link->module->pool, sizeof *out + copy_bytes);
+    c4_tcp_out *out = c4_tcp_pool_get(&c4_tcp_module(link)->pool, sizeof *out + copy_bytes);
     if (out == NULL) {
-        c4_fail(C4_ERR_MEMORY, "tcp: frame to rank %d", link->peer);
+        c4_fail(C4_ERR_MEMORY, "tcp: frame to rank %d", link->base.peer);
         return NULL;
     }
     memset(out, 0, offsetof(c4_tcp_out, head));
@@ -154,20 +152,20 @@ static ssize_t write_some(c4_tcp_link *link, size_t *wanted)
     struct iovec iov[MAX_IOV];
     int n;
     *wanted = gather(link, iov, &n);
-    if (link->module->truncate) {
-        link->module->truncate = false;
+    if (c4_tcp_module(link)->truncate) {
+        c4_tcp_module(link)->truncate = false;
         iov[0].iov_len /= 2;
-        ssize_t half = c4_tcp_stream_writev(&link->stream, iov, 1);
-        shutdown(link->stream.fd, SHUT_RDWR);
+        ssize_t half = c4_tlink_stream_writev(&link->base.stream, iov, 1);
+        shutdown(link->base.stream.fd, SHUT_RDWR);
         return half;
     }
-    return c4_tcp_stream_writev(&link->stream, iov, n);
+    return c4_tlink_stream_writev(&link->base.stream, iov, n);
 }
 
 bool c4_tcp_tx_flush(c4_tcp_link *link)
 {
     bool moved = false;
-    while (link->tx.write != NULL && link->state == C4_TCP_UP) {
+    while (link->tx.write != NULL && link->base.state == C4_TLINK_UP) {
         size_t wanted;
         ssize_t got = write_some(link, &wanted);
         if (got < 0 && errno == EINTR)
@@ -177,7 +175,7 @@ bool c4_tcp_tx_flush(c4_tcp_link *link)
             break;
         }
         if (got < 0) {
-            c4_tcp_link_lost(link, errno);
+            c4_tlink_lost(&link->base, errno);
             break;
         }
         moved = true;
@@ -219,15 +217,15 @@ static c4_status post_frame(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfe
 
 c4_status c4_tcp_tx_post(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfer)
 {
-    bool copy = xfer->bytes <= link->module->copy_bytes && link->tx.retained_bytes < C4_TCP_RETAIN_BYTES;
+    bool copy = xfer->bytes <= c4_tcp_module(link)->copy_bytes && link->tx.retained_bytes < C4_TCP_RETAIN_BYTES;
     bool first = link->tx.write == NULL;
     C4_TRY(post_frame(link, channel, xfer, copy));
     channel->counters.messages++;
     channel->counters.bytes += xfer->bytes;
-    if (first && link->state == C4_TCP_UP)
+    if (first && link->base.state == C4_TLINK_UP)
         c4_tcp_tx_flush(link);
-    if (c4_tcp_link_busy(link))
-        c4_tcp_link_activate(link);
+    if (!link->base.active && link->base.state <= C4_TLINK_UP && c4_tcp_link_wants(link) != 0)
+        c4_tlink_activate(&link->base);
     return xfer->state;
 }
 
@@ -243,7 +241,7 @@ c4_status c4_tcp_tx_control(c4_tcp_link *link, c4_tcp_kind kind, uint32_t comm, 
         queue_insert_first(&link->tx, out);
     else
         queue_append(&link->tx, out);
-    c4_tcp_link_activate(link);
+    c4_tlink_activate(&link->base);
     return C4_OK;
 }
 
@@ -309,10 +307,10 @@ static void queue_remove(c4_tcp_link *link, c4_tcp_out *before, c4_tcp_out *out)
 /* The stream must go on with these very bytes, now or on the next socket: keeps a copy of the span. */
 static void out_detach(c4_tcp_link *link, c4_tcp_out *out)
 {
-    void *copy = c4_tcp_pool_get(&link->module->pool, out->bytes);
+    void *copy = c4_tcp_pool_get(&c4_tcp_module(link)->pool, out->bytes);
     if (copy == NULL) {
-        c4_tcp_link_fail(
-            link, c4_fail(C4_ERR_MEMORY, "tcp: cancelling a frame of %u bytes to rank %d", out->bytes, link->peer));
+        c4_tlink_fail(&link->base, c4_fail(C4_ERR_MEMORY, "tcp: cancelling a frame of %u bytes to rank %d", out->bytes,
+                                           link->base.peer));
         return;
     }
     memcpy(copy, out->payload, out->bytes);
@@ -358,7 +356,7 @@ void c4_tcp_tx_forget_channel(c4_tcp_link *link, c4_channel *channel)
             out->waiting = NULL;
         if (mine && out->xfer != NULL)
             out_detach(link, out);
-        if (link->state == C4_TCP_FAILED)
+        if (link->base.state == C4_TLINK_FAILED)
             return; /* detaching failed and the queue is gone */
         before = out;
         out = next;

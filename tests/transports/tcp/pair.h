@@ -4,7 +4,9 @@
 
 #include "tests/c4test.h"
 #include "tests/conformance/host.h"
+#include "transports/link/attempt.h"
 #include "transports/tcp/internal.h"
+#include "transports/tcp/tcp.h"
 
 #define PAIR_MAX 3
 

@@ -155,7 +155,7 @@ static void test_reduce_in_odd_pieces(void)
     const c4_reduction sum = {add_u32, 4};
     c4_xfer xfer = {.pointer = result, .operand = result, .reduce = &sum, .bytes = sizeof result};
     c4_module module = {.bounce = malloc(C4_TCP_BOUNCE_BYTES)};
-    c4_tcp_link link = {.module = &module};
+    c4_tcp_link link = {.base.hub = &module.hub};
     for (uint32_t i = 0; i < COUNT; i++) {
         incoming[i] = i * 2654435761u;
         result[i] = i;
@@ -204,15 +204,15 @@ static void test_crossing_connections(void)
         for (int rank = 0; rank < 2; rank++) {
             first[rank] = (c4_xfer){.pointer = memory, .bytes = 8};
             CU_ASSERT(c4_tcp_ops.send(out[rank], &first[rank]) == C4_IN_PROGRESS); /* nothing is connected yet */
-            p.modules[rank]->setup_period_tsc = 0; /* look for connections in every call */
+            p.modules[rank]->hub.setup_period_tsc = 0; /* look for connections in every call */
         }
-        while (out[0]->link->state != C4_TCP_UP || out[1]->link->state != C4_TCP_UP)
+        while (out[0]->link->base.state != C4_TLINK_UP || out[1]->link->base.state != C4_TLINK_UP)
             for (int rank = 2; rank-- > 0;)
                 CU_ASSERT(c4_tcp_ops.progress(p.modules[rank], &peer) >= 0);
-        C4TEST_INT(out[0]->link->generation, 1);
-        C4TEST_INT(out[1]->link->generation, 1);
-        CU_ASSERT(local_port(out[0]->link->stream.fd) != p.modules[0]->contact.at[0].port);
-        C4TEST_INT(local_port(out[1]->link->stream.fd), p.modules[1]->contact.at[0].port);
+        C4TEST_INT(out[0]->link->base.generation, 1);
+        C4TEST_INT(out[1]->link->base.generation, 1);
+        CU_ASSERT(local_port(out[0]->link->base.stream.fd) != p.modules[0]->hub.contact.at[0].port);
+        C4TEST_INT(local_port(out[1]->link->base.stream.fd), p.modules[1]->hub.contact.at[0].port);
         pair_close(&p);
     }
 }
@@ -251,8 +251,8 @@ static c4_module *kill_rank(pair *p, int rank)
 {
     c4_module *dead = p->modules[rank];
     C4TEST_OK(c4_tcp_ops.inject(dead, "close_socket"));
-    close(dead->listen_fds[0]);
-    dead->listen_fds[0] = -1;
+    close(dead->hub.listen_fds[0]);
+    dead->hub.listen_fds[0] = -1;
     p->modules[rank] = NULL;
     return dead;
 }
@@ -376,14 +376,14 @@ static void test_idle_side_accepts(void)
     c4_channel *out = pair_channel(&p, 0, 1, 0, 1);
     c4_xfer send = {.pointer = memory, .bytes = sizeof memory};
     CU_ASSERT(c4_tcp_ops.send(out, &send) >= 0);
-    while (out->link->state != C4_TCP_UP) /* the deadline of the case ends it */
+    while (out->link->base.state != C4_TLINK_UP) /* the deadline of the case ends it */
         pair_progress(&p);
     pair_close(&p);
     pair_open(&p, 2, NULL);
     out = pair_channel(&p, 0, 1, 0, 1);
     send = (c4_xfer){.pointer = memory, .bytes = sizeof memory};
     CU_ASSERT(c4_tcp_ops.send(out, &send) >= 0);
-    for (int fd = -1, peer; out->link->state != C4_TCP_UP;) { /* the same, when it sleeps between two looks */
+    for (int fd = -1, peer; out->link->base.state != C4_TLINK_UP;) { /* the same, when it sleeps between two looks */
         c4_tcp_ops.progress(p.modules[0], &peer);
         if (c4_tcp_ops.arm(p.modules[1], &fd) == C4_IN_PROGRESS)
             poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 1);

@@ -8,13 +8,13 @@
 #include <unistd.h>
 
 #include "tests/transports/tcp/pair.h"
-#include "transports/tcp/socket.h"
+#include "transports/link/socket.h"
 
 /* ---- strangers ---- */
 
 static int stranger_connect(const c4_module *module)
 {
-    int fd = c4_tcp_connect(&module->contact.at[0], &module->contact);
+    int fd = c4_tlink_socket_connect(&module->hub.contact.at[0], &module->hub.contact);
     CU_ASSERT_FATAL(fd >= 0);
     return fd;
 }
@@ -49,7 +49,7 @@ static void test_garbage_is_refused_once_logged(void)
     C4TEST_INT(p.hosts[0].warnings_logged, 1);
     C4TEST_CONTAINS(p.hosts[0].last_warning, "refused a connection from 127.0.0.1:");
     C4TEST_CONTAINS(p.hosts[0].last_warning, "these are not the bytes of a C4 handshake (0 others");
-    p.modules[0]->refused_logged_ns -= C4_TCP_REFUSED_LOG_NS; /* time passes */
+    p.modules[0]->hub.refused_logged_ns -= C4_TLINK_REFUSED_LOG_NS; /* time passes */
     int fd = stranger_connect(p.modules[0]);
     while (send(fd, garbage, sizeof garbage, MSG_NOSIGNAL) < 0 && (errno == EAGAIN || errno == ENOTCONN))
         pair_progress(&p);
@@ -77,7 +77,7 @@ static void test_half_open_connections(void)
     CU_ASSERT(c4_tcp_ops.recv(in[1], &receive) == C4_IN_PROGRESS);
     for (int i = 0; i < 3000; i++)
         pair_progress(&p);
-    CU_ASSERT(p.modules[1]->nstrangers <= C4_TCP_MAX_STRANGERS);
+    CU_ASSERT(p.modules[1]->hub.nstrangers <= C4_TLINK_MAX_STRANGERS);
     CU_ASSERT(c4_tcp_ops.send(out[0], &send) >= 0);
     pair_wait(&p, &receive);
     C4TEST_INT(receive.state, C4_OK);
@@ -94,7 +94,7 @@ static void test_wrong_key(void)
     c4_channel *out[2], *in[2];
     unsigned char memory[64];
     pair_open(&p, 3, "");
-    p.modules[2]->host.key = other_key;
+    p.modules[2]->hub.host.key = other_key;
     open_both(&p, out, in);
     c4_channel *bad = pair_channel(&p, 2, 5, 2, 0);
     c4_channel *waiting = pair_channel(&p, 0, 5, 2, 0);
@@ -124,7 +124,7 @@ static void bad_frame(const unsigned char *wire, const char *text)
     exchange(&p, out, in, 8, memory);
     c4_xfer receive = {.pointer = memory, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(in[0], &receive) == C4_IN_PROGRESS);
-    CU_ASSERT(send(out[1]->link->stream.fd, wire, C4_TCP_HEADER_BYTES, 0) == C4_TCP_HEADER_BYTES);
+    CU_ASSERT(send(out[1]->link->base.stream.fd, wire, C4_TCP_HEADER_BYTES, 0) == C4_TCP_HEADER_BYTES);
     while (p.errors[0] == C4_OK)
         pair_progress(&p);
     C4TEST_INT(p.errors[0], C4_ERR_PROTOCOL);
@@ -193,11 +193,11 @@ static void test_port_range(void)
     c4_module *first = NULL, *second = NULL;
     char overrides[64];
     C4TEST_OK_FATAL(open_with("", &first)); /* finds a free port for us */
-    unsigned port = first->contact.at[0].port;
+    unsigned port = first->hub.contact.at[0].port;
     c4_tcp_ops.close(first);
     snprintf(overrides, sizeof overrides, "C4_PORT_RANGE=%u-%u", port, port);
     C4TEST_OK_FATAL(open_with(overrides, &first));
-    C4TEST_INT(first->contact.at[0].port, port);
+    C4TEST_INT(first->hub.contact.at[0].port, port);
     C4TEST_INT(open_with(overrides, &second), C4_ERR_PORTS);
     C4TEST_CONTAINS(c4_fail_text(), overrides);
     C4TEST_CONTAINS(c4_fail_text(), "is free on 127.0.0.1");
@@ -257,11 +257,11 @@ static void test_foreign_loopback(void)
 {
     pair p;
     char reason[256] = "";
-    unsigned char wire[C4_TCP_CONTACT_BYTES];
+    unsigned char wire[C4_TLINK_CONTACT_BYTES];
     pair_open(&p, 2, "");
-    c4_tcp_contact contact = p.modules[1]->contact;
+    c4_tlink_contact contact = p.modules[1]->hub.contact;
     contact.host++;
-    size_t bytes = c4_tcp_contact_pack(&contact, wire);
+    size_t bytes = c4_tlink_contact_pack(&contact, wire);
     C4TEST_INT(c4_tcp_ops.add_peer(p.modules[0], 1, wire, bytes, reason, sizeof reason), C4_ERR_UNREACHABLE);
     C4TEST_CONTAINS(reason, "set C4_SOCKET_IFNAME");
     pair_close(&p);

@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "tests/transports/tcp/pair.h"
-#include "transports/tcp/socket.h"
+#include "transports/link/socket.h"
 
 static int connect_to(const c4_module *module)
 {
-    int fd = c4_tcp_connect(&module->contact.at[0], &module->contact);
+    int fd = c4_tlink_socket_connect(&module->hub.contact.at[0], &module->hub.contact);
     CU_ASSERT_FATAL(fd >= 0);
     return fd;
 }
@@ -33,12 +33,12 @@ typedef struct stranger {
 static void make_hello(unsigned char hello[C4_HANDSHAKE_MESSAGE_BYTES], const c4_module *client,
                        const c4_module *server)
 {
-    const c4_handshake_identity identity = {.key = client->host.key,
-                                            .job_id = client->host.job_id,
-                                            .rank = (uint32_t)client->host.rank,
-                                            .peer_rank = (uint32_t)server->host.rank,
-                                            .nranks = (uint32_t)client->host.nranks,
-                                            .epoch = client->host.epoch,
+    const c4_handshake_identity identity = {.key = client->hub.host.key,
+                                            .job_id = client->hub.host.job_id,
+                                            .rank = (uint32_t)client->hub.host.rank,
+                                            .peer_rank = (uint32_t)server->hub.host.rank,
+                                            .nranks = (uint32_t)client->hub.host.nranks,
+                                            .epoch = client->hub.host.epoch,
                                             .role = C4_HANDSHAKE_DATA,
                                             .transport = "tcp"};
     const unsigned char *bytes;
@@ -91,9 +91,9 @@ static void watched_exchange(pair *p, c4_channel *out[2], c4_channel *in[2], uns
            sends[0].state == C4_IN_PROGRESS || sends[1].state == C4_IN_PROGRESS) {
         pair_progress(p);
         for (int rank = 0; rank < 2; rank++)
-            most = p->modules[rank]->nstrangers > most ? p->modules[rank]->nstrangers : most;
+            most = p->modules[rank]->hub.nstrangers > most ? p->modules[rank]->hub.nstrangers : most;
     }
-    CU_ASSERT(most <= C4_TCP_MAX_STRANGERS);
+    CU_ASSERT(most <= C4_TLINK_MAX_STRANGERS);
     for (int rank = 0; rank < 2; rank++)
         C4TEST_INT(receives[rank].state, C4_OK);
 }
@@ -134,11 +134,11 @@ static void crowd(behaviour how, unsigned nstrangers)
            (double)slowest * 1e-6, (most - heap) >> 10);
     CU_ASSERT(slowest < UINT64_C(8000000000));
     CU_ASSERT(most < heap + (512 << 10));
-    CU_ASSERT(out[0]->link->generation >= 20);
+    CU_ASSERT(out[0]->link->base.generation >= 20);
     unsigned left = 0;
     for (unsigned i = 0; i < nstrangers; i++)
         left += strangers[i].fd >= 0;
-    CU_ASSERT(count_fds() <= fds + left + 2 * C4_TCP_MAX_STRANGERS + 2);
+    CU_ASSERT(count_fds() <= fds + left + 2 * C4_TLINK_MAX_STRANGERS + 2);
     CU_ASSERT(p.hosts[0].warnings_logged <= 3); /* one in ten seconds */
     for (unsigned i = 0; i < nstrangers; i++)
         if (strangers[i].fd >= 0)
@@ -199,9 +199,9 @@ static void record(tape *t)
     int listen_fd = -1, fds[2] = {-1, -1};
     memset(t, 0, sizeof *t);
     pair_open(&p, 2, "C4_TCP_SOCKETS=1");
-    c4_tcp_address proxy = p.modules[1]->contact.at[0];
-    C4TEST_OK_FATAL(c4_tcp_listen(&proxy, (c4_port_range){0, 0}, &rng, &listen_fd));
-    p.modules[0]->peers[1].contact.at[0] = proxy;
+    c4_tlink_address proxy = p.modules[1]->hub.contact.at[0];
+    C4TEST_OK_FATAL(c4_tlink_socket_listen("tcp", &proxy, (c4_port_range){0, 0}, &rng, &listen_fd));
+    p.modules[0]->hub.peers[1].contact.at[0] = proxy;
     c4_channel *out = pair_channel(&p, 0, 1, 0, 1), *in = pair_channel(&p, 1, 1, 0, 1);
     c4_xfer send_xfer = {.pointer = memory, .bytes = 8}, receive = {.pointer = memory + 8, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(in, &receive) == C4_IN_PROGRESS);
@@ -258,7 +258,7 @@ static void test_replay_to_server(void)
     play(&p, fd, t.bytes[0], t.used[0]);
     C4TEST_CONTAINS(p.hosts[1].last_warning, "refused a connection from 127.0.0.1:");
     C4TEST_CONTAINS(p.hosts[1].last_warning, "different keys");
-    C4TEST_INT(in->link->generation, 0);
+    C4TEST_INT(in->link->base.generation, 0);
     C4TEST_INT(receive.state, C4_IN_PROGRESS);
     close(fd);
     c4_tcp_ops.cancel(in, &receive);
@@ -271,9 +271,9 @@ static int lure(pair *p, int *listen_fd, c4_xfer *send_xfer)
     c4_rng rng = {.state = 1};
     int fd = -1;
     pair_open(p, 2, "C4_TCP_SOCKETS=1 C4_TCP_RETRY_MS=100");
-    c4_tcp_address trap = p->modules[1]->contact.at[0];
-    C4TEST_OK_FATAL(c4_tcp_listen(&trap, (c4_port_range){0, 0}, &rng, listen_fd));
-    p->modules[0]->peers[1].contact.at[0] = trap;
+    c4_tlink_address trap = p->modules[1]->hub.contact.at[0];
+    C4TEST_OK_FATAL(c4_tlink_socket_listen("tcp", &trap, (c4_port_range){0, 0}, &rng, listen_fd));
+    p->modules[0]->hub.peers[1].contact.at[0] = trap;
     c4_channel *out = pair_channel(p, 0, 1, 0, 1);
     CU_ASSERT(c4_tcp_ops.send(out, send_xfer) == C4_IN_PROGRESS);
     while ((fd = accept4(*listen_fd, NULL, NULL, SOCK_NONBLOCK)) < 0)

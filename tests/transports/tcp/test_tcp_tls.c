@@ -10,15 +10,15 @@
 #include <unistd.h>
 
 #include "tests/transports/tcp/pair.h"
-#include "transports/tcp/socket.h"
-#include "transports/tcp/tls.h"
+#include "transports/link/socket.h"
+#include "transports/link/tls.h"
 
 /* ---- two ends of TLS on a pair of sockets, without a transport ---- */
 
 typedef struct ends {
-    c4_tcp_tls_context *context;
+    c4_tlink_tls_context *context;
     int fds[2];
-    c4_tcp_tls *tls[2];
+    c4_tlink_tls *tls[2];
     c4_status status[2];
     char reason[2][128];
 } ends;
@@ -26,31 +26,31 @@ typedef struct ends {
 static void ends_open(ends *e, const unsigned char *secret0, const unsigned char *secret1)
 {
     memset(e, 0, sizeof *e);
-    C4TEST_OK_FATAL(c4_tcp_tls_open(&e->context));
+    C4TEST_OK_FATAL(c4_tlink_tls_open("tcp", &e->context));
     C4TEST_INT_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, e->fds), 0);
     for (int i = 0; i < 2; i++) {
         int small = 8192; /* every write is cut somewhere */
         setsockopt(e->fds[i], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-        C4TEST_OK_FATAL(c4_tcp_tls_start(e->context, e->fds[i], i == 0, i == 0 ? secret0 : secret1, &e->tls[i]));
+        C4TEST_OK_FATAL(c4_tlink_tls_start(e->context, e->fds[i], i == 0, i == 0 ? secret0 : secret1, &e->tls[i]));
         e->status[i] = C4_IN_PROGRESS;
     }
     for (int round = 0; round < 20; round++)
         for (int i = 0; i < 2; i++)
             if (e->status[i] == C4_IN_PROGRESS)
-                e->status[i] = c4_tcp_tls_handshake(e->tls[i], e->reason[i], sizeof e->reason[i]);
+                e->status[i] = c4_tlink_tls_handshake(e->tls[i], e->reason[i], sizeof e->reason[i]);
 }
 
 static void ends_close(ends *e)
 {
     for (int i = 0; i < 2; i++) {
-        c4_tcp_tls_end(e->tls[i]);
+        c4_tlink_tls_end(e->tls[i]);
         close(e->fds[i]);
     }
-    c4_tcp_tls_close(e->context);
+    c4_tlink_tls_close(e->context);
 }
 
-static const unsigned char secret[C4_TCP_TLS_SECRET_BYTES] = "a secret",
-                           other_secret[C4_TCP_TLS_SECRET_BYTES] = "other";
+static const unsigned char secret[C4_TLINK_TLS_SECRET_BYTES] = "a secret",
+                           other_secret[C4_TLINK_TLS_SECRET_BYTES] = "other";
 
 static unsigned char byte_at(size_t position)
 {
@@ -58,7 +58,7 @@ static unsigned char byte_at(size_t position)
 }
 
 /* Writes from `position` on in random pieces, as a caller of sendmsg does. */
-static size_t write_some(c4_tcp_tls *tls, const unsigned char *data, size_t position, size_t total)
+static size_t write_some(c4_tlink_tls *tls, const unsigned char *data, size_t position, size_t total)
 {
     struct iovec iov[16];
     int n = 0;
@@ -71,19 +71,19 @@ static size_t write_some(c4_tcp_tls *tls, const unsigned char *data, size_t posi
     }
     /* After a short count the next call must offer at least what this one did. */
     iov[n - 1].iov_len += total - at;
-    ssize_t got = c4_tcp_tls_write(tls, iov, n);
+    ssize_t got = c4_tlink_tls_write(tls, iov, n);
     CU_ASSERT_FATAL(got > 0 || errno == EAGAIN);
     return got > 0 ? (size_t)got : 0;
 }
 
 /* Reads in random pieces and checks every byte. */
-static size_t read_some(c4_tcp_tls *tls, size_t position)
+static size_t read_some(c4_tlink_tls *tls, size_t position)
 {
     static unsigned char memory[3][40000];
     struct iovec iov[3];
     for (int i = 0; i < 3; i++)
         iov[i] = (struct iovec){memory[i], 1 + c4test_rand_below(i == 1 ? sizeof memory[i] : 60)};
-    ssize_t got = c4_tcp_tls_read(tls, iov, 3);
+    ssize_t got = c4_tlink_tls_read(tls, iov, 3);
     CU_ASSERT_FATAL(got > 0 || (got < 0 && errno == EAGAIN));
     size_t left = got > 0 ? (size_t)got : 0;
     for (int i = 0; i < 3 && left > 0; i++)
@@ -106,14 +106,14 @@ static void test_pieces_and_rekeying(void)
     ends_open(&e, secret, secret);
     C4TEST_OK_FATAL(e.status[0]);
     C4TEST_OK_FATAL(e.status[1]);
-    c4_tcp_tls_rekey_after(e.context, 5);
+    c4_tlink_tls_rekey_after(e.context, 5);
     while (got[0] < total || got[1] < total)
         for (int i = 0; i < 2; i++) {
             if (written[i] < total && c4test_rand_below(2) == 0)
                 written[i] += write_some(e.tls[i], data, written[i], total);
             struct pollfd ready = {.fd = e.fds[i], .events = POLLIN};
             poll(&ready, 1, 0);
-            bool awake = (ready.revents & POLLIN) != 0 || c4_tcp_tls_buffered(e.tls[i]);
+            bool awake = (ready.revents & POLLIN) != 0 || c4_tlink_tls_buffered(e.tls[i]);
             size_t now = c4test_rand_below(2) == 0 ? read_some(e.tls[i], got[i]) : 0;
             CU_ASSERT(now == 0 || awake);
             got[i] += now;
@@ -133,13 +133,13 @@ static int ten_records(uint32_t rekey_after)
     ends_open(&e, secret, secret);
     C4TEST_OK_FATAL(e.status[1]);
     if (rekey_after != 0)
-        c4_tcp_tls_rekey_after(e.context, rekey_after);
+        c4_tlink_tls_rekey_after(e.context, rekey_after);
     for (unsigned char i = 0; i < 10; i++)
-        C4TEST_INT(c4_tcp_tls_write(e.tls[0], &(struct iovec){&i, 1}, 1), 1);
+        C4TEST_INT(c4_tlink_tls_write(e.tls[0], &(struct iovec){&i, 1}, 1), 1);
     C4TEST_INT(ioctl(e.fds[1], FIONREAD, &queued), 0);
     for (unsigned char i = 0; i < 10; i++) {
         unsigned char got = 99;
-        C4TEST_INT(c4_tcp_tls_read(e.tls[1], &(struct iovec){&got, 1}, 1), 1);
+        C4TEST_INT(c4_tlink_tls_read(e.tls[1], &(struct iovec){&got, 1}, 1), 1);
         C4TEST_INT(got, i);
     }
     ends_close(&e);
@@ -166,14 +166,14 @@ static void test_garbage_instead_of_tls(void)
 {
     ends e;
     memset(&e, 0, sizeof e);
-    C4TEST_OK_FATAL(c4_tcp_tls_open(&e.context));
+    C4TEST_OK_FATAL(c4_tlink_tls_open("tcp", &e.context));
     C4TEST_INT_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, e.fds), 0);
     for (int client = 0; client < 2; client++) {
         char reason[128] = "";
-        C4TEST_OK_FATAL(c4_tcp_tls_start(e.context, e.fds[client], client, secret, &e.tls[client]));
-        C4TEST_INT(c4_tcp_tls_handshake(e.tls[client], reason, sizeof reason), C4_IN_PROGRESS);
+        C4TEST_OK_FATAL(c4_tlink_tls_start(e.context, e.fds[client], client, secret, &e.tls[client]));
+        C4TEST_INT(c4_tlink_tls_handshake(e.tls[client], reason, sizeof reason), C4_IN_PROGRESS);
         CU_ASSERT(send(e.fds[1 - client], "GET / HTTP/1.1\r\n\r\n", 18, 0) == 18);
-        C4TEST_INT(c4_tcp_tls_handshake(e.tls[client], reason, sizeof reason), C4_ERR_AUTH);
+        C4TEST_INT(c4_tlink_tls_handshake(e.tls[client], reason, sizeof reason), C4_ERR_AUTH);
         C4TEST_CONTAINS(reason, "TLS handshake failed: ");
         char rest[1024];
         while (recv(e.fds[1 - client], rest, sizeof rest, MSG_DONTWAIT) > 0) /* an alert, or the client's hello */
@@ -214,9 +214,9 @@ static void test_buffered_frames(void)
         CU_ASSERT(c4_tcp_ops.recv(in[1], &receives[i]) == C4_IN_PROGRESS);
         CU_ASSERT(c4_tcp_ops.send(out[0], &sends[i]) >= 0);
     }
-    CU_ASSERT(p.modules[1]->nactive >= 3);
+    CU_ASSERT(p.modules[1]->hub.nactive >= 3);
     c4_tcp_ops.progress(p.modules[1], &peer);
-    CU_ASSERT(c4_tcp_stream_buffered(&in[1]->link->stream));
+    CU_ASSERT(c4_tlink_stream_buffered(&in[1]->link->base.stream));
     C4TEST_INT(c4_tcp_ops.arm(p.modules[1], &fd), C4_OK);
     c4_tcp_ops.disarm(p.modules[1]);
     for (int i = 0; i < 1000 && receives[FRAMES - 1].state == C4_IN_PROGRESS; i++)
@@ -232,8 +232,8 @@ static void test_buffered_frames(void)
 
 typedef struct proxy {
     int listen_fd, fds[2];
-    c4_tcp_address address;
-    c4_tcp_contact target;
+    c4_tlink_address address;
+    c4_tlink_contact target;
     unsigned char *tape;
     size_t used;
 } proxy;
@@ -243,9 +243,9 @@ enum { TAPE_BYTES = 4 << 20 };
 static void proxy_open(proxy *x, const c4_module *target)
 {
     c4_rng rng = {.state = 1};
-    *x = (proxy){.fds = {-1, -1}, .address = target->contact.at[0], .target = target->contact};
+    *x = (proxy){.fds = {-1, -1}, .address = target->hub.contact.at[0], .target = target->hub.contact};
     x->tape = malloc(TAPE_BYTES);
-    C4TEST_OK_FATAL(c4_tcp_listen(&x->address, (c4_port_range){0, 0}, &rng, &x->listen_fd));
+    C4TEST_OK_FATAL(c4_tlink_socket_listen("tcp", &x->address, (c4_port_range){0, 0}, &rng, &x->listen_fd));
 }
 
 static void proxy_step(proxy *x)
@@ -253,7 +253,7 @@ static void proxy_step(proxy *x)
     int fd = x->fds[0] < 0 ? accept4(x->listen_fd, NULL, NULL, SOCK_NONBLOCK) : -1;
     if (fd >= 0) {
         x->fds[0] = fd;
-        x->fds[1] = c4_tcp_connect(&x->target.at[0], &x->target);
+        x->fds[1] = c4_tlink_socket_connect(&x->target.at[0], &x->target);
     }
     for (int i = 0; i < 2 && x->fds[1] >= 0; i++) {
         unsigned char *to = x->tape + x->used;
@@ -285,7 +285,7 @@ static bool payload_in_clear(const char *overrides)
     proxy x;
     pair_open(&p, 2, overrides);
     proxy_open(&x, p.modules[1]);
-    p.modules[0]->peers[1].contact.at[0].port = x.address.port;
+    p.modules[0]->hub.peers[1].contact.at[0].port = x.address.port;
     c4_channel *out = pair_channel(&p, 0, 1, 0, 1), *in = pair_channel(&p, 1, 1, 0, 1);
     for (size_t i = 0; i < 100000; i++)
         memory[i] = (unsigned char)words[i % sizeof words];
@@ -324,7 +324,7 @@ static void test_wrong_key(void)
     pair p;
     unsigned char memory[64];
     pair_open(&p, 2, "C4_TLS=on");
-    p.modules[1]->host.key = other_key;
+    p.modules[1]->hub.host.key = other_key;
     c4_channel *out = pair_channel(&p, 1, 1, 1, 0), *in = pair_channel(&p, 0, 1, 1, 0);
     c4_xfer receive = {.pointer = memory, .bytes = 8}, send = {.pointer = memory + 8, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(in, &receive) == C4_IN_PROGRESS);
@@ -345,8 +345,8 @@ static void test_downgrade(void)
         pair p;
         unsigned char memory[64];
         pair_open(&p, 2, "C4_TLS=on");
-        c4_tcp_tls_context *tls = p.modules[1 - with]->tls;
-        p.modules[1 - with]->tls = NULL;
+        c4_tlink_tls_context *tls = p.modules[1 - with]->hub.tls;
+        p.modules[1 - with]->hub.tls = NULL;
         c4_channel *out = pair_channel(&p, 0, 1, 0, 1), *in = pair_channel(&p, 1, 1, 0, 1);
         c4_xfer receive = {.pointer = memory, .bytes = 8}, send = {.pointer = memory + 8, .bytes = 8};
         CU_ASSERT(c4_tcp_ops.recv(in, &receive) == C4_IN_PROGRESS);
@@ -358,7 +358,7 @@ static void test_downgrade(void)
         C4TEST_CONTAINS(p.hosts[1].last_warning, "one side has C4_TLS=on");
         C4TEST_INT(receive.state, C4_IN_PROGRESS);
         c4_tcp_ops.cancel(in, &receive);
-        p.modules[1 - with]->tls = tls;
+        p.modules[1 - with]->hub.tls = tls;
         pair_close(&p);
     }
 }
@@ -474,7 +474,7 @@ static void test_disturbed_while_reducing(void)
         }
     C4TEST_OK(c4_tcp_ops.counters(out, &counters));
     CU_ASSERT(counters.resends >= 1);
-    CU_ASSERT(in->link->generation > 3);
+    CU_ASSERT(in->link->base.generation > 3);
     pair_close(&p);
     free(source);
     free(result);

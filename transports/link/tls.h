@@ -10,39 +10,39 @@
  * begins with exactly the bytes behind those that counted: they are encrypted already. One thread per connection.
  *
  * Nothing here is called while C4_TLS is off. */
-#ifndef C4_TRANSPORTS_TCP_TLS_H
-#define C4_TRANSPORTS_TCP_TLS_H
+#ifndef C4_TRANSPORTS_LINK_TLS_H
+#define C4_TRANSPORTS_LINK_TLS_H
 
 #include <c4/c4.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define C4_TCP_TLS_SECRET_BYTES 32u
+#define C4_TLINK_TLS_SECRET_BYTES 32u
 
-typedef struct c4_tcp_tls_context c4_tcp_tls_context; /* of a module */
-typedef struct c4_tcp_tls c4_tcp_tls;                 /* of a connection */
+typedef struct c4_tlink_tls_context c4_tlink_tls_context; /* of a hub */
+typedef struct c4_tlink_tls c4_tlink_tls;                 /* of a connection */
 
-/* C4_ERR_UNSUPPORTED (logged, with the package to install) without libssl. */
-c4_status c4_tcp_tls_open(c4_tcp_tls_context **context);
-void c4_tcp_tls_close(c4_tcp_tls_context *context);
+/* `who` (a transport) is for the log. C4_ERR_UNSUPPORTED (logged, with the package to install) without libssl. */
+c4_status c4_tlink_tls_open(const char *who, c4_tlink_tls_context **context);
+void c4_tlink_tls_close(c4_tlink_tls_context *context);
 /* Connections change their key after so many records; by default after 2^22, well before AES-GCM must (for tests). */
-void c4_tcp_tls_rekey_after(c4_tcp_tls_context *context, uint32_t records);
+void c4_tlink_tls_rekey_after(c4_tlink_tls_context *context, uint32_t records);
 
 /* Both ends start; the client's side of the challenge-response is the client here too. `fd` stays the caller's and must
  * outlive the result. C4_ERR_MEMORY (not logged). */
-c4_status c4_tcp_tls_start(c4_tcp_tls_context *context, int fd, bool client,
-                           const unsigned char secret[C4_TCP_TLS_SECRET_BYTES], c4_tcp_tls **tls);
-void c4_tcp_tls_end(c4_tcp_tls *tls);
+c4_status c4_tlink_tls_start(c4_tlink_tls_context *context, int fd, bool client,
+                             const unsigned char secret[C4_TLINK_TLS_SECRET_BYTES], c4_tlink_tls **tls);
+void c4_tlink_tls_end(c4_tlink_tls *tls);
 
 /* Goes on with the handshake as far as it gets. C4_OK: done. C4_IN_PROGRESS: call again when the socket is readable.
  * C4_ERR_LINK: the connection is gone. C4_ERR_AUTH: the peer has another key, or this is not TLS; `reason` says what. */
-c4_status c4_tcp_tls_handshake(c4_tcp_tls *tls, char *reason, size_t reason_bytes);
+c4_status c4_tlink_tls_handshake(c4_tlink_tls *tls, char *reason, size_t reason_bytes);
 
 /* As readv and sendmsg: bytes moved; 0: the peer has closed; -1 and errno, EBADMSG for bytes that the peer did not send. */
-ssize_t c4_tcp_tls_read(c4_tcp_tls *tls, const struct iovec *iov, int n);
-ssize_t c4_tcp_tls_write(c4_tcp_tls *tls, const struct iovec *iov, int n);
+ssize_t c4_tlink_tls_read(c4_tlink_tls *tls, const struct iovec *iov, int n);
+ssize_t c4_tlink_tls_write(c4_tlink_tls *tls, const struct iovec *iov, int n);
 /* Bytes have been taken from the kernel that no read has returned yet: poll and epoll do not know of them. */
-bool c4_tcp_tls_buffered(const c4_tcp_tls *tls);
+bool c4_tlink_tls_buffered(const c4_tlink_tls *tls);
 
 #endif

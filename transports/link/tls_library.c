@@ -1,4 +1,4 @@
-#include "transports/tcp/tls_library.h"
+#include "transports/link/tls_library.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "transports/tcp/tls.h"
+#include "transports/link/tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/status.h"
-#include "transports/tcp/tls_library.h"
+#include "transports/link/tls_library.h"
 
 /* The largest payload of a record (RFC 8446, 5.1), and what a record adds to it: header, type, tag. */
 #define RECORD_BYTES 16384u
@@ -23,15 +23,15 @@
 #define SUITE         "TLS_AES_128_GCM_SHA256"
 static const unsigned char suite_number[2] = {0x13, 0x01};
 
-struct c4_tcp_tls_context {
+struct c4_tlink_tls_context {
     const c4_tls_library *lib;
     SSL_CTX *ctx;
     BIO_METHOD *method;
     uint32_t rekey_records;
 };
 
-struct c4_tcp_tls {
-    const c4_tcp_tls_context *context;
+struct c4_tlink_tls {
+    const c4_tlink_tls_context *context;
     const c4_tls_library *lib;
     SSL *ssl;
     int fd;
@@ -39,7 +39,7 @@ struct c4_tcp_tls {
     bool starved; /* and then the socket had no more for now */
     bool ended;   /* the peer has closed */
     int io_errno; /* what the socket said; 0: nothing wrong */
-    unsigned char secret[C4_TCP_TLS_SECRET_BYTES];
+    unsigned char secret[C4_TLINK_TLS_SECRET_BYTES];
     /* Records that the kernel has not taken yet: `output` from `sent` to `filled`, and where each ends. */
     size_t sent, filled;
     struct {
@@ -57,7 +57,7 @@ struct c4_tcp_tls {
 static int bio_read(BIO *bio, char *to, int bytes)
 {
     const c4_tls_library *lib = c4_tls_library_opened();
-    c4_tcp_tls *tls = lib->BIO_get_data(bio);
+    c4_tlink_tls *tls = lib->BIO_get_data(bio);
     lib->BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
     ssize_t got = recv(tls->fd, to, (size_t)bytes, MSG_DONTWAIT);
     if (got > 0)
@@ -76,7 +76,7 @@ static int bio_read(BIO *bio, char *to, int bytes)
 /* Into the buffer, which has room for all that is asked of the library at once. */
 static int bio_write(BIO *bio, const char *from, int bytes)
 {
-    c4_tcp_tls *tls = c4_tls_library_opened()->BIO_get_data(bio);
+    c4_tlink_tls *tls = c4_tls_library_opened()->BIO_get_data(bio);
     if ((size_t)bytes > sizeof tls->output - tls->filled) {
         tls->io_errno = ENOBUFS;
         return -1;
@@ -98,7 +98,7 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 
 static SSL_SESSION *session_create(const c4_tls_library *lib, SSL *ssl)
 {
-    const c4_tcp_tls *tls = lib->SSL_get_ex_data(ssl, 0);
+    const c4_tlink_tls *tls = lib->SSL_get_ex_data(ssl, 0);
     const SSL_CIPHER *cipher = lib->SSL_CIPHER_find(ssl, suite_number);
     SSL_SESSION *session = lib->SSL_SESSION_new();
     if (session != NULL && cipher != NULL &&
@@ -130,7 +130,7 @@ static int find_psk(SSL *ssl, const unsigned char *identity, size_t bytes, SSL_S
 
 /* ---- context ---- */
 
-static bool configure(c4_tcp_tls_context *context)
+static bool configure(c4_tlink_tls_context *context)
 {
     const c4_tls_library *lib = context->lib;
     context->ctx = lib->SSL_CTX_new(lib->TLS_method());
@@ -151,19 +151,19 @@ static bool configure(c4_tcp_tls_context *context)
            lib->SSL_CTX_ctrl(context->ctx, SSL_CTRL_SET_MAX_PROTO_VERSION, TLS1_3_VERSION, NULL) == 1;
 }
 
-c4_status c4_tcp_tls_open(c4_tcp_tls_context **out)
+c4_status c4_tlink_tls_open(const char *who, c4_tlink_tls_context **out)
 {
     char reason[256] = "";
     const c4_tls_library *lib = c4_tls_library_get(reason, sizeof reason);
     if (lib == NULL)
         return c4_fail(
             C4_ERR_UNSUPPORTED,
-            "tcp: C4_TLS=on needs OpenSSL's libssl (Debian package libssl3): %s; install it or set C4_TLS=off "
+            "%s: C4_TLS=on needs OpenSSL's libssl (Debian package libssl3): %s; install it or set C4_TLS=off "
             "on all ranks",
-            reason);
-    c4_tcp_tls_context *context = calloc(1, sizeof *context);
+            who, reason);
+    c4_tlink_tls_context *context = calloc(1, sizeof *context);
     if (context == NULL)
-        return c4_fail(C4_ERR_MEMORY, "tcp: TLS context");
+        return c4_fail(C4_ERR_MEMORY, "%s: TLS context", who);
     context->lib = lib;
     context->rekey_records = REKEY_RECORDS;
     lib->ERR_set_mark();
@@ -171,15 +171,15 @@ c4_status c4_tcp_tls_open(c4_tcp_tls_context **out)
     const char *why = good ? NULL : lib->ERR_reason_error_string(lib->ERR_peek_last_error());
     lib->ERR_pop_to_mark();
     if (!good) {
-        c4_tcp_tls_close(context);
-        return c4_fail(C4_ERR_UNSUPPORTED, "tcp: OpenSSL does not offer TLS 1.3 with %s: %s; see its openssl.cnf",
+        c4_tlink_tls_close(context);
+        return c4_fail(C4_ERR_UNSUPPORTED, "%s: OpenSSL does not offer TLS 1.3 with %s: %s; see its openssl.cnf", who,
                        SUITE, why != NULL ? why : "no reason given");
     }
     *out = context;
     return C4_OK;
 }
 
-void c4_tcp_tls_close(c4_tcp_tls_context *context)
+void c4_tlink_tls_close(c4_tlink_tls_context *context)
 {
     if (context == NULL)
         return;
@@ -190,14 +190,14 @@ void c4_tcp_tls_close(c4_tcp_tls_context *context)
     free(context);
 }
 
-void c4_tcp_tls_rekey_after(c4_tcp_tls_context *context, uint32_t records)
+void c4_tlink_tls_rekey_after(c4_tlink_tls_context *context, uint32_t records)
 {
     context->rekey_records = records;
 }
 
 /* ---- connection ---- */
 
-static bool attach(c4_tcp_tls *tls, const c4_tcp_tls_context *context, bool client)
+static bool attach(c4_tlink_tls *tls, const c4_tlink_tls_context *context, bool client)
 {
     const c4_tls_library *lib = tls->lib;
     tls->ssl = lib->SSL_new(context->ctx);
@@ -214,26 +214,26 @@ static bool attach(c4_tcp_tls *tls, const c4_tcp_tls_context *context, bool clie
     return lib->SSL_set_ex_data(tls->ssl, 0, tls) == 1;
 }
 
-c4_status c4_tcp_tls_start(c4_tcp_tls_context *context, int fd, bool client,
-                           const unsigned char secret[C4_TCP_TLS_SECRET_BYTES], c4_tcp_tls **out)
+c4_status c4_tlink_tls_start(c4_tlink_tls_context *context, int fd, bool client,
+                             const unsigned char secret[C4_TLINK_TLS_SECRET_BYTES], c4_tlink_tls **out)
 {
-    c4_tcp_tls *tls = malloc(sizeof *tls);
+    c4_tlink_tls *tls = malloc(sizeof *tls);
     if (tls == NULL)
         return C4_ERR_MEMORY;
-    memset(tls, 0, offsetof(c4_tcp_tls, joined));
+    memset(tls, 0, offsetof(c4_tlink_tls, joined));
     tls->context = context;
     tls->lib = context->lib;
     tls->fd = fd;
     memcpy(tls->secret, secret, sizeof tls->secret);
     if (!attach(tls, context, client)) {
-        c4_tcp_tls_end(tls);
+        c4_tlink_tls_end(tls);
         return C4_ERR_MEMORY;
     }
     *out = tls;
     return C4_OK;
 }
 
-void c4_tcp_tls_end(c4_tcp_tls *tls)
+void c4_tlink_tls_end(c4_tlink_tls *tls)
 {
     tls->lib->OPENSSL_cleanse(tls->secret, sizeof tls->secret);
     if (tls->ssl != NULL)
@@ -243,7 +243,7 @@ void c4_tcp_tls_end(c4_tcp_tls *tls)
 
 /* Gives the kernel what it takes. Adds to *done the payload of records that it has wholly taken. False: errno says why
  * not all went. */
-static bool flush(c4_tcp_tls *tls, size_t *done)
+static bool flush(c4_tlink_tls *tls, size_t *done)
 {
     while (tls->sent < tls->filled) {
         ssize_t got = send(tls->fd, tls->output + tls->sent, tls->filled - tls->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -267,7 +267,7 @@ static bool flush(c4_tcp_tls *tls, size_t *done)
     return true;
 }
 
-static c4_status handshake_step(c4_tcp_tls *tls, char *reason, size_t bytes)
+static c4_status handshake_step(c4_tlink_tls *tls, char *reason, size_t bytes)
 {
     const c4_tls_library *lib = tls->lib;
     tls->starved = false;
@@ -286,7 +286,7 @@ static c4_status handshake_step(c4_tcp_tls *tls, char *reason, size_t bytes)
     return C4_ERR_AUTH;
 }
 
-c4_status c4_tcp_tls_handshake(c4_tcp_tls *tls, char *reason, size_t reason_bytes)
+c4_status c4_tlink_tls_handshake(c4_tlink_tls *tls, char *reason, size_t reason_bytes)
 {
     size_t none = 0;
     /* The errors of the program that this library is loaded into are its own. */
@@ -303,7 +303,7 @@ c4_status c4_tcp_tls_handshake(c4_tcp_tls *tls, char *reason, size_t reason_byte
 /* ---- reading ---- */
 
 /* Fills one span, record by record. False when it did not get all. */
-static bool fill(c4_tcp_tls *tls, const struct iovec *span, size_t *total)
+static bool fill(c4_tlink_tls *tls, const struct iovec *span, size_t *total)
 {
     size_t at = 0;
     while (at < span->iov_len) {
@@ -316,7 +316,7 @@ static bool fill(c4_tcp_tls *tls, const struct iovec *span, size_t *total)
     return true;
 }
 
-ssize_t c4_tcp_tls_read(c4_tcp_tls *tls, const struct iovec *iov, int n)
+ssize_t c4_tlink_tls_read(c4_tlink_tls *tls, const struct iovec *iov, int n)
 {
     size_t total = 0;
     bool all = true;
@@ -337,7 +337,7 @@ ssize_t c4_tcp_tls_read(c4_tcp_tls *tls, const struct iovec *iov, int n)
     return -1;
 }
 
-bool c4_tcp_tls_buffered(const c4_tcp_tls *tls)
+bool c4_tlink_tls_buffered(const c4_tlink_tls *tls)
 {
     return tls->more && tls->lib->SSL_has_pending(tls->ssl) != 0;
 }
@@ -363,7 +363,7 @@ static void cursor_advance(cursor *at, size_t bytes)
 }
 
 /* The next record's payload: in one span when that has enough, else joined from several. */
-static const unsigned char *next_payload(c4_tcp_tls *tls, cursor *at, size_t *bytes)
+static const unsigned char *next_payload(c4_tlink_tls *tls, cursor *at, size_t *bytes)
 {
     const unsigned char *from = (const unsigned char *)at->iov->iov_base + at->skip;
     size_t left = at->iov->iov_len - at->skip;
@@ -383,7 +383,7 @@ static const unsigned char *next_payload(c4_tcp_tls *tls, cursor *at, size_t *by
     return tls->joined;
 }
 
-static bool encrypt(c4_tcp_tls *tls, cursor *at)
+static bool encrypt(c4_tlink_tls *tls, cursor *at)
 {
     const c4_tls_library *lib = tls->lib;
     size_t bytes, written = 0;
@@ -402,7 +402,7 @@ static bool encrypt(c4_tcp_tls *tls, cursor *at)
 }
 
 /* As many records as one system call takes. */
-static bool encrypt_some(c4_tcp_tls *tls, cursor *at)
+static bool encrypt_some(c4_tlink_tls *tls, cursor *at)
 {
     bool good = true;
     tls->lib->ERR_set_mark();
@@ -412,7 +412,7 @@ static bool encrypt_some(c4_tcp_tls *tls, cursor *at)
     return good;
 }
 
-ssize_t c4_tcp_tls_write(c4_tcp_tls *tls, const struct iovec *iov, int n)
+ssize_t c4_tlink_tls_write(c4_tlink_tls *tls, const struct iovec *iov, int n)
 {
     cursor at = {iov, n, 0};
     size_t done = 0;

@@ -1,6 +1,6 @@
-/* OpenSSL's libssl, opened when the first module with C4_TLS=on asks for it: libc4 itself does not depend on it. */
-#ifndef C4_TRANSPORTS_TCP_TLS_LIBRARY_H
-#define C4_TRANSPORTS_TCP_TLS_LIBRARY_H
+/* OpenSSL's libssl, opened when the first hub with C4_TLS=on asks for it: libc4 itself does not depend on it. */
+#ifndef C4_TRANSPORTS_LINK_TLS_LIBRARY_H
+#define C4_TRANSPORTS_LINK_TLS_LIBRARY_H
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
