@@ -20,6 +20,7 @@ typedef struct toy_link {
     c4_tlink base;
     unsigned wants;
     unsigned nwords, nups, ndowns, novers, nreadable; /* calls */
+    bool deaf;                                        /* does not read its stream */
     bool made_ready;                                  /* words have been given since the last up */
     unsigned char theirs[WORDS_BYTES];
     c4_status over;
@@ -106,7 +107,7 @@ static bool toy_progress(c4_tlink *base, bool readable)
     ssize_t got = 1;
     bool moved = false;
     link->nreadable += readable;
-    while (readable && (got = c4_tlink_stream_read(&base->stream, &link->got, 1)) > 0)
+    while (readable && !link->deaf && (got = c4_tlink_stream_read(&base->stream, &link->got, 1)) > 0)
         moved = true;
     if (got == 0 || (got < 0 && errno != EAGAIN))
         c4_tlink_lost(base, got == 0 ? ECONNRESET : errno);
@@ -303,6 +304,28 @@ static void test_lost_and_again(void)
     close_two(modules);
 }
 
+/* The peer has noticed first: this side is still up when the next connection comes. */
+static void test_unaware(void)
+{
+    toy_module modules[2];
+    toy_link *links[2];
+    open_two(modules, links, "");
+    want(links[0], C4_TLINK_SEND);
+    both_up(modules, links);
+    links[1]->deaf = true;
+    c4_tlink_lost(&links[0]->base, EIO);
+    C4TEST_INT(links[1]->base.state, C4_TLINK_UP);
+    while (links[0]->base.state != C4_TLINK_UP) {
+        progress_two(modules);
+        C4TEST_INT_FATAL(links[1]->base.state, C4_TLINK_UP);
+    }
+    C4TEST_INT(links[1]->ndowns, 1);
+    C4TEST_INT(links[1]->base.generation, 2);
+    links[1]->deaf = false;
+    pass_byte(modules, links[0], links[1], 'x');
+    close_two(modules);
+}
+
 /* Nobody wants anything: the link rests, but a byte or the end of the stream wakes a sleeper and is told. */
 static void test_guard(void)
 {
@@ -449,8 +472,16 @@ static void test_other_name(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {
-        C4TEST(words_and_address), C4TEST(crossing),       C4TEST(lost_and_again), C4TEST(guard),      C4TEST(not_now),
-        C4TEST(server_refuses),    C4TEST(client_refuses), C4TEST(ended),          C4TEST(other_name), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(words_and_address),
+                                        C4TEST(crossing),
+                                        C4TEST(lost_and_again),
+                                        C4TEST(unaware),
+                                        C4TEST(guard),
+                                        C4TEST(not_now),
+                                        C4TEST(server_refuses),
+                                        C4TEST(client_refuses),
+                                        C4TEST(ended),
+                                        C4TEST(other_name),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
