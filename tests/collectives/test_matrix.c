@@ -107,12 +107,24 @@ static void test_loop(void)
     run_transport("loop");
 }
 
+static void test_ucx(void)
+{
+    if (!world_has_transport("ucx"))
+        C4TEST_SKIP("no UCX here: `c4info transports` says why");
+    run_transport("ucx");
+    run(2, "ucx", "", (matrix_run){.ncases = long_run ? 200 : 16, .max_count = 1000003});
+    run(4, "ucx", "", (matrix_run){.ncases = long_run ? 100 : 10, .max_count = 100000});
+    run(3, "ucx", "C4_PROGRESS=thread", (matrix_run){.ncases = 20, .max_count = 100000});
+    run(3, "ucx", "C4_SPIN_POLLS=0 C4_YIELD_US=0", (matrix_run){.ncases = 20, .max_count = 16384});
+}
+
 static void test_every_op(void)
 {
-    static const char *const transports[] = {"shm", "tcp", "loop"};
+    static const char *const transports[] = {"shm", "tcp", "loop", "ucx"};
+    size_t n = world_has_transport("ucx") ? 4 : 3;
     for (size_t i = 0; i < NALL; i++)
-        for (size_t t = 0; t < 3; t++)
-            if (long_run || i % 3 == t)
+        for (size_t t = 0; t < n; t++)
+            if (long_run || i % n == t)
                 run(all_nranks[i], transports[t], "", (matrix_run){.sweep = true, .max_count = 64});
 }
 
@@ -129,12 +141,13 @@ static void test_large(void)
 static void test_algorithms(void)
 {
     static const int nranks[] = {2, 3, 4, 5, 7, 8};
-    static const char *const transports[] = {"shm", "tcp", "loop"};
+    static const char *const transports[] = {"shm", "tcp", "loop", "ucx"};
+    size_t n = world_has_transport("ucx") ? 4 : 3;
     for (int a = 0; a < c4_nalgorithms; a++)
         for (size_t i = 0; i < 6; i++)
-            for (size_t t = 0; t < 3; t++) {
+            for (size_t t = 0; t < n; t++) {
                 char more[64];
-                if (!long_run && (i + (size_t)a) % 3 != t)
+                if (!long_run && (i + (size_t)a) % n != t)
                     continue;
                 snprintf(more, sizeof more, "C4_ALGO=%s", c4_algorithms[a].name);
                 run(nranks[i], transports[t], more,
@@ -182,10 +195,10 @@ static void test_options(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(shm, 60),     C4TEST_DEADLINE(tcp, 60),
-                                        C4TEST_DEADLINE(loop, 60),    C4TEST_DEADLINE(every_op, 60),
-                                        C4TEST_DEADLINE(large, 60),   C4TEST_DEADLINE(algorithms, 90),
-                                        C4TEST_DEADLINE(options, 60), C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST_DEADLINE(shm, 60),        C4TEST_DEADLINE(tcp, 60),      C4TEST_DEADLINE(loop, 60),
+        C4TEST_DEADLINE(ucx, 60),        C4TEST_DEADLINE(every_op, 60), C4TEST_DEADLINE(large, 60),
+        C4TEST_DEADLINE(algorithms, 90), C4TEST_DEADLINE(options, 60),  C4TEST_END};
     static c4test_case long_cases[sizeof cases / sizeof cases[0]];
     long_run = argc > 1 && strcmp(argv[1], "--long") == 0;
     memcpy(long_cases, cases, sizeof cases);

@@ -40,6 +40,17 @@ typedef struct world {
     int pipe[2]; /* the id, once per rank */
 } world;
 
+bool world_has_transport(const char *name)
+{
+    c4_info_transport transport = {.struct_size = sizeof transport};
+    bool found = false;
+    setenv("C4_REQUIRE_TRANSPORT", name, 1); /* what is not listed is not available */
+    for (size_t i = 0; !found && c4_info_get_transport(i, &transport) == C4_OK; i++)
+        found = strcmp(transport.name, name) == 0 && transport.available;
+    unsetenv("C4_REQUIRE_TRANSPORT");
+    return found;
+}
+
 c4_comm *world_comm(const c4_unique_id *id, const world_spec *spec, int rank)
 {
     c4_comm *comm = NULL;

@@ -28,6 +28,9 @@ void world_run_raw(const world_spec *spec, world_raw_fn fn, void *arg);
 /* Creates a communicator with the options of `spec`; counts a failure and returns NULL when that fails. */
 c4_comm *world_comm(const c4_unique_id *id, const world_spec *spec, int rank);
 
+/* Can this build and this machine use it? Of modules it depends on what was found at configure time. */
+bool world_has_transport(const char *name);
+
 /* Counts a failure and prints it (the first few). Any thread. */
 void world_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int world_failures(void);
