@@ -1,6 +1,5 @@
 /* Deaths: pidfds, ends of connections, and what can be known of how a process ended. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/proc_stat.h"
 #include "control/control_internal.h"
 #include "rendezvous/process.h"
 
@@ -26,38 +26,14 @@ typedef struct pidfd_exit_info {
 #define PIDFD_GET_EXIT  _IOWR(0xff, 11, pidfd_exit_info)
 #define PIDFD_EXIT_MASK (1u << 3)
 
-/* /proc/PID/stat from behind the name: ") S 1 ...", as field 2 ends. NULL: cannot be read. */
-static char *read_stat(const c4_control_peer *peer, char *text, size_t bytes)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%u/stat", peer->process.pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    ssize_t got = read(fd, text, bytes - 1);
-    close(fd);
-    if (got <= 0)
-        return NULL;
-    text[got] = '\0';
-    char *at = strrchr(text, ')');
-    return at && at[1] == ' ' && at[2] ? at : NULL;
-}
-
-/* Field 52 of /proc/PID/stat, of a zombie that nobody has waited for yet. */
+/* Of a zombie that nobody has waited for yet. */
 static bool read_zombie_status(const c4_control_peer *peer, int *status)
 {
-    char text[1024];
-    char *at = read_stat(peer, text, sizeof text);
-    if (!at || at[2] != 'Z')
+    c4_proc_stat stat;
+    if (!c4_proc_stat_read(peer->process.pid, &stat) || stat.state != 'Z' ||
+        stat.start_ticks != peer->process.start_ticks) /* a later process with the same pid */
         return false;
-    for (int field = 2; at && field < 52; field++) {
-        at = strchr(at + 1, ' ');
-        if (at && field + 1 == 22 && strtoull(at, NULL, 10) != peer->process.start_ticks)
-            return false; /* a later process with the same pid */
-    }
-    if (!at)
-        return false;
-    *status = (int)strtol(at, NULL, 10);
+    *status = stat.exit_code;
     return true;
 }
 
@@ -86,24 +62,23 @@ void c4_control_describe_end(const c4_control_peer *peer, char *text, size_t byt
 
 void c4_control_describe_silence(const c4_control *control, const c4_control_peer *peer, char *text, size_t bytes)
 {
-    char line[1024];
+    c4_proc_stat stat;
     const char *why = NULL;
     text[0] = '\0';
     if (!c4_process_same_kernel(&control->peers[control->rank].process, &peer->process) ||
         !c4_process_is_alive(&peer->process))
         return;
-    const char *at = read_stat(peer, line, sizeof line);
-    if (!at)
+    if (!c4_proc_stat_read(peer->process.pid, &stat))
         return;
-    if (at[2] == 'T')
+    if (stat.state == 'T')
         why = "is stopped by a signal";
-    else if (at[2] == 't')
+    else if (stat.state == 't')
         why = "is stopped by a debugger";
-    else if (at[2] == 'D')
+    else if (stat.state == 'D')
         why = "waits for a disk or driver";
     else
         why = "runs, but its control thread does not get the CPU or is frozen";
-    snprintf(text, bytes, "its process %s (state %c)", why, at[2]);
+    snprintf(text, bytes, "its process %s (state %c)", why, stat.state);
 }
 
 /* ---- whom to watch ---- */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/proc_stat.h"
 #include "record/clean.h"
 #include "record/internal.h"
 
@@ -31,20 +32,9 @@ typedef struct cleaner {
 
 uint64_t c4_record_start_ticks(long pid)
 {
-    char path[40], text[1024];
-    unsigned long long ticks = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[got] = '\0';
-    /* The command name, in parentheses, may hold anything; field 22 is the 20th after it. */
-    char *field = strrchr(text, ')');
-    for (int i = 0; field && i < 20; i++)
-        field = strchr(field + 1, ' ');
-    return field && sscanf(field, " %llu", &ticks) == 1 ? ticks : 0;
+    c4_proc_stat stat;
+    c4_proc_stat_read(pid, &stat);
+    return stat.start_ticks;
 }
 
 static bool is_job_name(const char *name)

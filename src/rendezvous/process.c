@@ -3,10 +3,11 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/proc_stat.h"
 
 static bool read_text(const char *path, char *text, size_t size)
 {
@@ -19,40 +20,6 @@ static bool read_text(const char *path, char *text, size_t size)
         return false;
     text[got] = '\0';
     return true;
-}
-
-typedef struct process_stat {
-    char state;
-    uint64_t nthreads;
-    uint64_t start_ticks;
-} process_stat;
-
-/* Fields 3, 20 and 22 of /proc/PID/stat, counted after the command's closing parenthesis (which may hold anything). Zeros:
- * unknown. */
-static process_stat read_stat(const char *path)
-{
-    char text[1024];
-    process_stat stat = {0};
-    if (!read_text(path, text, sizeof text))
-        return stat;
-    char *at = strrchr(text, ')');
-    for (int field = 3; at && field <= 22; field++) {
-        at = strchr(at + 1, ' ');
-        if (at && field == 3)
-            stat.state = at[1];
-        else if (at && field == 20)
-            stat.nthreads = strtoull(at, NULL, 10);
-        else if (at && field == 22)
-            stat.start_ticks = strtoull(at, NULL, 10);
-    }
-    return stat;
-}
-
-static process_stat read_stat_of(uint32_t pid)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%u/stat", pid);
-    return read_stat(path);
 }
 
 static void parse_boot_id(const char *text, unsigned char out[16])
@@ -73,8 +40,10 @@ void c4_process_self(c4_process *process)
     memset(process, 0, sizeof *process);
     process->pid = (uint32_t)getpid();
     process->uid = (uint32_t)geteuid();
-    process->start_ticks = read_stat("/proc/self/stat").start_ticks;
+    c4_proc_stat running;
     struct stat info;
+    c4_proc_stat_read(0, &running);
+    process->start_ticks = running.start_ticks;
     if (stat("/proc/self/ns/pid", &info) == 0)
         process->pid_namespace = info.st_ino;
     char text[64];
@@ -94,13 +63,14 @@ bool c4_process_same_kernel(const c4_process *self, const c4_process *other)
 
 uint64_t c4_process_start_ticks(uint32_t pid)
 {
-    return read_stat_of(pid).start_ticks;
+    c4_proc_stat stat;
+    c4_proc_stat_read(pid, &stat);
+    return stat.start_ticks;
 }
 
-/* A main thread that has left the others to go on looks like a zombie, too, but is not the only one. */
 bool c4_process_is_alive(const c4_process *process)
 {
-    process_stat stat = read_stat_of(process->pid);
-    bool ended = (stat.state == 'Z' && stat.nthreads <= 1) || stat.state == 'X';
-    return stat.start_ticks == process->start_ticks && !ended;
+    c4_proc_stat stat;
+    return c4_proc_stat_read(process->pid, &stat) && stat.start_ticks == process->start_ticks &&
+           !c4_proc_stat_has_ended(&stat);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/proc_stat.h"
 #include "tests/c4test.h"
 #include "tests/tools/test_c4train_text.h"
 
@@ -126,15 +127,8 @@ pid_t c4run_pid_in(const char *name)
 /* A zombie that its new parent has not collected yet is gone too. */
 static bool is_gone(pid_t pid)
 {
-    char path[64], state = 'Z';
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return true;
-    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-        state = 'Z';
-    fclose(file);
-    return state == 'Z' || state == 'X';
+    c4_proc_stat stat;
+    return !c4_proc_stat_read(pid, &stat) || c4_proc_stat_has_ended(&stat);
 }
 
 void c4run_assert_gone(pid_t pid)

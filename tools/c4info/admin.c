@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/proc_stat.h"
 #include "tools/c4info/clean.h"
 
 #define AT_ONCE      256
@@ -73,18 +74,9 @@ void c4info_ranks_free(c4info_ranks *ranks)
 
 char c4info_process_state(long pid)
 {
-    char path[40], text[512], state = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[got] = '\0';
-    const char *end = strrchr(text, ')'); /* the name before it may hold anything */
-    if (end && end[1] == ' ')
-        state = end[2];
-    return state;
+    c4_proc_stat stat;
+    c4_proc_stat_read(pid, &stat);
+    return stat.state;
 }
 
 /* ---- asking ---- */
