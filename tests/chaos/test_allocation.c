@@ -1,7 +1,6 @@
 /* Every allocation of set-up fails once: an error here that says so, one on the other ranks that names this one, or none at
  * all; never a crash, a hang or a leak. Each way (chain of callers) that leads to one is tried once: with
  * C4_TEST_ALLOCATIONS=all every way, else a sample. */
-#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "tests/c4test.h"
 #include "tests/chaos/alloc_fault.h"
+#include "tests/chaos/usage.h"
 #include "tests/collectives/world.h"
 
 enum { SAMPLES = 32, MAX_RANKS = 3, REPEATS = 4, COUNT = 5000 };
@@ -33,17 +33,6 @@ typedef struct sweep {
     long calls, number; /* of the victim's last round; which fails in this one, below 0: no more */
     outcome outcomes[MAX_RANKS];
 } sweep;
-
-static int count_files(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
 
 static void note(outcome *o, c4_status status, const char *where, const c4_comm *comm)
 {
@@ -178,11 +167,11 @@ static void judge(const sweep *s)
 static void try_number(sweep *s, int rank)
 {
     long live[REPEATS] = {alloc_fault_live()};
-    int files[REPEATS] = {count_files()};
+    int files[REPEATS] = {chaos_count_entries("/proc/self/fd")};
     for (int i = 1; i < REPEATS; i++) {
         run_round(s, rank);
         live[i] = alloc_fault_live();
-        files[i] = count_files();
+        files[i] = chaos_count_entries("/proc/self/fd");
         if (rank == s->victim)
             judge(s);
         if (rank == s->victim)

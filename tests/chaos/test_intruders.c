@@ -12,6 +12,7 @@
 
 #include "tests/c4test.h"
 #include "tests/chaos/chaos.h"
+#include "tests/chaos/rounds.h"
 #include "tests/collectives/world.h"
 #include "wire/unique_id.h"
 
@@ -20,8 +21,7 @@ enum { NRANKS = 3, COUNT = 2000, TAPE_BYTES = 1 << 16, PATIENCE_MS = 20000, ROUN
 typedef struct job {
     c4_unique_id ids[NRANKS]; /* by which each joins */
     _Atomic int ready;        /* 1: rank 0's id, 2: all ids, 3: the last rank may come */
-    _Atomic int stop;
-    _Atomic int64_t rounds;
+    chaos_rounds rounds;
     c4_status expected[NRANKS];
     const char *text[NRANKS];
 } job;
@@ -31,24 +31,6 @@ typedef struct tape {
     size_t used[2];
     unsigned char bytes[2][TAPE_BYTES];
 } tape;
-
-static void work(job *j, c4_comm *comm, int rank)
-{
-    static int32_t buffer[COUNT];
-    for (int32_t round = 0, stop = 0; !stop && world_failures() == 0; round++) {
-        for (int32_t i = 0; i < COUNT; i++)
-            buffer[i] = rank + round + i;
-        WORLD_OK(c4_all_reduce(buffer, buffer, COUNT, C4_INT32, C4_SUM, comm, NULL));
-        for (int32_t i = 0; i < COUNT; i++)
-            if (buffer[i] != 3 + NRANKS * (round + i)) {
-                world_fail("rank %d round %d element %d: %d", rank, round, i, buffer[i]);
-                break;
-            }
-        stop = atomic_load(&j->stop);
-        WORLD_OK(c4_all_reduce(&stop, &stop, 1, C4_INT32, C4_MAX, comm, NULL));
-        atomic_fetch_add(&j->rounds, rank == 0);
-    }
-}
 
 static void job_rank(int rank, void *arg)
 {
@@ -69,16 +51,9 @@ static void job_rank(int rank, void *arg)
     if (j->text[rank] && !strstr(c4_last_error(NULL), j->text[rank]))
         world_fail("rank %d: \"%s\" does not contain \"%s\"", rank, c4_last_error(NULL), j->text[rank]);
     if (comm)
-        work(j, comm, rank);
+        chaos_rounds_run(&j->rounds, comm, rank, NRANKS, COUNT);
     WORLD_OK(c4_comm_destroy(comm));
     C4TEST_INT(world_failures(), 0);
-}
-
-static void wait_for_rounds(job *j, int64_t more)
-{
-    int64_t from = j->rounds;
-    while (atomic_load(&j->rounds) < from + more) /* the deadline of the case ends it */
-        chaos_sleep_ms(1);
 }
 
 /* ---- connections ---- */
@@ -143,7 +118,7 @@ static void listen_in(job *j, int listen_fd, tape *t)
         }
     if (fork() == 0) { /* the connection may be a control link for the rest of the job */
         char bytes[4096];
-        while (getppid() == parent && !atomic_load(&j->stop))
+        while (getppid() == parent && !atomic_load(&j->rounds.stop))
             for (int i = 0; i < 2; i++) {
                 ssize_t got = hear(fds[i], bytes, sizeof bytes, 1);
                 if (got > 0 && send(fds[1 - i], bytes, (size_t)got, MSG_NOSIGNAL) != got)
@@ -216,12 +191,12 @@ static void test_eavesdropper(void)
             replay(j, &t);
             reflect(j, &t, i % 2);
         }
-        C4TEST_INT(j->rounds > 0, running);
+        C4TEST_INT(j->rounds.done > 0, running);
         atomic_store(&j->ready, 3);
-        wait_for_rounds(j, ROUNDS);
+        chaos_rounds_wait(&j->rounds, ROUNDS);
     }
     close(listen_fd);
-    atomic_store(&j->stop, 1);
+    atomic_store(&j->rounds.stop, 1);
     c4test_team_wait(team, 60, statuses);
     for (int r = 0; r < NRANKS; r++)
         C4TEST_INT(statuses[r], 0);

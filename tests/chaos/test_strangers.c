@@ -1,7 +1,6 @@
 /* Strangers at the ports of a job: thousands of connections that send garbage, half a greeting, a byte now and then, or
  * nothing, while it starts and while it runs; and one who has listened in and says the same again. The job is unharmed, and
  * neither its memory nor its descriptors grow. C4_TEST_STRANGERS=N says how many (10,000). */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -15,6 +14,8 @@
 
 #include "tests/c4test.h"
 #include "tests/chaos/chaos.h"
+#include "tests/chaos/rounds.h"
+#include "tests/chaos/usage.h"
 #include "tests/collectives/world.h"
 #include "wire/unique_id.h"
 
@@ -22,30 +23,11 @@ enum { NRANKS = 3, HELD = 150, MANY = 10000, FEW_KIB = 4096, PLACES = 192, COUNT
 
 typedef struct job {
     int id_pipe[2], go_pipe[2];
-    _Atomic int stop, waiting; /* ranks end; rank 0 listens and two of three are there */
-    _Atomic int64_t iterations[NRANKS];
+    _Atomic int waiting; /* rank 0 listens and two of three are there */
+    chaos_rounds rounds;
     const char *options;
     c4_unique_id id;
 } job;
-
-static void work(job *j, c4_comm *comm, int rank)
-{
-    int32_t *buffer = malloc(COUNT * sizeof *buffer), stop = 0;
-    for (int32_t round = 0; !stop && world_failures() == 0; round++) {
-        for (int32_t i = 0; i < COUNT; i++)
-            buffer[i] = rank + round + i;
-        WORLD_OK(c4_all_reduce(buffer, buffer, COUNT, C4_INT32, C4_SUM, comm, NULL));
-        for (int32_t i = 0; i < COUNT; i++)
-            if (buffer[i] != 3 + NRANKS * (round + i)) {
-                world_fail("rank %d round %d element %d: %d", rank, round, i, buffer[i]);
-                break;
-            }
-        stop = atomic_load(&j->stop);
-        WORLD_OK(c4_all_reduce(&stop, &stop, 1, C4_INT32, C4_MAX, comm, NULL));
-        atomic_fetch_add(&j->iterations[rank], 1);
-    }
-    free(buffer);
-}
 
 static void job_rank(int rank, void *arg)
 {
@@ -67,7 +49,7 @@ static void job_rank(int rank, void *arg)
     c4_comm_config config = {.struct_size = sizeof config, .options = j->options, .timeout_ms = 60000};
     WORLD_OK(c4_comm_create(&id, NRANKS, rank, &config, NULL, &comm));
     if (comm)
-        work(j, comm, rank);
+        chaos_rounds_run(&j->rounds, comm, rank, NRANKS, COUNT);
     WORLD_OK(c4_comm_destroy(comm));
     C4TEST_INT(world_failures(), 0);
 }
@@ -77,14 +59,8 @@ static void job_rank(int rank, void *arg)
 static int count_files(pid_t pid)
 {
     char path[64];
-    int count = 0;
     snprintf(path, sizeof path, "/proc/%d/fd", pid);
-    DIR *dir = opendir(path);
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
+    return chaos_count_entries(path);
 }
 
 static long resident_kib(pid_t pid)
@@ -98,13 +74,6 @@ static long resident_kib(pid_t pid)
     if (file)
         fclose(file);
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
-static void wait_for_rounds(job *j, int64_t more)
-{
-    int64_t from = j->iterations[0];
-    while (atomic_load(&j->iterations[0]) < from + more) /* the deadline of the case ends it */
-        chaos_sleep_ms(2);
 }
 
 /* ---- strangers ---- */
@@ -188,9 +157,9 @@ static void run_crowd(const char *options)
     CU_ASSERT_FATAL(ndoors > 0);
     visit(&c, doors, ndoors, many / 5); /* one rank is missing yet */
     CU_ASSERT(write(j->go_pipe[1], "g", 1) == 1);
-    wait_for_rounds(j, SETTLE);
+    chaos_rounds_wait(&j->rounds, SETTLE);
     leave(&c);
-    wait_for_rounds(j, SETTLE);
+    chaos_rounds_wait(&j->rounds, SETTLE);
     for (int r = 0; r < NRANKS; r++) {
         files[r] = count_files(c4test_team_pid(team, r));
         kib[r] = resident_kib(c4test_team_pid(team, r));
@@ -199,12 +168,12 @@ static void run_crowd(const char *options)
     ndoors = chaos_socket_doors(pids, NRANKS, doors, 64);
     for (int part = 0; ndoors > 0 && part < 8; part++) {
         visit(&c, doors, ndoors, many / 10);
-        wait_for_rounds(j, 5); /* it goes on all the while */
+        chaos_rounds_wait(&j->rounds, 5); /* it goes on all the while */
         for (int r = 0; r < NRANKS; r++)
             CU_ASSERT(count_files(pids[r]) <= files[r] + PLACES);
     }
     leave(&c);
-    wait_for_rounds(j, SETTLE);
+    chaos_rounds_wait(&j->rounds, SETTLE);
     for (int r = 0; r < NRANKS; r++) {
         long grown = resident_kib(pids[r]) - kib[r];
         if (grown > FEW_KIB)
@@ -213,7 +182,7 @@ static void run_crowd(const char *options)
         C4TEST_INT(count_files(pids[r]) <= files[r] ? 0 : count_files(pids[r]) - files[r], 0);
     }
     fprintf(stderr, "%s: %ld strangers at %d doors\n", options, c.came, ndoors);
-    atomic_store(&j->stop, 1);
+    atomic_store(&j->rounds.stop, 1);
     c4test_team_wait(team, 60, statuses);
     for (int r = 0; r < NRANKS; r++)
         C4TEST_INT(statuses[r], 0);
