@@ -2,6 +2,7 @@
 
 #include <CUnit/TestDB.h>
 #include <CUnit/TestRun.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -106,6 +107,17 @@ const char *c4test_path(const char *name)
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", harness.dir, name);
     return path;
+}
+
+int c4test_count_entries(const char *path)
+{
+    int count = 0;
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (dir)
+        closedir(dir);
+    return count;
 }
 
 const char *c4test_source_root(void)

@@ -84,6 +84,8 @@ const char *c4test_source_root(void);
 const char *c4test_build_root(void);
 /* PATH under c4test_dir(); valid until the fourth next call. */
 const char *c4test_path(const char *name);
+/* Names in a directory, as /proc/self/fd, but "." and ".."; 0: it cannot be read. */
+int c4test_count_entries(const char *path);
 uint64_t c4test_rand(void);
 /* Uniform in 0 .. limit-1; limit > 0. */
 uint64_t c4test_rand_below(uint64_t limit);

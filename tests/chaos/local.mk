@@ -20,14 +20,12 @@ EXTRA_PROGRAMS += tests/chaos/test_communicators tests/chaos/test_allocation
 tests_chaos_test_communicators_SOURCES = tests/chaos/test_communicators.c tests/chaos/usage.c tests/chaos/usage.h \
     $(c4_collectives_sources)
 tests_chaos_test_allocation_SOURCES = tests/chaos/test_allocation.c tests/chaos/alloc_fault.c tests/chaos/alloc_fault.h \
-    tests/chaos/usage.c tests/chaos/usage.h \
     $(c4_collectives_sources)
 c4_chaos_programs += tests/chaos/test_communicators tests/chaos/test_allocation
 
 EXTRA_PROGRAMS += tests/chaos/test_strangers
 tests_chaos_test_strangers_SOURCES = tests/chaos/test_strangers.c tests/chaos/chaos.h tests/chaos/work.h tests/chaos/rounds.c \
-    tests/chaos/rounds.h tests/chaos/sockets.c tests/chaos/time.c tests/chaos/usage.c tests/chaos/usage.h \
-    $(c4_collectives_sources)
+    tests/chaos/rounds.h tests/chaos/sockets.c tests/chaos/time.c $(c4_collectives_sources)
 c4_chaos_programs += tests/chaos/test_strangers
 
 EXTRA_PROGRAMS += tests/chaos/test_soak

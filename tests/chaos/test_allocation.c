@@ -9,7 +9,6 @@
 
 #include "tests/c4test.h"
 #include "tests/chaos/alloc_fault.h"
-#include "tests/chaos/usage.h"
 #include "tests/collectives/world.h"
 
 enum { SAMPLES = 32, MAX_RANKS = 3, REPEATS = 4, COUNT = 5000 };
@@ -167,11 +166,11 @@ static void judge(const sweep *s)
 static void try_number(sweep *s, int rank)
 {
     long live[REPEATS] = {alloc_fault_live()};
-    int files[REPEATS] = {chaos_count_entries("/proc/self/fd")};
+    int files[REPEATS] = {c4test_count_entries("/proc/self/fd")};
     for (int i = 1; i < REPEATS; i++) {
         run_round(s, rank);
         live[i] = alloc_fault_live();
-        files[i] = chaos_count_entries("/proc/self/fd");
+        files[i] = c4test_count_entries("/proc/self/fd");
         if (rank == s->victim)
             judge(s);
         if (rank == s->victim)

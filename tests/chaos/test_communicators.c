@@ -95,13 +95,13 @@ static void unique_rank(int rank, void *arg)
 static void run_unique(const char *options)
 {
     unique u = {.options = options};
-    int entries = chaos_count_entries(c4test_dir());
+    int entries = c4test_count_entries(c4test_dir());
     setenv("C4_LOG", "error", 0);
     C4TEST_INT_FATAL(pipe(u.pipe), 0);
     c4test_ranks(2, unique_rank, &u, 900);
     close(u.pipe[0]);
     close(u.pipe[1]);
-    C4TEST_INT(chaos_count_entries(c4test_dir()), entries);
+    C4TEST_INT(c4test_count_entries(c4test_dir()), entries);
 }
 
 static void test_unique_shm(void)

@@ -409,7 +409,7 @@ static void test_soak(void)
     setenv("C4_LOG", "none", 0);
     setenv("C4_RECORD_DIR", c4test_path("records"), 1);
     C4TEST_INT_FATAL(pipe(s->elder_pipe), 0);
-    int before = chaos_count_entries("/dev/shm");
+    int before = c4test_count_entries("/dev/shm");
     c4test_team *team = c4test_team_start(ELDERS, elder_main, s);
     for (int life = 0; life < LIVES && elders_live(team); life++) {
         attend_life(s, team, (int64_t)soak_seconds * 1000 / LIVES);
@@ -428,7 +428,7 @@ static void test_soak(void)
     C4TEST_INT(seats_taken, 0);
     C4TEST_INT(s->wrong, 0);
     CU_ASSERT(s->shrunk > 0 && s->grown > 0 && s->split > 0);
-    C4TEST_INT(chaos_count_entries("/dev/shm") > before, 0);
+    C4TEST_INT(c4test_count_entries("/dev/shm") > before, 0);
 }
 
 int main(int argc, char **argv)

@@ -15,7 +15,6 @@
 #include "tests/c4test.h"
 #include "tests/chaos/chaos.h"
 #include "tests/chaos/rounds.h"
-#include "tests/chaos/usage.h"
 #include "tests/collectives/world.h"
 #include "wire/unique_id.h"
 
@@ -60,7 +59,7 @@ static int count_files(pid_t pid)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fd", pid);
-    return chaos_count_entries(path);
+    return c4test_count_entries(path);
 }
 
 static long resident_kib(pid_t pid)

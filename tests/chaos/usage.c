@@ -1,23 +1,14 @@
 #include "tests/chaos/usage.h"
 
-#include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>
 
-int chaos_count_entries(const char *path)
-{
-    int count = 0;
-    DIR *dir = opendir(path);
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
+#include "tests/c4test.h"
 
 chaos_usage chaos_usage_measure(void)
 {
-    chaos_usage u = {.files = chaos_count_entries("/proc/self/fd"), .threads = chaos_count_entries("/proc/self/task")};
+    chaos_usage u = {.files = c4test_count_entries("/proc/self/fd"),
+                     .threads = c4test_count_entries("/proc/self/task")};
     char line[512];
     malloc_trim(0);
     FILE *file = fopen("/proc/self/maps", "r");

@@ -12,7 +12,5 @@ typedef struct chaos_usage {
 
 /* Of this process; what malloc keeps for later is given back first. */
 chaos_usage chaos_usage_measure(void);
-/* Names in a directory, "." and ".." included; 0: it cannot be read. */
-int chaos_count_entries(const char *path);
 
 #endif

@@ -42,17 +42,6 @@ static void list_directory(const char *path, char *text, size_t bytes)
         free(entries);
 }
 
-static int count_files(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* ---- a rank is killed ---- */
 
 enum { KILL_BEFORE, KILL_DURING, KILL_AFTER };
@@ -433,11 +422,11 @@ static void test_ports_used_up(void)
     snprintf(range, sizeof range, "%d-%d", ntohs(name.sin_port), ntohs(name.sin_port));
     setenv("C4_PORT_RANGE", range, 1);
     setenv("C4_LOG", "none", 1);
-    before = count_files();
+    before = c4test_count_entries("/proc/self/fd");
     C4TEST_INT(c4_unique_id_create(&id), C4_ERR_PORTS);
     C4TEST_CONTAINS(c4_last_error(NULL), "C4_PORT_RANGE");
     C4TEST_CONTAINS(c4_last_error(NULL), range);
-    C4TEST_INT(count_files(), before);
+    C4TEST_INT(c4test_count_entries("/proc/self/fd"), before);
     close(fd);
     C4TEST_OK(c4_unique_id_create(&id)); /* the port is free now */
 }
@@ -455,7 +444,7 @@ static void test_file_limit(void)
     C4TEST_OK_FATAL(c4_comm_create(&warm_id, 1, 0, NULL, NULL, &warm));
     C4TEST_OK(c4_comm_destroy(warm));
     C4TEST_INT_FATAL(getrlimit(RLIMIT_NOFILE, &old), 0);
-    int before = count_files();
+    int before = c4test_count_entries("/proc/self/fd");
     for (int room = 3; room < 64 && !worked; room++) {
         c4_unique_id id;
         c4_comm *comm = NULL;
@@ -478,7 +467,7 @@ static void test_file_limit(void)
                 fprintf(stderr, "limit %d: %s: %s\n", room, c4_status_name(status), text);
             C4TEST_INT(status, C4_ERR_FILES);
         }
-        C4TEST_INT(count_files(), before);
+        C4TEST_INT(c4test_count_entries("/proc/self/fd"), before);
     }
     CU_ASSERT(worked && refused);
 }

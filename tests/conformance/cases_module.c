@@ -1,5 +1,4 @@
 /* Module, addresses, capabilities, memory, idle waiting. */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/c4test.h"
 #include "tests/conformance/world.h"
 
 #define WAIT_S 10
@@ -201,29 +201,18 @@ static void case_arm_after_arrival(conf_rank *r)
     }
 }
 
-static int count_files(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir != NULL && readdir(dir) != NULL)
-        count++;
-    if (dir != NULL)
-        closedir(dir);
-    return count;
-}
-
 static void case_close_gives_back_files(conf_rank *r)
 {
     if (r->fixture->threads && r->rank != 0)
         return; /* ranks share one table of files: one of them counts */
-    int before = count_files();
+    int before = c4test_count_entries("/proc/self/fd");
     for (int i = 0; i < 3; i++) {
         c4_module *module;
         if (!CONF_CHECK(r->ops->open(&r->host.host, &module) == C4_OK))
             return;
         r->ops->close(module);
     }
-    CONF_CHECK(count_files() == before);
+    CONF_CHECK(c4test_count_entries("/proc/self/fd") == before);
 }
 
 const conf_case conf_cases_module[] = {

@@ -107,11 +107,24 @@ static void test_command_line(void)
     C4TEST_CONTAINS(output, "ranks_hang\n");
 }
 
+static void test_count_entries(void)
+{
+    C4TEST_INT(c4test_count_entries(c4test_dir()), 0);
+    C4TEST_INT(mkdir(c4test_path(".hidden"), 0700), 0);
+    C4TEST_INT(c4test_count_entries(c4test_dir()), 1);
+    C4TEST_INT(c4test_count_entries(c4test_path("absent")), 0);
+    int before = c4test_count_entries("/proc/self/fd"), fd = dup(STDERR_FILENO);
+    C4TEST_INT(c4test_count_entries("/proc/self/fd"), before + 1);
+    close(fd);
+    C4TEST_INT(c4test_count_entries("/proc/self/fd"), before); /* and leaves none open */
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
         C4TEST(pass), C4TEST_DEADLINE(failed_assertions, 60),  C4TEST(bad_ranks),    C4TEST_DEADLINE(bad_ends, 60),
-        C4TEST(skip), C4TEST(dir_is_removed_and_seed_repeats), C4TEST(command_line), C4TEST_END,
+        C4TEST(skip), C4TEST(dir_is_removed_and_seed_repeats), C4TEST(command_line), C4TEST(count_entries),
+        C4TEST_END,
     };
     return c4test_main(argc, argv, cases);
 }

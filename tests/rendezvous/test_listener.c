@@ -25,14 +25,6 @@ static c4_status open_and_gather(const c4_bootstrap_spec *spec)
     return status;
 }
 
-static int open_files(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1000; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static void test_ports(void)
 {
     c4_listen_spec spec = {.bind = any_loopback};
@@ -40,7 +32,7 @@ static void test_ports(void)
     c4_net_address second;
     int fd = -1;
     int other = -1;
-    int before = open_files();
+    int before = c4test_count_entries("/proc/self/fd");
     C4TEST_OK_FATAL(c4_listener_open(&spec, &fd, &bound));
     spec.port_lo = spec.port_hi = bound.port;
     C4TEST_INT(c4_listener_open(&spec, &other, &second), C4_ERR_PORTS);
@@ -59,7 +51,7 @@ static void test_ports(void)
         CU_ASSERT(bound.family == 6 && bound.port > 0);
         close(fd);
     }
-    C4TEST_INT(open_files(), before);
+    C4TEST_INT(c4test_count_entries("/proc/self/fd"), before);
 }
 
 static void test_unique_id(void)
@@ -70,9 +62,9 @@ static void test_unique_id(void)
     c4_unique_id_fields other;
     for (int i = 0; i < 64; i++)
         C4TEST_OK_FATAL(c4_unique_id_listen(&spec, &ids[i]));
-    int before = open_files();
+    int before = c4test_count_entries("/proc/self/fd");
     C4TEST_INT(c4_unique_id_listen(&spec, &ids[64]), C4_ERR_FILES);
-    C4TEST_INT(open_files(), before);
+    C4TEST_INT(c4test_count_entries("/proc/self/fd"), before);
     C4TEST_OK_FATAL(c4_unique_id_unpack(&ids[0], &fields));
     C4TEST_OK_FATAL(c4_unique_id_unpack(&ids[1], &other));
     CU_ASSERT_NOT_EQUAL(fields.job_id, other.job_id);
