@@ -30,6 +30,7 @@ EXTRA_PROGRAMS += tests/transports/shm/bench_shm
 tests_transports_shm_bench_shm_SOURCES = \
     tests/transports/shm/rig.c tests/transports/shm/rig.h tests/transports/shm/bench_shm.c
 
+check_PROGRAMS += tests/transports/link/test_channel
 check_PROGRAMS += tests/transports/link/test_link
 tests_transports_link_test_link_LDADD = tests/conformance/libconformance.la $(LDADD)
 

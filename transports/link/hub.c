@@ -126,6 +126,7 @@ void c4_tlink_hub_close(c4_tlink_hub *hub)
             close(fds[i]);
     c4_tlink_unlisten(hub);
     c4_tlink_tls_close(hub->tls);
+    c4_tlink_pool_fini(&hub->pool);
     free(hub->active);
     free(hub->peers);
     *hub = (c4_tlink_hub){0};

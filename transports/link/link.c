@@ -75,11 +75,9 @@ void c4_tlinks_free(c4_tlink_hub *hub, int peer)
     hub->peers[peer].links = NULL;
 }
 
-void c4_tlink_activate(c4_tlink *link)
+void c4_tlink_enlist(c4_tlink *link)
 {
     c4_tlink_hub *hub = link->hub;
-    if (link->active)
-        return;
     if (hub->nactive == hub->active_capacity) {
         size_t capacity = hub->active_capacity != 0 ? 2 * hub->active_capacity : 16;
         c4_tlink **grown = realloc(hub->active, capacity * sizeof(*grown));

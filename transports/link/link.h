@@ -30,6 +30,7 @@
 
 #include "base/rng.h"
 #include "transports/link/contact.h"
+#include "transports/link/pool.h"
 #include "transports/link/stream.h"
 
 #define C4_TLINK_REACH_TEXT 512
@@ -78,6 +79,7 @@ typedef struct c4_tlink_ops {
     /* The stream seldom has something to say, or nothing but that the peer has gone. The layer watches it, whatever `wants`
      * says, and `readable` of progress is true only when there is something (or may be); all of it must be read then. */
     bool guarded;
+    const struct c4_tchannel_ops *channels; /* channel.h; NULL: its links have none */
 
     /* Fills `mine` from nothing (client: theirs is NULL) or from the client's (server). The link is DOWN. C4_OK; > 0: not
      * now, the attempt ends and the client tries again soon; < 0 (logged): the link fails with it, the server's client
@@ -105,6 +107,10 @@ struct c4_tlink {
     c4_tlink_stream stream; /* fd -1 when not UP; the transport reads and writes, and never closes it */
     c4_tlink_state state;
     c4_status status;
+    c4_channel *channels; /* channel.h */
+    c4_channel *expect;   /* the next frame is probably its */
+    unsigned nposted;     /* receives posted and not complete */
+    unsigned npaused;     /* writing channels that the peer has paused */
     /* The rest is the layer's. */
     uint64_t generation; /* connections so far */
     bool active;         /* in hub->active */
@@ -139,6 +145,7 @@ struct c4_tlink_hub {
     c4_transport_host host;
     unsigned char extra[C4_TLINK_EXTRA_MAX]; /* filled in by the transport before address() */
     unsigned nlinks;                         /* per peer */
+    c4_tlink_pool pool;                      /* for frames in flight */
     c4_tlink_peer *peers;
     int idle_fd; /* epoll: links, setup_fd and timer_fd; what arm gives out. A transport may add descriptors of its own,
                    * with data.ptr NULL: they end a sleep */
@@ -190,7 +197,12 @@ c4_status c4_tlink_get(c4_tlink_hub *hub, int peer, unsigned index, c4_tlink **l
 /* The first that exists (after NULL), the next one; NULL: no more. */
 c4_tlink *c4_tlink_next(const c4_tlink_hub *hub, const c4_tlink *after);
 /* progress looks after the link from now on, as long as it wants something. To be called when that begins. */
-void c4_tlink_activate(c4_tlink *link);
+void c4_tlink_enlist(c4_tlink *link);
+static inline void c4_tlink_activate(c4_tlink *link)
+{
+    if (!link->active)
+        c4_tlink_enlist(link);
+}
 /* The stream, or what the transport has beside it, is of no use any more. Of an UP link, at any time outside of callbacks that
  * must not: closes the stream, calls down, and connects again as soon as something is wanted (`error`, an errno, for the
  * log). */

@@ -1,12 +1,14 @@
 noinst_LTLIBRARIES += transports/link/libc4_transport_link.la
 transports_link_libc4_transport_link_la_SOURCES = \
     transports/link/attempt.c transports/link/attempt.h \
+    transports/link/channel.c transports/link/channel.h \
     transports/link/contact.c transports/link/contact.h \
     transports/link/greeting.c transports/link/greeting.h \
     transports/link/hub.c \
     transports/link/internal.h \
     transports/link/link.c transports/link/link.h \
     transports/link/listen.c transports/link/listen.h \
+    transports/link/pool.c transports/link/pool.h \
     transports/link/progress.c \
     transports/link/reach.c transports/link/reach.h \
     transports/link/socket.c transports/link/socket.h \

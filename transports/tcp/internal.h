@@ -11,9 +11,8 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "transports/link/link.h"
+#include "transports/link/channel.h"
 #include "transports/tcp/frame.h"
-#include "transports/tcp/pool.h"
 #include "transports/tcp/tcp.h"
 
 /* Bytes read behind the payload that is expected, so that the next header comes with the same system call. */
@@ -26,8 +25,6 @@
 #define C4_TCP_RETAIN_BYTES (1u << 20)
 /* Acknowledge at the latest after so many received bytes. */
 #define C4_TCP_ACK_BYTES (256u << 10)
-/* Default of c4_channel_spec.depth_bytes: unasked-for bytes kept for a channel before its writer is paused. */
-#define C4_TCP_DEPTH_BYTES (4u << 20)
 /* How long a large frame that nobody has asked for yet may block others on its link before it is put aside. */
 #define C4_TCP_HOLD_NS 100000u
 
@@ -48,13 +45,6 @@ typedef struct c4_tcp_out {
     unsigned char head[C4_TCP_HEADER_BYTES];
     unsigned char copy[];
 } c4_tcp_out;
-
-/* A frame that arrived before it was asked for. In pool memory. */
-typedef struct c4_tcp_in {
-    struct c4_tcp_in *next;
-    c4_frame frame;
-    _Alignas(64) unsigned char payload[];
-} c4_tcp_in;
 
 typedef struct c4_tcp_tx {
     c4_tcp_out *head, *tail;  /* oldest retained .. newest queued */
@@ -82,7 +72,7 @@ typedef struct c4_tcp_rx {
     c4_frame frame;      /* current */
     c4_channel *channel; /* of the current frame; NULL when closed meanwhile */
     c4_xfer *xfer;       /* receives the current frame; NULL: `in` does, or it is dropped */
-    c4_tcp_in *in;
+    c4_tchannel_in *in;
     unsigned char *target;   /* STORE: start of the destination */
     size_t done;             /* payload bytes taken, including `carry` */
     unsigned char carry[16]; /* REDUCE: the beginning of an element whose rest has not come yet */
@@ -92,31 +82,13 @@ typedef struct c4_tcp_rx {
 
 struct c4_tcp_link {
     c4_tlink base;
-    c4_channel *channels;
-    c4_channel *expect; /* the next frame is probably its */
-    unsigned nposted;   /* receives posted and not complete */
-    unsigned npaused;   /* writing channels that the peer has paused */
     c4_tcp_tx tx;
     c4_tcp_rx rx;
-};
-
-struct c4_channel {
-    c4_channel *next; /* on its link */
-    c4_tcp_link *link;
-    uint32_t comm, tag;
-    bool writer;
-    bool opened;           /* false: frames came before channel_open */
-    bool paused;           /* writer: by the peer; reader: we have paused the peer */
-    c4_xfer *first, *last; /* reader: posted receives; writer: sends held back while paused */
-    c4_tcp_in *in_first, *in_last;
-    size_t in_bytes, depth_bytes;
-    c4_edge_counters counters;
 };
 
 struct c4_module {
     c4_tlink_hub hub;
     size_t copy_bytes, buffer_bytes; /* options */
-    c4_tcp_pool pool;
     unsigned char *bounce;
     bool truncate; /* injected: cut the next frame in the middle and drop its socket */
 };
@@ -129,7 +101,7 @@ static inline c4_module *c4_tcp_module(const c4_tcp_link *link)
 /* Bytes from the peer matter: a receive is posted, or an acknowledgement or permission is awaited. */
 static inline bool c4_tcp_link_wants_read(const c4_tcp_link *link)
 {
-    return link->nposted > 0 || link->tx.nspans > 0 || link->npaused > 0 ||
+    return link->base.nposted > 0 || link->tx.nspans > 0 || link->base.npaused > 0 ||
            link->tx.retained_bytes >= C4_TCP_RETAIN_BYTES / 2 || link->base.hub->closing;
 }
 
@@ -138,11 +110,11 @@ static inline unsigned c4_tcp_link_wants(const c4_tcp_link *link)
     unsigned wants = 0;
     if (link->tx.write != NULL)
         wants |= C4_TLINK_SEND;
-    if (link->nposted > 0)
+    if (link->base.nposted > 0)
         wants |= C4_TLINK_RECV;
-    if (link->tx.nspans > 0 || link->npaused > 0)
+    if (link->tx.nspans > 0 || link->base.npaused > 0)
         wants |= C4_TLINK_SETTLE;
-    else if (c4_tcp_link_wants_read(link))
+    if (link->tx.retained_bytes >= C4_TCP_RETAIN_BYTES / 2 || link->base.hub->closing)
         wants |= C4_TLINK_READ | C4_TLINK_LOOK;
     if (link->rx.ack_owed)
         wants |= C4_TLINK_LOOK;

@@ -5,7 +5,6 @@
 #include <sys/ioctl.h>
 
 #include "transports/link/socket.h"
-#include "transports/tcp/channel.h"
 #include "transports/tcp/rx.h"
 #include "transports/tcp/tx.h"
 #include "wire/bytes.h"
@@ -46,7 +45,7 @@ static void link_down(c4_tlink *base)
 static void link_over(c4_tlink *base, c4_status status)
 {
     c4_tcp_link *link = (c4_tcp_link *)base;
-    c4_tcp_channels_fail(link, status);
+    c4_tchannels_fail(base, status);
     c4_tcp_rx_fini(link, status);
     c4_tcp_tx_fini(link, status);
 }
@@ -56,7 +55,7 @@ static void link_fini(c4_tlink *base)
     c4_tcp_link *link = (c4_tcp_link *)base;
     c4_tcp_rx_fini(link, C4_ERR_DESTROYED);
     c4_tcp_tx_fini(link, C4_ERR_DESTROYED);
-    c4_tcp_channels_free(link);
+    c4_tchannels_free(base);
 }
 
 static unsigned link_wants(const c4_tlink *base)
@@ -88,12 +87,57 @@ static bool link_progress(c4_tlink *base, bool readable)
     return moved;
 }
 
+/* ---- channels ---- */
+
+static c4_tcp_link *link_of(const c4_channel *channel)
+{
+    return (c4_tcp_link *)channel->link;
+}
+
+static void channel_posted(c4_channel *channel)
+{
+    c4_tcp_link *link = link_of(channel);
+    if (link->rx.tail > link->rx.head)
+        c4_tcp_rx_parse(link);
+}
+
+static void channel_cancel(c4_channel *channel, c4_xfer *xfer)
+{
+    if (channel->writer)
+        c4_tcp_tx_cancel(link_of(channel), xfer);
+    else
+        c4_tcp_rx_cancel(link_of(channel), xfer);
+}
+
+static void channel_forget(c4_channel *channel)
+{
+    if (channel->writer)
+        c4_tcp_tx_forget_channel(link_of(channel), channel);
+    else
+        c4_tcp_rx_forget_channel(link_of(channel), channel);
+}
+
+static c4_status channel_pause(c4_channel *channel, bool pause)
+{
+    return c4_tcp_tx_control(link_of(channel), pause ? C4_TCP_PAUSE : C4_TCP_RESUME, channel->comm, channel->tag);
+}
+
+static const c4_tchannel_ops channel_ops = {
+    .max_frame_bytes = C4_TCP_MAX_FRAME_BYTES,
+    .send = c4_tcp_tx_post,
+    .posted = channel_posted,
+    .cancel = channel_cancel,
+    .forget = channel_forget,
+    .pause = channel_pause,
+};
+
 const c4_tlink_ops c4_tcp_link_ops = {
     .name = "tcp",
     .links_option = "C4_TCP_SOCKETS",
     .retry_option = "C4_TCP_RETRY_MS",
     .link_bytes = sizeof(c4_tcp_link),
     .words_bytes = sizeof(uint64_t),
+    .channels = &channel_ops,
     .words = link_words,
     .up = link_up,
     .down = link_down,

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include "transports/stubs.h"
-#include "transports/tcp/channel.h"
 #include "transports/tcp/link.h"
 
 static void fill_caps(c4_transport_caps *caps)
@@ -26,7 +25,6 @@ static void fill_caps(c4_transport_caps *caps)
 static void module_free(c4_module *module)
 {
     c4_tlink_hub_close(&module->hub);
-    c4_tcp_pool_fini(&module->pool);
     free(module->bounce);
     free(module);
 }
@@ -62,16 +60,9 @@ static c4_status tcp_probe(const c4_transport_host *host, c4_transport_caps *cap
     return C4_OK;
 }
 
-static void close_channels(c4_module *module)
-{
-    for (c4_tlink *link = c4_tlink_next(&module->hub, NULL); link != NULL; link = c4_tlink_next(&module->hub, link))
-        while (((c4_tcp_link *)link)->channels != NULL)
-            c4_tcp_channel_close(((c4_tcp_link *)link)->channels);
-}
-
 static void tcp_close(c4_module *module)
 {
-    close_channels(module);
+    c4_tchannels_close(&module->hub);
     module->hub.closing = true;
     c4_tcp_flush_all(module);
     module_free(module);
@@ -95,6 +86,11 @@ static c4_status tcp_add_peer(c4_module *module, int peer, const void *address, 
                               size_t reason_bytes)
 {
     return c4_tlink_hub_add_peer(&module->hub, peer, address, bytes, reason, reason_bytes);
+}
+
+static c4_status tcp_channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **channel)
+{
+    return c4_tchannel_open(&module->hub, spec, channel);
 }
 
 static c4_status tcp_progress(c4_module *module, int *peer)
@@ -158,17 +154,17 @@ const c4_transport_ops c4_tcp_ops = {
     .caps = tcp_caps,
     .address = tcp_address,
     .add_peer = tcp_add_peer,
-    .channel_open = c4_tcp_channel_open,
-    .channel_close = c4_tcp_channel_close,
-    .send = c4_tcp_channel_send,
-    .recv = c4_tcp_channel_recv,
-    .cancel = c4_tcp_channel_cancel,
+    .channel_open = tcp_channel_open,
+    .channel_close = c4_tchannel_close,
+    .send = c4_tchannel_send,
+    .recv = c4_tchannel_recv,
+    .cancel = c4_tchannel_cancel,
     .progress = tcp_progress,
     C4_STUB_WINDOWS,
     C4_STUB_MEMORY,
     .arm = tcp_arm,
     .disarm = tcp_disarm,
     .doorbell = c4_stub_doorbell,
-    .counters = c4_tcp_channel_counters,
+    .counters = c4_tchannel_counters,
     .inject = tcp_inject,
 };

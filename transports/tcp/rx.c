@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "transports/tcp/channel.h"
+#include "transports/link/channel.h"
 #include "transports/tcp/deliver.h"
 #include "transports/tcp/tx.h"
 
@@ -26,7 +26,7 @@ void c4_tcp_rx_fini(c4_tcp_link *link, int state)
     if (rx->xfer != NULL)
         rx->xfer->state = state;
     if (rx->in != NULL)
-        c4_tcp_pool_put(&c4_tcp_module(link)->pool, rx->in);
+        c4_tlink_pool_put(&link->base.hub->pool, rx->in);
     free(rx->stage);
     *rx = (c4_tcp_rx){.received = rx->received};
 }
@@ -36,7 +36,7 @@ void c4_tcp_rx_fini(c4_tcp_link *link, int state)
 static void frame_done(c4_tcp_link *link)
 {
     c4_tcp_rx *rx = &link->rx;
-    c4_tcp_in *in = rx->in;
+    c4_tchannel_in *in = rx->in;
     c4_xfer *xfer = rx->xfer;
     c4_channel *channel = rx->channel;
     rx->mode = C4_TCP_RX_HEADER;
@@ -51,10 +51,10 @@ static void frame_done(c4_tcp_link *link)
     }
     if (xfer != NULL) {
         xfer->frame = rx->frame;
-        link->nposted--;
+        link->base.nposted--;
         xfer->state = C4_OK;
     } else if (in != NULL) {
-        c4_tcp_channel_store(channel, in);
+        c4_tchannel_store(channel, in);
     }
 }
 
@@ -77,11 +77,9 @@ static bool may_put_aside(c4_tcp_link *link, uint32_t bytes)
 static bool begin_posted(c4_tcp_link *link, c4_channel *channel)
 {
     c4_tcp_rx *rx = &link->rx;
-    c4_xfer *xfer = channel->first;
-    channel->first = xfer->next;
-    xfer->next = NULL;
+    c4_xfer *xfer = c4_tchannel_pop(channel);
     if (xfer->bytes != rx->frame.bytes) {
-        link->nposted--;
+        link->base.nposted--;
         xfer->frame = rx->frame;
         xfer->state = C4_ERR_PROTOCOL;
         return true;
@@ -95,7 +93,7 @@ static bool begin_posted(c4_tcp_link *link, c4_channel *channel)
 static bool begin_unexpected(c4_tcp_link *link)
 {
     c4_tcp_rx *rx = &link->rx;
-    rx->in = c4_tcp_pool_get(&c4_tcp_module(link)->pool, sizeof *rx->in + rx->frame.bytes);
+    rx->in = c4_tlink_pool_get(&link->base.hub->pool, sizeof *rx->in + rx->frame.bytes);
     if (rx->in == NULL) {
         c4_tlink_fail(&link->base, c4_fail(C4_ERR_MEMORY, "tcp: unexpected frame of %u bytes from rank %d",
                                            rx->frame.bytes, link->base.peer));
@@ -112,7 +110,7 @@ static bool begin_unexpected(c4_tcp_link *link)
 static bool frame_begin(c4_tcp_link *link, const c4_tcp_header *header)
 {
     c4_tcp_rx *rx = &link->rx;
-    c4_channel *channel = c4_tcp_channel_incoming(link, header->comm, header->tag);
+    c4_channel *channel = c4_tchannel_incoming(&link->base, header->comm, header->tag);
     if (channel == NULL)
         return false;
     bool posted = channel->first != NULL;
@@ -125,7 +123,7 @@ static bool frame_begin(c4_tcp_link *link, const c4_tcp_header *header)
     rx->channel = channel;
     rx->done = 0;
     rx->carry_bytes = 0;
-    link->expect = channel;
+    link->base.expect = channel;
     rx->mode = C4_TCP_RX_DROP;
     if (drop)
         return true;
@@ -135,7 +133,7 @@ static bool frame_begin(c4_tcp_link *link, const c4_tcp_header *header)
 static void control(c4_tcp_link *link, const c4_tcp_header *header)
 {
     if (header->kind == C4_TCP_PAUSE || header->kind == C4_TCP_RESUME)
-        c4_tcp_channel_pause(link, header->comm, header->tag, header->kind == C4_TCP_PAUSE);
+        c4_tchannel_pause(&link->base, header->comm, header->tag, header->kind == C4_TCP_PAUSE);
     else if (header->kind == C4_TCP_BYE)
         c4_tlink_ended(&link->base);
 }
@@ -295,7 +293,7 @@ static ssize_t read_some(c4_tcp_link *link, size_t *wanted)
     const c4_tcp_rx *rx = &link->rx;
     if (rx->mode != C4_TCP_RX_HEADER)
         return read_payload(link, wanted);
-    c4_channel *expect = link->expect;
+    c4_channel *expect = link->base.expect;
     if (rx->tail == rx->head && expect != NULL && expect->first != NULL && !expect->writer &&
         expect->first->bytes >= PREDICT_BYTES)
         return read_predicted(link, expect, wanted);
@@ -329,42 +327,26 @@ bool c4_tcp_rx_poll(c4_tcp_link *link)
 
 /* ---- from the channel's side ---- */
 
-void c4_tcp_rx_match(c4_channel *channel, c4_xfer *xfer)
-{
-    c4_tcp_in *in = c4_tcp_channel_take(channel);
-    xfer->frame = in->frame;
-    xfer->state = C4_OK;
-    if (xfer->bytes != in->frame.bytes)
-        xfer->state = C4_ERR_PROTOCOL;
-    else if (xfer->reduce != NULL)
-        xfer->reduce->reduce(xfer->pointer, xfer->operand, in->payload, xfer->bytes / xfer->reduce->element_bytes, 0);
-    else if (xfer->bytes > 0)
-        memcpy(xfer->pointer, in->payload, xfer->bytes);
-    c4_tcp_pool_put(&c4_tcp_module(channel->link)->pool, in);
-}
-
 void c4_tcp_rx_cancel(c4_tcp_link *link, c4_xfer *xfer)
 {
     if (link->rx.xfer != xfer)
         return;
     link->rx.xfer = NULL;
     link->rx.mode = C4_TCP_RX_DROP;
-    link->nposted--;
+    link->base.nposted--;
 }
 
 void c4_tcp_rx_forget_channel(c4_tcp_link *link, c4_channel *channel)
 {
     c4_tcp_rx *rx = &link->rx;
-    if (link->expect == channel)
-        link->expect = NULL;
     if (rx->channel != channel)
         return;
     rx->channel = NULL;
     rx->mode = C4_TCP_RX_DROP;
     if (rx->xfer != NULL)
-        link->nposted--;
+        link->base.nposted--;
     rx->xfer = NULL;
     if (rx->in != NULL)
-        c4_tcp_pool_put(&c4_tcp_module(link)->pool, rx->in);
+        c4_tlink_pool_put(&link->base.hub->pool, rx->in);
     rx->in = NULL;
 }

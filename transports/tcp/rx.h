@@ -8,8 +8,6 @@
 bool c4_tcp_rx_poll(c4_tcp_link *link);
 /* Delivers from the stage alone, after a receive was posted. True when a frame moved. */
 bool c4_tcp_rx_parse(c4_tcp_link *link);
-/* Hands a posted receive the oldest unexpected frame of its channel. */
-void c4_tcp_rx_match(c4_channel *channel, c4_xfer *xfer);
 /* The xfer is no longer there: drops what is left of the frame that it was receiving. */
 void c4_tcp_rx_cancel(c4_tcp_link *link, c4_xfer *xfer);
 void c4_tcp_rx_forget_channel(c4_tcp_link *link, c4_channel *channel);

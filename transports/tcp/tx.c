@@ -23,21 +23,21 @@ static size_t out_cost(const c4_tcp_out *out)
 
 static void out_free(c4_tcp_link *link, c4_tcp_out *out)
 {
-    c4_tcp_pool *pool = &c4_tcp_module(link)->pool;
+    c4_tlink_pool *pool = &link->base.hub->pool;
     if (out->xfer != NULL)
         link->tx.nspans--;
     else
         link->tx.retained_bytes -= out_cost(out);
     if (out->own_payload != NULL)
-        c4_tcp_pool_put(pool, out->own_payload);
-    c4_tcp_pool_put(pool, out);
+        c4_tlink_pool_put(pool, out->own_payload);
+    c4_tlink_pool_put(pool, out);
 }
 
 /* ---- queue ---- */
 
 static c4_tcp_out *out_create(c4_tcp_link *link, size_t copy_bytes)
 {
-    c4_tcp_out *out = c4_tcp_pool_get(&c4_tcp_module(link)->pool, sizeof *out + copy_bytes);
+    c4_tcp_out *out = c4_tlink_pool_get(&link->base.hub->pool, sizeof *out + copy_bytes);
     if (out == NULL) {
         c4_fail(C4_ERR_MEMORY, "tcp: frame to rank %d", link->base.peer);
         return NULL;
@@ -215,8 +215,9 @@ static c4_status post_frame(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfe
     return C4_OK;
 }
 
-c4_status c4_tcp_tx_post(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfer)
+c4_status c4_tcp_tx_post(c4_channel *channel, c4_xfer *xfer)
 {
+    c4_tcp_link *link = (c4_tcp_link *)channel->link;
     bool copy = xfer->bytes <= c4_tcp_module(link)->copy_bytes && link->tx.retained_bytes < C4_TCP_RETAIN_BYTES;
     bool first = link->tx.write == NULL;
     C4_TRY(post_frame(link, channel, xfer, copy));
@@ -307,7 +308,7 @@ static void queue_remove(c4_tcp_link *link, c4_tcp_out *before, c4_tcp_out *out)
 /* The stream must go on with these very bytes, now or on the next socket: keeps a copy of the span. */
 static void out_detach(c4_tcp_link *link, c4_tcp_out *out)
 {
-    void *copy = c4_tcp_pool_get(&c4_tcp_module(link)->pool, out->bytes);
+    void *copy = c4_tlink_pool_get(&link->base.hub->pool, out->bytes);
     if (copy == NULL) {
         c4_tlink_fail(&link->base, c4_fail(C4_ERR_MEMORY, "tcp: cancelling a frame of %u bytes to rank %d", out->bytes,
                                            link->base.peer));

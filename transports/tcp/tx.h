@@ -5,7 +5,7 @@
 #include "transports/tcp/internal.h"
 
 /* Queues a frame and writes what the kernel takes at once. Returns as the transport's send does. */
-c4_status c4_tcp_tx_post(c4_tcp_link *link, c4_channel *channel, c4_xfer *xfer);
+c4_status c4_tcp_tx_post(c4_channel *channel, c4_xfer *xfer);
 /* Queues a control frame; ACKs overtake frames that have not started. */
 c4_status c4_tcp_tx_control(c4_tcp_link *link, c4_tcp_kind kind, uint32_t comm, uint32_t tag);
 /* Writes what is queued. True when bytes moved. A lost socket is dealt with. */

@@ -88,7 +88,7 @@ static void test_silent_address(void)
     carry(&p, out, in);
     CU_ASSERT(c4_now_ns() - start >= C4_TLINK_NEXT_ADDRESS_NS);
     C4TEST_INT(p.modules[0]->hub.peers[1].best, 1);
-    C4TEST_INT(out->link->base.nattempts, 0);
+    C4TEST_INT(out->link->nattempts, 0);
     CU_ASSERT_PTR_NULL(p.modules[0]->hub.attempts);
     close(fd);
     pair_close(&p);
@@ -201,7 +201,7 @@ static void test_busy_peer(void)
         C4TEST_INT_FATAL(c4_tcp_ops.progress(p.modules[0], &peer) < 0, 0);
     for (int hour = 0; hour < 3; hour++) {
         p.modules[0]->hub.attempts->began_ns -= UINT64_C(3600000000000);
-        out->link->base.down_since_ns -= UINT64_C(3600000000000);
+        out->link->down_since_ns -= UINT64_C(3600000000000);
         for (uint64_t end = c4_now_ns() + 50000000; c4_now_ns() < end;)
             C4TEST_INT_FATAL(c4_tcp_ops.progress(p.modules[0], &peer) < 0, 0);
     }
@@ -209,8 +209,8 @@ static void test_busy_peer(void)
     CU_ASSERT(c4_tcp_ops.recv(in, &receive) == C4_IN_PROGRESS);
     pair_wait(&p, &receive);
     C4TEST_INT(receive.state, C4_OK);
-    C4TEST_INT(out->link->base.generation, 1);
-    C4TEST_INT(out->link->base.last_errno,
+    C4TEST_INT(out->link->generation, 1);
+    C4TEST_INT(out->link->last_errno,
                0); /* by the connection that has waited: it was not too old when it was answered */
     pair_close(&p);
 }
@@ -244,13 +244,13 @@ static void test_late_welcome(void)
     greet(&p);
     for (uint64_t end = c4_now_ns() + 2 * (uint64_t)C4_TLINK_NEXT_ADDRESS_NS; c4_now_ns() < end;)
         c4_tcp_ops.progress(p.modules[0], &peer);
-    C4TEST_INT(out[0]->link->base.nattempts, 1);
+    C4TEST_INT(out[0]->link->nattempts, 1);
     c4_xfer receive = {.pointer = memory + 8, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(last, &receive) >= 0);
     for (int i = 0; i < 50; i++)
         exchange(&p, out, in, 1 << 20, memory);
     pair_wait(&p, &receive);
-    C4TEST_INT(out[0]->link->base.generation, 1);
+    C4TEST_INT(out[0]->link->generation, 1);
     C4TEST_INT(p.errors[0], C4_OK);
     C4TEST_INT(p.errors[1], C4_OK);
     pair_close(&p);
@@ -268,16 +268,16 @@ static void test_stale_greeting(void)
     c4_channel *first = pair_channel(&p, 0, 9, 0, 1);
     CU_ASSERT(c4_tcp_ops.send(first, &send) >= 0);
     c4_tlink_attempt *attempt = greet(&p);
-    in->link->base.generation = out->link->base.generation = 1; /* meanwhile, by another connection */
+    in->link->generation = out->link->generation = 1; /* meanwhile, by another connection */
     c4_tlink_attempt_drop(attempt);
-    out->link->base.retry_at_ns = C4_TLINK_NEVER_NS;
+    out->link->retry_at_ns = C4_TLINK_NEVER_NS;
     while (p.modules[1]->hub.nstrangers > 0)
         c4_tcp_ops.progress(p.modules[1], &peer);
-    C4TEST_INT(in->link->base.state, C4_TLINK_DOWN);
-    C4TEST_INT(in->link->base.generation, 1);
-    out->link->base.retry_at_ns = c4_now_ns();
+    C4TEST_INT(in->link->state, C4_TLINK_DOWN);
+    C4TEST_INT(in->link->generation, 1);
+    out->link->retry_at_ns = c4_now_ns();
     carry(&p, out, in);
-    C4TEST_INT(out->link->base.generation, 2);
+    C4TEST_INT(out->link->generation, 2);
     pair_close(&p);
 }
 
@@ -308,7 +308,7 @@ static void test_the_other_way_from_a_black_hole(void)
     p.modules[0]->hub.peers[1].contact.at[0] = nobody;
     c4_channel *out = pair_channel(&p, 0, 1, 0, 1), *in = pair_channel(&p, 1, 1, 0, 1);
     carry(&p, out, in);
-    C4TEST_INT(out->link->base.nattempts, 0);
+    C4TEST_INT(out->link->nattempts, 0);
     close(fd);
     pair_close(&p);
 }
@@ -324,7 +324,7 @@ static void test_courtesy_fails_quietly(void)
     pair_open(&p, 2, "C4_TCP_RETRY_MS=1");
     p.modules[1]->hub.peers[0].contact.at[0] = nobody;
     c4_channel *in = pair_channel(&p, 1, 1, 0, 1);
-    c4_tlink *link = &in->link->base;
+    c4_tlink *link = in->link;
     c4_xfer receive = {.pointer = memory, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(in, &receive) == C4_IN_PROGRESS);
     uint64_t pause = 0;
@@ -369,7 +369,7 @@ static void test_turned_away(void)
         pair_progress(&p);
     }
     C4TEST_INT_FATAL(p.errors[0], C4_OK);
-    CU_ASSERT(out->link->base.tries > 3);
+    CU_ASSERT(out->link->tries > 3);
     close(fd);
     while (p.errors[0] == C4_OK)
         pair_progress(&p);

@@ -124,7 +124,7 @@ static void bad_frame(const unsigned char *wire, const char *text)
     exchange(&p, out, in, 8, memory);
     c4_xfer receive = {.pointer = memory, .bytes = 8};
     CU_ASSERT(c4_tcp_ops.recv(in[0], &receive) == C4_IN_PROGRESS);
-    CU_ASSERT(send(out[1]->link->base.stream.fd, wire, C4_TCP_HEADER_BYTES, 0) == C4_TCP_HEADER_BYTES);
+    CU_ASSERT(send(out[1]->link->stream.fd, wire, C4_TCP_HEADER_BYTES, 0) == C4_TCP_HEADER_BYTES);
     while (p.errors[0] == C4_OK)
         pair_progress(&p);
     C4TEST_INT(p.errors[0], C4_ERR_PROTOCOL);

@@ -134,7 +134,7 @@ static void crowd(behaviour how, unsigned nstrangers)
            (double)slowest * 1e-6, (most - heap) >> 10);
     CU_ASSERT(slowest < UINT64_C(8000000000));
     CU_ASSERT(most < heap + (512 << 10));
-    CU_ASSERT(out[0]->link->base.generation >= 20);
+    CU_ASSERT(out[0]->link->generation >= 20);
     unsigned left = 0;
     for (unsigned i = 0; i < nstrangers; i++)
         left += strangers[i].fd >= 0;
@@ -258,7 +258,7 @@ static void test_replay_to_server(void)
     play(&p, fd, t.bytes[0], t.used[0]);
     C4TEST_CONTAINS(p.hosts[1].last_warning, "refused a connection from 127.0.0.1:");
     C4TEST_CONTAINS(p.hosts[1].last_warning, "different keys");
-    C4TEST_INT(in->link->base.generation, 0);
+    C4TEST_INT(in->link->generation, 0);
     C4TEST_INT(receive.state, C4_IN_PROGRESS);
     close(fd);
     c4_tcp_ops.cancel(in, &receive);
