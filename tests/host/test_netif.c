@@ -1,12 +1,10 @@
-/* The choice of an interface and the checks of what comes from the wire: pure. */
+/* The choice of an interface: pure. */
 #include <arpa/inet.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "host/netif.h"
 #include "tests/c4test.h"
-#include "transports/link/contact.h"
-#include "transports/tcp/frame.h"
 
 static c4_netif netif(const char *name, const char *ip)
 {
@@ -226,67 +224,6 @@ static void test_system_list(void)
     CU_ASSERT(found > 0);
 }
 
-static void test_headers(void)
-{
-    const c4_tcp_header header = {.kind = C4_TCP_DATA,
-                                  .flags = C4_TCP_WANT_ACK,
-                                  .tag = 0xabcdef,
-                                  .comm = 0x12345678,
-                                  .ack = 0x1122334455667788,
-                                  .frame = {1, 2, 3, 4, 5, 6, 7, 8, 9}};
-    c4_tcp_header got;
-    unsigned char wire[C4_TCP_HEADER_BYTES];
-    c4_tcp_header_pack(&header, wire);
-    CU_ASSERT_PTR_NULL(c4_tcp_header_unpack(wire, &got));
-    CU_ASSERT(got.kind == header.kind && got.flags == header.flags && got.tag == header.tag && got.comm == header.comm);
-    CU_ASSERT(got.ack == header.ack && memcmp(&got.frame, &header.frame, sizeof got.frame) == 0);
-    wire[0] = 0;
-    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "unknown frame kind");
-    wire[0] = C4_TCP_DATA | 0x80;
-    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "unknown frame flags");
-    wire[0] = C4_TCP_ACK;
-    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "control frame with payload");
-    wire[0] = C4_TCP_DATA;
-    wire[16 + 23] = 0xff;
-    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "oversized frame");
-}
-
-static void test_hellos_and_addresses(void)
-{
-    const c4_tlink_hello hello = {C4_TLINK_STALE, 3, 1ull << 40};
-    unsigned char wire[C4_TLINK_HELLO_BYTES], place[C4_TLINK_CONTACT_BYTES];
-    c4_tlink_hello got;
-    c4_tlink_hello_pack(&hello, wire);
-    CU_ASSERT(c4_tlink_hello_unpack(wire, &got) && got.generation == hello.generation);
-    CU_ASSERT(got.code == hello.code && got.index == hello.index);
-    wire[6] = 9;
-    CU_ASSERT(!c4_tlink_hello_unpack(wire, &got));
-    c4_tlink_contact contact = {.host = 77, .tls = true, .count = 2}, back;
-    contact.at[0] = (c4_tlink_address){.family = 4, .port = 80, .ip = {10, 0, 0, 5}};
-    contact.at[1] = (c4_tlink_address){.family = 6, .port = 4711, .scope = 2, .ip = {0xfe, 0x80}};
-    size_t bytes = c4_tlink_contact_pack(&contact, place);
-    size_t used = 0;
-    C4TEST_INT(bytes, 64);
-    CU_ASSERT_PTR_NULL(c4_tlink_contact_unpack(place, bytes, &back, &used));
-    C4TEST_INT(used, bytes);
-    CU_ASSERT(back.host == 77 && back.tls && back.count == 2 && back.at[0].port == 80 && back.at[0].family == 4);
-    CU_ASSERT(back.at[1].port == 4711 && back.at[1].scope == 2 &&
-              memcmp(back.at[1].ip, contact.at[1].ip, sizeof contact.at[1].ip) == 0);
-    for (size_t cut = 0; cut < bytes; cut++)
-        CU_ASSERT_PTR_NOT_NULL(c4_tlink_contact_unpack(place, cut, &back, &used));
-    static const struct {
-        unsigned char at, value;
-    } wrong[] = {{6, 0}, {6, 3}, {6, 5}, {7, 2}, {16, 5}, {17, 9}};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        unsigned char kept = place[wrong[i].at];
-        place[wrong[i].at] = wrong[i].value;
-        C4TEST_STRING(c4_tlink_contact_unpack(place, bytes, &back, &used), "malformed address");
-        place[wrong[i].at] = kept;
-    }
-    place[4] ^= 1;
-    C4TEST_STRING(c4_tlink_contact_unpack(place, bytes, &back, &used), "the peer runs another C4 version");
-}
-
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(automatic),
@@ -299,8 +236,6 @@ int main(int argc, char **argv)
                                         C4TEST(reasons),
                                         C4TEST(same_network),
                                         C4TEST(system_list),
-                                        C4TEST(headers),
-                                        C4TEST(hellos_and_addresses),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

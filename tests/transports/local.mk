@@ -33,6 +33,12 @@ tests_transports_shm_bench_shm_SOURCES = \
 check_PROGRAMS += tests/transports/link/test_channel
 check_PROGRAMS += tests/transports/link/test_link
 tests_transports_link_test_link_LDADD = tests/conformance/libconformance.la $(LDADD)
+check_PROGRAMS += tests/transports/link/test_reach
+tests_transports_link_test_reach_SOURCES = tests/transports/link/test_reach.c tests/transports/tcp/pair.h
+tests_transports_link_test_reach_LDADD = tests/conformance/libconformance.la $(LDADD)
+check_PROGRAMS += tests/transports/link/test_strangers
+tests_transports_link_test_strangers_SOURCES = tests/transports/link/test_strangers.c tests/transports/tcp/pair.h
+tests_transports_link_test_strangers_LDADD = tests/conformance/libconformance.la $(LDADD)
 
 check_PROGRAMS += tests/host/test_netif
 check_PROGRAMS += tests/transports/tcp/test_tcp
@@ -43,12 +49,6 @@ tests_transports_tcp_test_tcp_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=send,--wrap=sen
 check_PROGRAMS += tests/transports/tcp/test_tcp_refusals
 tests_transports_tcp_test_tcp_refusals_SOURCES = tests/transports/tcp/test_tcp_refusals.c tests/transports/tcp/pair.h
 tests_transports_tcp_test_tcp_refusals_LDADD = tests/conformance/libconformance.la $(LDADD)
-check_PROGRAMS += tests/transports/tcp/test_tcp_strangers
-tests_transports_tcp_test_tcp_strangers_SOURCES = tests/transports/tcp/test_tcp_strangers.c tests/transports/tcp/pair.h
-tests_transports_tcp_test_tcp_strangers_LDADD = tests/conformance/libconformance.la $(LDADD)
-check_PROGRAMS += tests/transports/tcp/test_tcp_reach
-tests_transports_tcp_test_tcp_reach_SOURCES = tests/transports/tcp/test_tcp_reach.c tests/transports/tcp/pair.h
-tests_transports_tcp_test_tcp_reach_LDADD = tests/conformance/libconformance.la $(LDADD)
 check_PROGRAMS += tests/transports/tcp/test_tcp_conformance
 tests_transports_tcp_test_tcp_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
 if C4_HAVE_OPENSSL

@@ -177,7 +177,8 @@ struct c4_tlink_hub {
 
 /* Is there an address to listen on? A reason when not. */
 c4_status c4_tlink_hub_probe(const c4_transport_host *host, char *reason, size_t reason_bytes);
-/* Of a zeroed hub. Errors are logged; nothing is left behind then. */
+/* Of a zeroed hub. Reads C4_SOCKET_IFNAME, C4_SOCKET_FAMILY, C4_PORT_RANGE and C4_TLS, which all hubs share, besides the two
+ * that ops name. Errors are logged; nothing is left behind then. */
 c4_status c4_tlink_hub_open(c4_tlink_hub *hub, const c4_transport_host *host, const c4_tlink_ops *ops);
 /* Closes everything at once; nothing when it is not open. A transport flushes before, with `closing` set. */
 void c4_tlink_hub_close(c4_tlink_hub *hub);

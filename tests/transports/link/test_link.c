@@ -470,6 +470,42 @@ static void test_other_name(void)
     c4_tlink_hub_close(&modules[1].hub); /* closed already: nothing */
 }
 
+static void test_hellos_and_addresses(void)
+{
+    const c4_tlink_hello hello = {C4_TLINK_STALE, 3, 1ull << 40};
+    unsigned char wire[C4_TLINK_HELLO_BYTES], place[C4_TLINK_CONTACT_BYTES];
+    c4_tlink_hello got;
+    c4_tlink_hello_pack(&hello, wire);
+    CU_ASSERT(c4_tlink_hello_unpack(wire, &got) && got.generation == hello.generation);
+    CU_ASSERT(got.code == hello.code && got.index == hello.index);
+    wire[6] = 9;
+    CU_ASSERT(!c4_tlink_hello_unpack(wire, &got));
+    c4_tlink_contact contact = {.host = 77, .tls = true, .count = 2}, back;
+    contact.at[0] = (c4_tlink_address){.family = 4, .port = 80, .ip = {10, 0, 0, 5}};
+    contact.at[1] = (c4_tlink_address){.family = 6, .port = 4711, .scope = 2, .ip = {0xfe, 0x80}};
+    size_t bytes = c4_tlink_contact_pack(&contact, place);
+    size_t used = 0;
+    C4TEST_INT(bytes, 64);
+    CU_ASSERT_PTR_NULL(c4_tlink_contact_unpack(place, bytes, &back, &used));
+    C4TEST_INT(used, bytes);
+    CU_ASSERT(back.host == 77 && back.tls && back.count == 2 && back.at[0].port == 80 && back.at[0].family == 4);
+    CU_ASSERT(back.at[1].port == 4711 && back.at[1].scope == 2 &&
+              memcmp(back.at[1].ip, contact.at[1].ip, sizeof contact.at[1].ip) == 0);
+    for (size_t cut = 0; cut < bytes; cut++)
+        CU_ASSERT_PTR_NOT_NULL(c4_tlink_contact_unpack(place, cut, &back, &used));
+    static const struct {
+        unsigned char at, value;
+    } wrong[] = {{6, 0}, {6, 3}, {6, 5}, {7, 2}, {16, 5}, {17, 9}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        unsigned char kept = place[wrong[i].at];
+        place[wrong[i].at] = wrong[i].value;
+        C4TEST_STRING(c4_tlink_contact_unpack(place, bytes, &back, &used), "malformed address");
+        place[wrong[i].at] = kept;
+    }
+    place[4] ^= 1;
+    C4TEST_STRING(c4_tlink_contact_unpack(place, bytes, &back, &used), "the peer runs another C4 version");
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(words_and_address),
@@ -482,6 +518,7 @@ int main(int argc, char **argv)
                                         C4TEST(client_refuses),
                                         C4TEST(ended),
                                         C4TEST(other_name),
+                                        C4TEST(hellos_and_addresses),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

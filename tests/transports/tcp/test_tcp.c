@@ -394,6 +394,31 @@ static void test_idle_side_accepts(void)
     pair_close(&p);
 }
 
+static void test_headers(void)
+{
+    const c4_tcp_header header = {.kind = C4_TCP_DATA,
+                                  .flags = C4_TCP_WANT_ACK,
+                                  .tag = 0xabcdef,
+                                  .comm = 0x12345678,
+                                  .ack = 0x1122334455667788,
+                                  .frame = {1, 2, 3, 4, 5, 6, 7, 8, 9}};
+    c4_tcp_header got;
+    unsigned char wire[C4_TCP_HEADER_BYTES];
+    c4_tcp_header_pack(&header, wire);
+    CU_ASSERT_PTR_NULL(c4_tcp_header_unpack(wire, &got));
+    CU_ASSERT(got.kind == header.kind && got.flags == header.flags && got.tag == header.tag && got.comm == header.comm);
+    CU_ASSERT(got.ack == header.ack && memcmp(&got.frame, &header.frame, sizeof got.frame) == 0);
+    wire[0] = 0;
+    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "unknown frame kind");
+    wire[0] = C4_TCP_DATA | 0x80;
+    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "unknown frame flags");
+    wire[0] = C4_TCP_ACK;
+    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "control frame with payload");
+    wire[0] = C4_TCP_DATA;
+    wire[16 + 23] = 0xff;
+    C4TEST_STRING(c4_tcp_header_unpack(wire, &got), "oversized frame");
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
@@ -408,6 +433,7 @@ int main(int argc, char **argv)
         C4TEST(unread_channel_is_paused),
         C4TEST(retained_copies_are_bounded),
         C4TEST(idle_side_accepts),
+        C4TEST(headers),
         C4TEST_END,
     };
     return c4test_main(argc, argv, cases);

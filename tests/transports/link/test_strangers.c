@@ -1,4 +1,5 @@
-/* Thousands of connections that never authenticate, and recordings of those that did, while a job runs. */
+/* Thousands of connections that never authenticate, and recordings of those that did, while a job runs
+ * over tcp. */
 #include <dirent.h>
 #include <errno.h>
 #include <malloc.h>

@@ -1,4 +1,4 @@
-/* How tcp gets to a peer: several addresses, some of which lead nowhere or to somebody else; a peer that is busy; a peer
+/* How a link gets to a peer, under tcp: several addresses, some of which lead nowhere or to somebody else; a peer that is busy; a peer
  * that cannot be reached but can reach us. */
 #include <errno.h>
 #include <sched.h>
