@@ -2,12 +2,16 @@
 
 #include <dlfcn.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
+
+#include "base/fork_lock.h"
 
 /* Where a module may be: the first that has it is taken, for a broken module is better told than passed over. */
 typedef struct search {
@@ -78,9 +82,26 @@ static c4_status check_table(const search *s, const c4_transport_ops *ops, char 
     return C4_ERR_UNSUPPORTED;
 }
 
+/* UCX takes the signals of crashes for itself when it is loaded. They are the program's: whatever a module does to them is
+ * undone. (Who wants UCX's reports sets UCX_HANDLE_ERRORS; then they stay.) */
+static const int crash_signals[] = {SIGHUP, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGPIPE};
+#define NSIGNALS (sizeof crash_signals / sizeof crash_signals[0])
+
+static void *open_quietly(const char *file)
+{
+    struct sigaction before[NSIGNALS];
+    bool wanted = c4_env_get("UCX_HANDLE_ERRORS") != NULL;
+    for (size_t i = 0; i < NSIGNALS; i++)
+        sigaction(crash_signals[i], NULL, &before[i]);
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    for (size_t i = 0; i < NSIGNALS && !wanted; i++)
+        sigaction(crash_signals[i], &before[i], NULL);
+    return handle;
+}
+
 static c4_status open_file(const search *s, const c4_transport_ops **ops, char *reason, size_t reason_bytes)
 {
-    void *handle = dlopen(s->file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    void *handle = open_quietly(s->file);
     if (handle == NULL) {
         const char *why = dlerror();
         snprintf(reason, reason_bytes, "%s: %s", s->file,
@@ -102,9 +123,14 @@ static c4_status open_file(const search *s, const c4_transport_ops **ops, char *
 c4_status c4_module_load(const c4_transport_entry *entry, const char *path, const c4_transport_ops **ops, char *reason,
                          size_t reason_bytes)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a child of fork must not inherit half a module */
     search s = {.entry = entry};
-    if (try_path(&s, path) || try_beside(&s))
-        return open_file(&s, ops, reason, reason_bytes);
+    if (try_path(&s, path) || try_beside(&s)) {
+        c4_fork_lock(&lock);
+        c4_status status = open_file(&s, ops, reason, reason_bytes);
+        pthread_mutex_unlock(&lock);
+        return status;
+    }
     snprintf(reason, reason_bytes, "%s is not installed%s%s: %s", entry->file, s.own[0] != '\0' ? " in " : "", s.own,
              entry->mend);
     return C4_ERR_UNSUPPORTED;

@@ -36,3 +36,7 @@ check_PROGRAMS += tests/comm/test_admin
 tests_comm_test_admin_SOURCES = tests/comm/test_admin.c $(c4_admin_client) $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_require
 tests_comm_test_require_SOURCES = tests/comm/test_require.c $(c4_collectives_sources)
+if C4_HAVE_UCX
+check_PROGRAMS += tests/comm/test_ucx
+tests_comm_test_ucx_SOURCES = tests/comm/test_ucx.c tests/chaos/usage.c tests/chaos/usage.h $(c4_collectives_sources)
+endif

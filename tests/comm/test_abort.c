@@ -354,6 +354,13 @@ static void test_tcp(void)
     run_ways("C4_TRANSPORTS=tcp");
 }
 
+static void test_ucx(void)
+{
+    if (!world_has_transport("ucx"))
+        C4TEST_SKIP("no UCX here: `c4info transports` says why");
+    run_ways("C4_TRANSPORTS=ucx");
+}
+
 static void test_progress_thread(void)
 {
     run_ways("C4_TRANSPORTS=shm C4_PROGRESS=thread");
@@ -439,6 +446,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(peers_are_stopped, 60),
                                         C4TEST_DEADLINE(shm, 60),
                                         C4TEST_DEADLINE(tcp, 60),
+                                        C4TEST_DEADLINE(ucx, 60),
                                         C4TEST_DEADLINE(progress_thread, 60),
                                         C4TEST(new_rank_does_not_come),
                                         C4TEST(crowd),

@@ -167,14 +167,26 @@ static void test_kill_shm(void)
     }
 }
 
-static void test_kill_tcp(void)
+static void kill_over(const char *options)
 {
-    const char *options = with_record_dir("C4_TRANSPORTS=tcp");
     for (int when = KILL_BEFORE; when <= KILL_AFTER; when++) {
         kill_one(options, 2, 0, when);
         kill_one(options, 4, 3, when);
         kill_one(options, 4, 0, when);
     }
+}
+
+static void test_kill_tcp(void)
+{
+    kill_over(with_record_dir("C4_TRANSPORTS=tcp"));
+}
+
+/* UCX tells of a lost connection at once: the death must be told, not that. */
+static void test_kill_ucx(void)
+{
+    if (!world_has_transport("ucx"))
+        C4TEST_SKIP("no UCX here: `c4info transports` says why");
+    kill_over(with_record_dir("C4_TRANSPORTS=ucx"));
 }
 
 /* ---- all ranks are killed ---- */
@@ -568,10 +580,16 @@ static void test_shm_short(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(kill_shm, 60),    C4TEST_DEADLINE(kill_tcp, 60),
-                                        C4TEST_DEADLINE(kill_all, 30),    C4TEST_DEADLINE(strangers, 40),
-                                        C4TEST_DEADLINE(lost_socket, 60), C4TEST(ports_used_up),
-                                        C4TEST_DEADLINE(file_limit, 30),  C4TEST_DEADLINE(shm_full, 60),
-                                        C4TEST_DEADLINE(shm_short, 60),   C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(kill_shm, 60),
+                                        C4TEST_DEADLINE(kill_tcp, 60),
+                                        C4TEST_DEADLINE(kill_ucx, 60),
+                                        C4TEST_DEADLINE(kill_all, 30),
+                                        C4TEST_DEADLINE(strangers, 40),
+                                        C4TEST_DEADLINE(lost_socket, 60),
+                                        C4TEST(ports_used_up),
+                                        C4TEST_DEADLINE(file_limit, 30),
+                                        C4TEST_DEADLINE(shm_full, 60),
+                                        C4TEST_DEADLINE(shm_short, 60),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -17,6 +17,8 @@ c4_status c4_ucx_status(ucs_status_t status)
     case UCS_ERR_UNREACHABLE:
     case UCS_ERR_NO_DEVICE:
         return C4_ERR_UNREACHABLE;
+    case UCS_ERR_EXCEEDS_LIMIT:
+        return C4_ERR_SYSTEM;
     case UCS_ERR_UNSUPPORTED:
     case UCS_ERR_NOT_IMPLEMENTED:
         return C4_ERR_UNSUPPORTED;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/export.h"
+#include "base/fork_lock.h"
 #include "transports/stubs.h"
 #include "transports/ucx/channel.h"
 #include "transports/ucx/greeting.h"
@@ -55,13 +57,41 @@ static unsigned ucx_version(void)
 
 /* ---- opening ---- */
 
+/* A fork waits until no other thread is in these calls: UCX's locks would stay held in the child for ever. */
+static pthread_mutex_t ucx_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+/* UCX starts a thread, and ends the process when it cannot. */
+static ucs_status_t try_thread(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, do_nothing, NULL) != 0)
+        return UCS_ERR_EXCEEDS_LIMIT;
+    pthread_join(thread, NULL);
+    return UCS_OK;
+}
+
+/* Why UCX may refuse to start. */
+static const char *advice(ucs_status_t status)
+{
+    return status == UCS_ERR_EXCEEDS_LIMIT
+               ? "no thread can be started: check `ulimit -u` and the pids.max of the cgroup"
+               : "see UCX_TLS, UCX_NET_DEVICES and `ucx_info -d`";
+}
+
 static ucs_status_t open_context(ucp_context_h *context)
 {
     ucp_config_t *config;
     const ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME,
                                  .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
                                  .name = "c4"};
-    ucs_status_t status = ucp_config_read(NULL, NULL, &config); /* UCX_* of the environment */
+    ucs_status_t status = try_thread();
+    if (status == UCS_OK)
+        status = ucp_config_read(NULL, NULL, &config); /* UCX_* of the environment */
     if (status != UCS_OK)
         return status;
     status = ucp_init(&params, config, context);
@@ -147,11 +177,12 @@ static c4_status module_fill(c4_module *module)
     if (module->addresses == NULL || module->links == NULL || module->bounce == NULL)
         return c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: module for %zu ranks", n);
     module->patience_ns = C4_UCX_PATIENCE_NS;
+    c4_fork_lock(&ucx_lock);
     ucs_status_t status = open_worker(module, &event_fd);
+    pthread_mutex_unlock(&ucx_lock);
     if (status != UCS_OK)
-        return c4_ucx_fail(&module->host, c4_ucx_status(status), "ucx: UCX does not start: %s%s",
-                           ucs_status_string(status),
-                           status == UCS_ERR_NO_DEVICE ? " (see UCX_TLS, UCX_NET_DEVICES and `ucx_info -d`)" : "");
+        return c4_ucx_fail(&module->host, c4_ucx_status(status), "ucx: UCX does not start: %s (%s)",
+                           ucs_status_string(status), advice(status));
     C4_TRY(find_address(module));
     return open_waiters(module, event_fd);
 }
@@ -161,10 +192,12 @@ static void module_free(c4_module *module)
     for (int peer = 0; module->links != NULL && peer < module->host.nranks; peer++)
         if (module->links[peer] != NULL)
             c4_ucx_link_free(module->links[peer]);
+    c4_fork_lock(&ucx_lock);
     if (module->worker != NULL)
         ucp_worker_destroy(module->worker);
     if (module->context != NULL)
         ucp_cleanup(module->context);
+    pthread_mutex_unlock(&ucx_lock);
     while (module->all_works != NULL) {
         c4_ucx_work *work = module->all_works;
         module->all_works = work->all;
@@ -210,14 +243,16 @@ static void ucx_close(c4_module *module)
 static c4_status ucx_probe(const c4_transport_host *host, c4_transport_caps *caps, char *reason, size_t reason_bytes)
 {
     ucp_context_h context;
-    ucs_status_t status = open_context(&context);
     (void)host;
+    c4_fork_lock(&ucx_lock);
+    ucs_status_t status = open_context(&context);
+    if (status == UCS_OK)
+        ucp_cleanup(context);
+    pthread_mutex_unlock(&ucx_lock);
     if (status != UCS_OK) {
-        snprintf(reason, reason_bytes, "UCX does not start: %s (see UCX_TLS, UCX_NET_DEVICES and `ucx_info -d`)",
-                 ucs_status_string(status));
+        snprintf(reason, reason_bytes, "UCX does not start: %s (%s)", ucs_status_string(status), advice(status));
         return c4_ucx_status(status);
     }
-    ucp_cleanup(context);
     fill_caps(caps);
     return C4_OK;
 }
