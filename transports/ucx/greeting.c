@@ -15,7 +15,8 @@ void c4_ucx_refuse(c4_module *module, const char *what)
 {
     uint64_t n = ++module->refused;
     if ((n & (n - 1)) == 0) /* the 1st, 2nd, 4th, 8th... */
-        C4_UCX_LOG(module, C4_TLOG_WARN, "ucx: a message is dropped, the %lluth: %s", (unsigned long long)n, what);
+        C4_UCX_LOG(module, C4_TLOG_WARN, "ucx: %llu messages dropped so far, the last one: %s", (unsigned long long)n,
+                   what);
 }
 
 static void forget(c4_ucx_handshake **handshake)
