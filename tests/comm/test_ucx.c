@@ -88,8 +88,23 @@ static void test_signals(void)
     world_run_raw(&(world_spec){.nranks = 2}, signal_rank, NULL);
 }
 
+/* ---- no network ---- */
+
+static void test_no_network(void)
+{
+    c4_info_transport transport = {.struct_size = sizeof transport};
+    setenv("UCX_TLS", "sm,self", 1);
+    setenv("C4_TRANSPORTS", "ucx", 1);
+    for (size_t i = 0; c4_info_get_transport(i, &transport) == C4_OK; i++)
+        if (strcmp(transport.name, "ucx") == 0) {
+            CU_ASSERT(!transport.available);
+            C4TEST_CONTAINS(transport.reason, "UCX_TLS and UCX_NET_DEVICES must leave it a network");
+        }
+}
+
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(many_communicators, 120), C4TEST(signals), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST_DEADLINE(many_communicators, 120), C4TEST(signals), C4TEST(no_network),
+                                        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

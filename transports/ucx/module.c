@@ -18,6 +18,9 @@
 #include "transports/ucx/progress.h"
 #include "transports/ucx/receive.h"
 
+/* Of a worker's address before the first device: 10 bytes in UCX 1.13, and a device has more than the difference. */
+#define EMPTY_ADDRESS_BYTES 16u
+
 c4_status c4_ucx_fail(const c4_transport_host *host, c4_status status, const char *format, ...)
 {
     char text[C4_ERROR_TEXT_BYTES];
@@ -78,9 +81,12 @@ static ucs_status_t try_thread(void)
 /* Why UCX may refuse to start. */
 static const char *advice(ucs_status_t status)
 {
-    return status == UCS_ERR_EXCEEDS_LIMIT
-               ? "no thread can be started: check `ulimit -u` and the pids.max of the cgroup"
-               : "see UCX_TLS, UCX_NET_DEVICES and `ucx_info -d`";
+    if (status == UCS_ERR_EXCEEDS_LIMIT)
+        return "no thread can be started: check `ulimit -u` and the pids.max of the cgroup";
+    if (status == UCS_ERR_NO_DEVICE)
+        return "UCX_TLS and UCX_NET_DEVICES must leave it a network; its shared memory does not notice that a peer has "
+               "died";
+    return "see UCX_TLS, UCX_NET_DEVICES and `ucx_info -d`";
 }
 
 static ucs_status_t open_context(ucp_context_h *context)
@@ -89,14 +95,49 @@ static ucs_status_t open_context(ucp_context_h *context)
     const ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME,
                                  .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
                                  .name = "c4"};
-    ucs_status_t status = try_thread();
-    if (status == UCS_OK)
-        status = ucp_config_read(NULL, NULL, &config); /* UCX_* of the environment */
+    ucs_status_t status = ucp_config_read(NULL, NULL, &config); /* UCX_* of the environment */
     if (status != UCS_OK)
         return status;
     status = ucp_init(&params, config, context);
     ucp_config_release(config);
     return status;
+}
+
+/* Of networks only: UCX's shared memory does not notice that a peer has died, so that endpoints which do never use it.
+ * (The transport shm serves ranks of one host better.) Without a network it is a head and no more. */
+static ucs_status_t query_address(ucp_worker_h worker, ucp_worker_attr_t *attributes)
+{
+    *attributes = (ucp_worker_attr_t){.field_mask = UCP_WORKER_ATTR_FIELD_ADDRESS | UCP_WORKER_ATTR_FIELD_ADDRESS_FLAGS,
+                                      .address_flags = UCP_WORKER_ADDRESS_FLAG_NET_ONLY};
+    ucs_status_t status = ucp_worker_query(worker, attributes);
+    if (status != UCS_OK || attributes->address_length > EMPTY_ADDRESS_BYTES)
+        return status;
+    ucp_worker_release_address(worker, attributes->address);
+    return UCS_ERR_NO_DEVICE;
+}
+
+/* What there is stays the caller's, whatever comes of it. */
+static ucs_status_t open_ucx(ucp_context_h *context, ucp_worker_h *worker, ucp_worker_attr_t *attributes)
+{
+    /* Threads take turns. */
+    const ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
+                                        .thread_mode = UCS_THREAD_MODE_SERIALIZED};
+    ucs_status_t status = try_thread();
+    if (status == UCS_OK)
+        status = open_context(context);
+    if (status == UCS_OK)
+        status = ucp_worker_create(*context, &params, worker);
+    if (status == UCS_OK)
+        status = query_address(*worker, attributes);
+    return status;
+}
+
+static void close_ucx(ucp_context_h context, ucp_worker_h worker)
+{
+    if (worker != NULL)
+        ucp_worker_destroy(worker);
+    if (context != NULL)
+        ucp_cleanup(context);
 }
 
 static ucs_status_t set_handler(c4_module *module, unsigned id, ucp_am_recv_callback_t callback)
@@ -112,43 +153,39 @@ static ucs_status_t set_handler(c4_module *module, unsigned id, ucp_am_recv_call
     return ucp_worker_set_am_recv_handler(module->worker, &param);
 }
 
-static ucs_status_t open_worker(c4_module *module, int *event_fd)
+/* It grows with the host's devices. */
+static c4_status take_address(c4_module *module, const ucp_worker_attr_t *attributes)
 {
-    /* Threads take turns. */
-    const ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
-                                        .thread_mode = UCS_THREAD_MODE_SERIALIZED};
-    ucs_status_t status = open_context(&module->context);
-    if (status == UCS_OK)
-        status = ucp_worker_create(module->context, &params, &module->worker);
-    if (status == UCS_OK)
+    module->address_bytes = sizeof module->address;
+    c4_status status = c4_ucx_address_pack(attributes->address, attributes->address_length, ucx_version(),
+                                           module->address, &module->address_bytes);
+    ucp_worker_release_address(module->worker, attributes->address);
+    if (status != C4_ERR_COUNT)
+        return status;
+    return c4_ucx_fail(&module->host, C4_ERR_UNSUPPORTED,
+                       "ucx: this host's address has %zu bytes, and %u fit: name fewer devices in UCX_NET_DEVICES or "
+                       "transports in UCX_TLS",
+                       attributes->address_length, C4_ADDRESS_MAX_BYTES - C4_UCX_ADDRESS_BYTES);
+}
+
+static c4_status open_worker(c4_module *module, int *event_fd)
+{
+    ucp_worker_attr_t attributes;
+    c4_fork_lock(&ucx_lock);
+    ucs_status_t status = open_ucx(&module->context, &module->worker, &attributes);
+    pthread_mutex_unlock(&ucx_lock);
+    if (status == UCS_OK) {
+        C4_TRY(take_address(module, &attributes));
         status = set_handler(module, C4_UCX_AM_GREETING, c4_ucx_on_greeting);
+    }
     if (status == UCS_OK)
         status = set_handler(module, C4_UCX_AM_FRAME, c4_ucx_on_frame);
     if (status == UCS_OK)
         status = ucp_worker_get_efd(module->worker, event_fd);
-    return status;
-}
-
-/* Of networks only: UCX's shared memory does not notice that a peer has died, so that endpoints which do never use it.
- * (The transport shm serves ranks of one host better.) */
-static c4_status find_address(c4_module *module)
-{
-    ucp_worker_attr_t attributes = {.field_mask = UCP_WORKER_ATTR_FIELD_ADDRESS | UCP_WORKER_ATTR_FIELD_ADDRESS_FLAGS,
-                                    .address_flags = UCP_WORKER_ADDRESS_FLAG_NET_ONLY};
-    ucs_status_t got = ucp_worker_query(module->worker, &attributes);
-    if (got != UCS_OK)
-        return c4_ucx_fail(&module->host, c4_ucx_status(got), "ucx: no address: %s", ucs_status_string(got));
-    module->address_bytes = sizeof module->address;
-    c4_status status = c4_ucx_address_pack(attributes.address, attributes.address_length, ucx_version(),
-                                           module->address, &module->address_bytes);
-    ucp_worker_release_address(module->worker, attributes.address);
-    if (status == C4_ERR_COUNT) /* it grows with the host's devices */
-        status =
-            c4_ucx_fail(&module->host, C4_ERR_UNSUPPORTED,
-                        "ucx: this host's address has %zu bytes, and %u fit: name fewer devices in UCX_NET_DEVICES or "
-                        "transports in UCX_TLS",
-                        attributes.address_length, C4_ADDRESS_MAX_BYTES - C4_UCX_ADDRESS_BYTES);
-    return status;
+    if (status == UCS_OK)
+        return C4_OK;
+    return c4_ucx_fail(&module->host, c4_ucx_status(status), "ucx: UCX does not start: %s (%s)",
+                       ucs_status_string(status), advice(status));
 }
 
 static bool watch(const c4_module *module, int fd)
@@ -177,13 +214,7 @@ static c4_status module_fill(c4_module *module)
     if (module->addresses == NULL || module->links == NULL || module->bounce == NULL)
         return c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: module for %zu ranks", n);
     module->patience_ns = C4_UCX_PATIENCE_NS;
-    c4_fork_lock(&ucx_lock);
-    ucs_status_t status = open_worker(module, &event_fd);
-    pthread_mutex_unlock(&ucx_lock);
-    if (status != UCS_OK)
-        return c4_ucx_fail(&module->host, c4_ucx_status(status), "ucx: UCX does not start: %s (%s)",
-                           ucs_status_string(status), advice(status));
-    C4_TRY(find_address(module));
+    C4_TRY(open_worker(module, &event_fd));
     return open_waiters(module, event_fd);
 }
 
@@ -193,10 +224,7 @@ static void module_free(c4_module *module)
         if (module->links[peer] != NULL)
             c4_ucx_link_free(module->links[peer]);
     c4_fork_lock(&ucx_lock);
-    if (module->worker != NULL)
-        ucp_worker_destroy(module->worker);
-    if (module->context != NULL)
-        ucp_cleanup(module->context);
+    close_ucx(module->context, module->worker);
     pthread_mutex_unlock(&ucx_lock);
     while (module->all_works != NULL) {
         c4_ucx_work *work = module->all_works;
@@ -242,12 +270,15 @@ static void ucx_close(c4_module *module)
 
 static c4_status ucx_probe(const c4_transport_host *host, c4_transport_caps *caps, char *reason, size_t reason_bytes)
 {
-    ucp_context_h context;
+    ucp_context_h context = NULL;
+    ucp_worker_h worker = NULL;
+    ucp_worker_attr_t attributes;
     (void)host;
     c4_fork_lock(&ucx_lock);
-    ucs_status_t status = open_context(&context);
+    ucs_status_t status = open_ucx(&context, &worker, &attributes);
     if (status == UCS_OK)
-        ucp_cleanup(context);
+        ucp_worker_release_address(worker, attributes.address);
+    close_ucx(context, worker);
     pthread_mutex_unlock(&ucx_lock);
     if (status != UCS_OK) {
         snprintf(reason, reason_bytes, "UCX does not start: %s (%s)", ucs_status_string(status), advice(status));
