@@ -31,6 +31,9 @@ enum { C4_UCX_AM_GREETING = 0, C4_UCX_AM_FRAME = 1 };
 #define C4_UCX_FLUSH_NS    1000000000u
 /* Of module->bounce. */
 #define C4_UCX_BOUNCE_BYTES (64u << 10)
+/* How long a sleeper sleeps at most before it looks whether UCX has something to do: see progress.c. */
+#define C4_UCX_SHORTEST_NAP_NS 1000000u
+#define C4_UCX_LONGEST_NAP_NS  128000000u
 /* Of so many polls with nothing pending one looks at the network, for those who connect. */
 #define C4_UCX_IDLE_POLLS 65536u
 
@@ -134,7 +137,7 @@ struct c4_module {
     bool look;           /* the next progress asks UCX, whatever is pending */
     bool closing;
     unsigned idle_polls;
-    uint64_t patience_ns;
+    uint64_t patience_ns, nap_ns;
     uint64_t refused;
 };
 

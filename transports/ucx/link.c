@@ -1,7 +1,6 @@
 #include "transports/ucx/link.h"
 
 #include <stdlib.h>
-#include <sys/timerfd.h>
 
 #include "transports/ucx/channel.h"
 #include "transports/ucx/greeting.h"
@@ -127,9 +126,6 @@ void c4_ucx_link_lost(c4_ucx_link *link, ucs_status_t why)
     link->status = c4_ucx_status(why) == C4_OK ? C4_ERR_LINK : c4_ucx_status(why);
     link->lost_until_ns = c4_now_ns() + C4_UCX_GRACE_NS;
     module->nlost++;
-    const struct itimerspec when = {.it_value = {.tv_sec = (time_t)(link->lost_until_ns / 1000000000u),
-                                                 .tv_nsec = (long)(link->lost_until_ns % 1000000000u) + 1}};
-    timerfd_settime(module->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
     close_endpoint_later(link);
 }
 

@@ -214,6 +214,7 @@ static c4_status module_fill(c4_module *module)
     if (module->addresses == NULL || module->links == NULL || module->bounce == NULL)
         return c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: module for %zu ranks", n);
     module->patience_ns = C4_UCX_PATIENCE_NS;
+    module->nap_ns = C4_UCX_SHORTEST_NAP_NS;
     C4_TRY(open_worker(module, &event_fd));
     return open_waiters(module, event_fd);
 }

@@ -1,6 +1,7 @@
 #include "transports/ucx/progress.h"
 
 #include <poll.h>
+#include <sys/timerfd.h>
 
 #include "transports/ucx/link.h"
 #include "transports/ucx/send.h"
@@ -12,6 +13,8 @@ static bool poll_worker(c4_module *module)
     bool moved = false;
     for (int i = 0; i < ROUNDS && ucp_worker_progress(module->worker) != 0; i++)
         moved = true;
+    if (moved)
+        module->nap_ns = C4_UCX_SHORTEST_NAP_NS;
     return moved;
 }
 
@@ -65,14 +68,26 @@ c4_status c4_ucx_progress(c4_module *module, int *peer)
 
 /* ---- idle waiting ---- */
 
+/* Some of what UCX does goes by its own clock (connecting over UD, what it has found missing), and its file tells of
+ * messages only: so a sleeper looks again, soon at first and then less and less often. */
+static void set_alarm(c4_module *module)
+{
+    const struct itimerspec when = {.it_value.tv_nsec = (long)module->nap_ns};
+    timerfd_settime(module->timer_fd, 0, &when, NULL);
+    if (module->nap_ns < C4_UCX_LONGEST_NAP_NS)
+        module->nap_ns *= 2;
+}
+
 c4_status c4_ucx_arm(c4_module *module, int *fd)
 {
     *fd = module->idle_fd;
     module->look = true;
     if (module->failed != NULL || module->nclosing > 0 || poll_worker(module))
         return C4_OK;
-    /* Busy, or no way to sleep: keep polling. */
-    return ucp_worker_arm(module->worker) == UCS_OK ? C4_IN_PROGRESS : C4_OK;
+    if (ucp_worker_arm(module->worker) != UCS_OK)
+        return C4_OK; /* busy, or no way to sleep: keep polling */
+    set_alarm(module);
+    return C4_IN_PROGRESS;
 }
 
 void c4_ucx_disarm(c4_module *module)
