@@ -6,5 +6,4 @@ tests_transports_ucx_test_ucx_conformance_LDADD = $(C4_UCX_LDADD)
 check_PROGRAMS += tests/transports/ucx/test_ucx_links
 tests_transports_ucx_test_ucx_links_CFLAGS = $(AM_CFLAGS) $(C4_UCX_CFLAGS)
 tests_transports_ucx_test_ucx_links_LDADD = $(C4_UCX_LDADD)
-C4_RDMA_TESTS += tests/transports/ucx/test_ucx_conformance$(EXEEXT) tests/transports/ucx/test_ucx_links$(EXEEXT)
 endif
