@@ -108,3 +108,26 @@ bench-recorder: all tests/bench/bench-recorder
 	tools/c4run/c4run -n 2 tests/bench/bench-recorder
 
 .PHONY: bench bench-programs bench-recorder bench-start
+
+# RDMA: C4 beside perftest, ucx_perftest and Open MPI over UCX, on this machine's devices or in a guest (tests/rigs/rdma-guest).
+# BENCH_RDMA_FLAGS='--repeat 5 --json FILE': see rdma.py --help
+rdma_bench_programs = tests/bench/bench-pair-c4
+EXTRA_PROGRAMS += tests/bench/bench-pair-c4
+tests_bench_bench_pair_c4_SOURCES = tests/bench/bench_pair.c
+tests_bench_bench_pair_c4_CPPFLAGS = $(AM_CPPFLAGS) -DPAIR_C4
+tests_bench_bench_pair_c4_LDFLAGS = $(AM_LDFLAGS) -no-install
+tests_bench_bench_pair_c4_LDADD = src/libc4.la
+
+tests/bench/bench-pair-openmpi: tests/bench/bench_pair.c
+	$(AM_V_CC)$(c4_mpi_cc) $(bench_mpi_flags) -o $@ $(top_srcdir)/tests/bench/bench_pair.c
+
+if C4_HAVE_MPI
+rdma_bench_programs += tests/bench/bench-pair-openmpi
+endif
+CLEANFILES += tests/bench/bench-pair-openmpi
+EXTRA_DIST += tests/bench/rdma.py
+
+bench-rdma: all
+	@$(MAKE) $(AM_MAKEFLAGS) -s $(rdma_bench_programs)
+	PYTHONDONTWRITEBYTECODE=1 python3 $(top_srcdir)/tests/bench/rdma.py --build . --openmpi-run '$(c4_mpi_run)' $(BENCH_RDMA_FLAGS)
+.PHONY: bench-rdma
