@@ -234,7 +234,7 @@ static void test_address_space(void)
     address_space_limit(&old);
     status = ops->add_peer(rig[0].module, 1, board->address[1], sizeof(c4_shm_address), reason, sizeof reason);
     setrlimit(RLIMIT_AS, &old);
-    C4TEST_INT(status, C4_ERR_UNREACHABLE);
+    C4TEST_INT(status, C4_ERR_SHM);
     C4TEST_CONTAINS(reason, "ulimit -v");
     /* One rank after another: what could not be had for the first is not asked for again. */
     C4TEST_INT(ops->add_peer(rig[0].module, 2, board->address[2], sizeof(c4_shm_address), reason, sizeof reason),
@@ -304,7 +304,7 @@ static void test_crowded_segment(void)
         C4TEST_OK_FATAL(rig_create(&rig[rank], board, rank, 3, NULL));
     C4TEST_OK(ops->add_peer(rig[1].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason));
     C4TEST_INT(ops->add_peer(rig[2].module, 0, board->address[0], sizeof(c4_shm_address), reason, sizeof reason),
-               C4_ERR_UNREACHABLE);
+               C4_ERR_SHM);
     C4TEST_CONTAINS(reason, "all 2 places");
     C4TEST_INT(count_segments(NULL), 3);
     for (int rank = 0; rank < 3; rank++)
