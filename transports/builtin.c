@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "transports/hook/hook.h"
+#include "transports/link/link.h"
 #include "transports/loop/loop.h"
 #include "transports/modules.h"
 #include "transports/shm/shm.h"
 #include "transports/tcp/tcp.h"
+#include "transports/verbs/verbs.h"
 
 /* Built without a module's library, the way to it starts with another configure. */
 #define GET_INSTALLED "install it beside libc4, or say in C4_MODULE_PATH where it is"
@@ -30,8 +32,9 @@ const c4_transport_entry c4_transports[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-const c4_option_table *const c4_builtin_transport_options[] = {&c4_hook_option_table, &c4_shm_option_table,
-                                                               &c4_tcp_option_table, NULL};
+const c4_option_table *const c4_builtin_transport_options[] = {&c4_hook_option_table,  &c4_shm_option_table,
+                                                               &c4_tlink_option_table, &c4_tcp_option_table,
+                                                               &c4_verbs_option_table, NULL};
 
 int c4_transport_index(const char *name)
 {

@@ -201,6 +201,32 @@ static void case_reader_before_writer(conf_rank *r)
     }
 }
 
+/* What a reader tells its writer beforehand (where to write to) comes before the writer has opened its end: frames that the
+ * reader sends afterwards have overtaken nothing, whatever channels share. */
+static void case_reader_long_before_writer(conf_rank *r)
+{
+    enum { FRAMES = 4 };
+    size_t bytes = r->caps.max_frame_bytes < 70000 ? r->caps.max_frame_bytes : 70000;
+    c4_channel *channel = r->rank == 1 ? conf_pair(r, 1, 1, 0, 1) : NULL;
+    struct batch batch = batch_create(r->rank == 1 ? FRAMES : 0, bytes, false);
+    if (r->rank == 1)
+        post_all(r, channel, &batch, false);
+    for (uint32_t tag = 2; tag < 18; tag++) {
+        c4_channel *other = conf_pair(r, 1, tag, 1, 0);
+        if (r->rank == 1)
+            conf_send(r, other, tag, 64);
+        else
+            conf_recv(r, other, tag, 64);
+    }
+    if (r->rank == 1) {
+        batch_wait(r, &batch, true);
+        return;
+    }
+    channel = conf_pair(r, 1, 1, 0, 1);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        conf_send(r, channel, i, bytes);
+}
+
 /* ---- cancel ---- */
 
 /* A forgotten receive takes no frame and its destination is not written. */
@@ -545,6 +571,7 @@ const conf_case conf_cases_posted[] = {
     {"pending_large_receives", case_pending_large_receives, 2, 30},
     {"writer_before_reader", case_writer_before_reader, 2, 20},
     {"reader_before_writer", case_reader_before_writer, 2, 20},
+    {"reader_long_before_writer", case_reader_long_before_writer, 2, 20},
     {"cancel_receive", case_cancel_receive, 2, 20},
     {"cancel_send", case_cancel_send, 2, 30},
     {"wrong_size", case_wrong_size, 2, 20},

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "transports/tcp/tcp.h"
+#include "transports/link/link.h"
 
 static const unsigned char test_key[32] = "the job key of conformance tests";
 
-/* Besides the module's own table, that of tcp has what all links need: C4_SOCKET_IFNAME, C4_TLS .. */
+/* Beside the module's own table, that of the links beneath has what all of them need: C4_SOCKET_IFNAME, C4_TLS .. */
 static const c4_option_spec *spec_find(const c4_test_host *host, const char *name)
 {
-    const c4_option_table *const tables[] = {host->table, &c4_tcp_option_table};
+    const c4_option_table *const tables[] = {host->table, &c4_tlink_option_table};
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (size_t i = 0; tables[t] != NULL && i < tables[t]->count; i++)
             if (strcmp(tables[t]->specs[i].name, name) == 0)

@@ -28,12 +28,16 @@
 #include <c4/transport.h>
 #include <stdbool.h>
 
+#include "base/options.h"
 #include "base/rng.h"
 #include "transports/link/contact.h"
 #include "transports/link/pool.h"
 #include "transports/link/stream.h"
 
 #define C4_TLINK_REACH_TEXT 512
+
+/* What all transports that listen have in common: addresses, ports, TLS. */
+extern const c4_option_table c4_tlink_option_table;
 
 typedef struct c4_tlink c4_tlink;
 typedef struct c4_tlink_hub c4_tlink_hub;

@@ -8,6 +8,7 @@ transports_link_libc4_transport_link_la_SOURCES = \
     transports/link/internal.h \
     transports/link/link.c transports/link/link.h \
     transports/link/listen.c transports/link/listen.h \
+    transports/link/options.c \
     transports/link/pool.c transports/link/pool.h \
     transports/link/progress.c \
     transports/link/reach.c transports/link/reach.h \
