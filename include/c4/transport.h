@@ -140,6 +140,13 @@ typedef struct c4_transport_port {
     void (*close)(void *context, int fd);
 } c4_transport_port;
 
+/* Memory that the user has declared (c4_mem_alloc, c4_mem_register) and not taken back. */
+typedef struct c4_transport_memory {
+    const void *base;
+    size_t bytes;
+    uint64_t id; /* of this declaration, never used again */
+} c4_transport_memory;
+
 /* What the library lends to a transport. Outlives the module. */
 typedef struct c4_transport_host {
     size_t struct_size;
@@ -155,8 +162,14 @@ typedef struct c4_transport_host {
     /* NULL: none, as in a test; a module that listens then opens sockets of its own. */
     const c4_transport_port *port;
     /* For a transport that is a module, with a log of its own that nobody has set up: what turns a fact into a status tells
-     * it here, once. It is logged and becomes the text of the caller's error. Returns `status`. NULL: `log` has to do. */
+     * it here, once. It is logged and becomes the text of the caller's error. Returns `status`. `context` may be NULL.
+     * NULL: `log` has to do. */
     c4_status (*fail)(void *context, c4_status status, const char *text);
+    /* The declaration that all of [pointer, +bytes) lies in; 0: none does. Any thread; takes a lock. NULL: nothing ever is. */
+    int (*memory_find)(void *context, const void *pointer, size_t bytes, c4_transport_memory *memory);
+    /* How many declarations have been taken back so far: what a transport keeps of them is to be looked over when it has
+     * changed. Any thread, no lock. */
+    uint64_t (*memory_taken_back)(void *context);
 } c4_transport_host;
 
 /* Cumulative counters of one channel end, for the flight recorder. */

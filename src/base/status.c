@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,8 +75,19 @@ void c4_fail_advise(c4_status status, char *text, size_t bytes)
     memcpy(text + used, advice, length + 1);
 }
 
+/* Set by a module, in the module's own copy of this layer: all of its communicators lend the same function. */
+static _Atomic(c4_fail_teller) teller;
+
+void c4_fail_tell(c4_fail_teller tell)
+{
+    atomic_store(&teller, tell);
+}
+
 static c4_status fail_finish(c4_status status)
 {
+    c4_fail_teller tell = atomic_load(&teller);
+    if (tell != NULL)
+        return tell(NULL, status, last_text);
     c4_fail_advise(status, last_text, sizeof last_text);
     bool caller_fault = status <= -100 && status > -200;
     c4_log(caller_fault ? C4_LOG_WARN : C4_LOG_ERROR, "%s", last_text);

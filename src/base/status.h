@@ -31,6 +31,10 @@ c4_status c4_fail(c4_status status, const char *format, ...) __attribute__((form
 c4_status c4_fail_errno(c4_status status, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The same for a thread that pthread_create has refused: C4_ERR_SYSTEM, with the limits that may be the cause. */
 c4_status c4_fail_thread(int error, const char *what);
+/* A transport that is a module has a copy of this layer of its own, whose log nobody has set up: from now on what fails in
+ * it is told to `tell` (c4_transport_host.fail, which needs no context) and not logged. */
+typedef c4_status (*c4_fail_teller)(void *context, c4_status status, const char *text);
+void c4_fail_tell(c4_fail_teller tell);
 /* errno of a failed resource call -> status: EMFILE -> ERR_FILES, ENOMEM -> ERR_MEMORY, EADDRINUSE -> ERR_PORTS... */
 c4_status c4_status_from_errno(int error);
 /* Text of this thread's last c4_fail; "" when none. */
