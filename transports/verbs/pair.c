@@ -1,0 +1,212 @@
+#include "transports/verbs/pair.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "transports/verbs/rx.h"
+
+/* With what is told in the log when a device refuses. */
+static c4_status refused(const c4_verbs_link *link, const c4_verbs_rail *rail, const char *what, int error)
+{
+    char advice[320];
+    C4_VERBS_LOG(link->module, C4_TLOG_WARN, "verbs: %s on %s:%u for rank %d: %s", what, rail->port.device,
+                 rail->port.number, link->base.peer, c4_verbs_memory_advice(error, advice, sizeof advice));
+    return C4_IN_PROGRESS;
+}
+
+static int to_init(struct ibv_qp *qp, uint8_t port)
+{
+    struct ibv_qp_attr attributes = {
+        .qp_state = IBV_QPS_INIT, .port_num = port, .qp_access_flags = IBV_ACCESS_REMOTE_WRITE};
+    return c4_verbs_calls_in_use->modify_qp(qp, &attributes,
+                                            IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+}
+
+static void forget(c4_verbs_link *link)
+{
+    link->cq->room += C4_VERBS_SQ_DEPTH + link->window;
+    link->rail->promised -= link->window;
+    link->qp = NULL;
+    link->cq = NULL;
+    link->rail = NULL;
+    link->open = false;
+    link->broken = 0;
+}
+
+static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
+{
+    struct ibv_qp_init_attr attributes = {
+        .qp_context = link,
+        .send_cq = link->cq->cq,
+        .recv_cq = link->cq->cq,
+        .srq = rail->srq,
+        .cap = {.max_send_wr = C4_VERBS_SQ_DEPTH,
+                .max_send_sge = 1,
+                .max_recv_sge = 1,
+                .max_inline_data = C4_VERBS_INLINE_BYTES},
+        .qp_type = IBV_QPT_RC,
+    };
+    errno = 0;
+    struct ibv_qp *qp = c4_verbs_calls_in_use->create_qp(rail->pd, &attributes);
+    if (qp == NULL && errno == EINVAL) { /* less goes inline here; a header must */
+        attributes.cap.max_inline_data = C4_VERBS_HEADER_BYTES;
+        qp = c4_verbs_calls_in_use->create_qp(rail->pd, &attributes);
+    }
+    if (qp == NULL)
+        return refused(link, rail, "no queue pair", errno != 0 ? errno : ENOMEM);
+    int error = to_init(qp, rail->port.number);
+    if (error == 0 && !c4_verbs_rail_add_link(rail, qp->qp_num, link))
+        error = ENOMEM;
+    if (error != 0) {
+        c4_verbs_calls_in_use->destroy_qp(qp);
+        return refused(link, rail, "initialising a queue pair", error);
+    }
+    link->qp = qp;
+    link->inline_bytes = attributes.cap.max_inline_data;
+    return C4_OK;
+}
+
+c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_words *mine)
+{
+    c4_module *module = link->module;
+    char reason[160];
+    c4_verbs_gid gid;
+    uint64_t psn = 0;
+    if (c4_verbs_gid_read(rail->context, rail->port.number, module->gid_index, module->family, &gid, reason,
+                          sizeof reason) < 0) {
+        C4_VERBS_LOG(module, C4_TLOG_WARN, "verbs: %s: %s", rail->port.device, reason);
+        return C4_IN_PROGRESS;
+    }
+    C4_TRY(c4_random_bytes(&psn, sizeof psn));
+    link->window = module->window;
+    C4_TRY(c4_verbs_rail_promise(rail, &module->slots, link->window));
+    link->rail = rail;
+    link->cq = c4_verbs_rail_cq(rail, C4_VERBS_SQ_DEPTH + link->window);
+    if (link->cq == NULL) {
+        rail->promised -= link->window;
+        return C4_ERR_SYSTEM;
+    }
+    c4_status status = make_pair(link, rail);
+    if (status != C4_OK) {
+        forget(link);
+        return status;
+    }
+    link->psn = (uint32_t)psn & 0xffffff;
+    *mine = (c4_verbs_words){.rail = (uint8_t)rail->index,
+                             .port = rail->port.number,
+                             .ethernet = rail->port.ethernet,
+                             .gid = gid,
+                             .lid = rail->port.lid,
+                             .mtu = (uint16_t)rail->port.mtu,
+                             .qpn = link->qp->qp_num,
+                             .psn = link->psn,
+                             .window = (uint16_t)link->window,
+                             .eager_bytes = (uint32_t)module->eager_bytes,
+                             .received = link->received};
+    link->gid = gid;
+    return C4_OK;
+}
+
+/* ---- connecting ---- */
+
+/* Both ends compute the same one, of the same two queue pairs: 20 bits, of which switches make a UDP source port that spreads
+ * queue pairs over equal paths. */
+static uint32_t flow_label(const c4_verbs_link *link, const c4_verbs_words *theirs)
+{
+    if (link->module->flow_label != 0)
+        return link->module->flow_label;
+    uint64_t low = link->qp->qp_num, high = theirs->qpn;
+    if (low > high) {
+        low = theirs->qpn;
+        high = link->qp->qp_num;
+    }
+    uint64_t mixed = (low << 24 | high) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)(mixed >> 44);
+}
+
+static bool is_routed(const c4_verbs_link *link, const c4_verbs_words *theirs)
+{
+    return theirs->ethernet || memcmp(link->gid.raw, theirs->gid.raw, 8) != 0; /* InfiniBand: another subnet's prefix */
+}
+
+static int to_receive(c4_verbs_link *link, const c4_verbs_words *theirs)
+{
+    const c4_module *module = link->module;
+    unsigned mtu = theirs->mtu < link->rail->port.mtu ? theirs->mtu : link->rail->port.mtu;
+    struct ibv_qp_attr attributes = {
+        .qp_state = IBV_QPS_RTR,
+        .path_mtu = c4_verbs_mtu_code(mtu),
+        .dest_qp_num = theirs->qpn,
+        .rq_psn = theirs->psn,
+        .max_dest_rd_atomic = 1,
+        .min_rnr_timer = 12, /* 0.64 ms; never needed, see credits */
+        .ah_attr = {.dlid = theirs->lid, .sl = module->service_level, .port_num = link->rail->port.number},
+    };
+    if (is_routed(link, theirs)) {
+        attributes.ah_attr.is_global = 1;
+        memcpy(attributes.ah_attr.grh.dgid.raw, theirs->gid.raw, 16);
+        attributes.ah_attr.grh.sgid_index = link->gid.index;
+        attributes.ah_attr.grh.hop_limit = 64;
+        attributes.ah_attr.grh.traffic_class = module->traffic_class;
+        attributes.ah_attr.grh.flow_label = flow_label(link, theirs);
+    }
+    return c4_verbs_calls_in_use->modify_qp(link->qp, &attributes,
+                                            IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+                                                IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+}
+
+static int to_send(const c4_verbs_link *link)
+{
+    struct ibv_qp_attr attributes = {.qp_state = IBV_QPS_RTS,
+                                     .timeout = link->module->timeout,
+                                     .retry_cnt = link->module->retries,
+                                     .rnr_retry = 7, /* for ever */
+                                     .sq_psn = link->psn,
+                                     .max_rd_atomic = 1};
+    return c4_verbs_calls_in_use->modify_qp(link->qp, &attributes,
+                                            IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                                                IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
+}
+
+int c4_verbs_pair_connect(c4_verbs_link *link, const c4_verbs_words *theirs)
+{
+    int error = to_receive(link, theirs);
+    if (error == 0)
+        error = to_send(link);
+    link->peer_window = theirs->window;
+    link->credits = theirs->window;
+    link->owed_credits = 0;
+    link->sq_room = C4_VERBS_SQ_DEPTH;
+    link->unsignaled = 0;
+    return error;
+}
+
+void c4_verbs_pair_refused(const c4_verbs_link *link, const c4_verbs_words *theirs, int error)
+{
+    char own[C4_VERBS_GID_TEXT], other[C4_VERBS_GID_TEXT], reason[96];
+    C4_VERBS_LOG(
+        link->module, C4_TLOG_WARN,
+        "verbs: %s:%u at %s cannot be connected with rank %d at %s: %s; see C4_VERBS_GID_INDEX and C4_VERBS_DEVICES",
+        link->rail->port.device, link->rail->port.number, c4_verbs_gid_text(&link->gid, own), link->base.peer,
+        c4_verbs_gid_text(&theirs->gid, other), strerror_r(error, reason, sizeof reason));
+}
+
+/* ---- the end ---- */
+
+void c4_verbs_pair_destroy(c4_verbs_link *link)
+{
+    struct ibv_qp_attr attributes = {.qp_state = IBV_QPS_ERR};
+    c4_verbs_rail *rail = link->rail;
+    if (link->qp == NULL)
+        return;
+    uint32_t qpn = link->qp->qp_num;
+    link->open = false; /* nothing is sent any more by what arrives now */
+    c4_verbs_calls_in_use->modify_qp(link->qp, &attributes, IBV_QP_STATE);
+    c4_verbs_rx_drain(link->module, rail); /* what arrived counts: the peer will not send it again */
+    c4_verbs_calls_in_use->destroy_qp(link->qp);
+    c4_verbs_rx_drain(link->module,
+                      rail); /* nothing is left that a new queue pair of the same number could be taken for */
+    c4_verbs_rail_remove_link(rail, qpn);
+    forget(link);
+}

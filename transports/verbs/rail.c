@@ -1,0 +1,296 @@
+#include "transports/verbs/rail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+/* Receive buffers that one rail holds at most, whatever more the device could. */
+#define MOST_POSTED (1u << 20)
+
+/* ---- opening ---- */
+
+static struct ibv_context *open_by_name(const char *name)
+{
+    int count = 0;
+    struct ibv_context *context = NULL;
+    struct ibv_device **devices = c4_verbs_calls_in_use->get_device_list(&count);
+    for (int i = 0; devices != NULL && i < count && context == NULL; i++)
+        if (strcmp(devices[i]->name, name) == 0)
+            context = c4_verbs_calls_in_use->open_device(devices[i]);
+    if (devices != NULL)
+        c4_verbs_calls_in_use->free_device_list(devices);
+    return context;
+}
+
+static bool never_block(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+static c4_status lacking(const c4_verbs_rail *rail, const char *what)
+{
+    char advice[320];
+    int error = errno != 0 ? errno : ENOMEM;
+    return c4_fail(C4_ERR_SYSTEM, "verbs: %s of %s:%u: %s", what, rail->port.device, rail->port.number,
+                   c4_verbs_memory_advice(error, advice, sizeof advice));
+}
+
+static c4_status make_srq(c4_verbs_rail *rail, const struct ibv_device_attr *device)
+{
+    unsigned most = (unsigned)device->max_srq_wr;
+    struct ibv_srq_init_attr attributes = {.attr = {.max_wr = most < MOST_POSTED ? most : MOST_POSTED, .max_sge = 1}};
+    if (device->max_srq == 0 || most == 0)
+        return c4_fail(C4_ERR_UNSUPPORTED, "verbs: %s has no shared receive queues", rail->port.device);
+    /* Drivers make room for max_wr at once: what is asked for is what a few thousand peers need, then less and less. */
+    attributes.attr.max_wr = attributes.attr.max_wr < 32768 ? attributes.attr.max_wr : 32768;
+    do {
+        rail->srq = c4_verbs_calls_in_use->create_srq(rail->pd, &attributes);
+    } while (rail->srq == NULL && errno == ENOMEM && (attributes.attr.max_wr /= 2) >= 256);
+    rail->max_posted = attributes.attr.max_wr;
+    return rail->srq != NULL ? C4_OK : lacking(rail, "shared receive queue");
+}
+
+static c4_status fill(c4_verbs_rail *rail)
+{
+    struct ibv_device_attr device;
+    errno = 0;
+    rail->context = open_by_name(rail->port.device);
+    if (rail->context == NULL)
+        return lacking(rail, "opening");
+    if (!never_block(rail->context->async_fd) || c4_verbs_calls_in_use->query_device(rail->context, &device) != 0)
+        return lacking(rail, "attributes");
+    rail->max_cqe = (unsigned)device.max_cqe;
+    if ((rail->pd = c4_verbs_calls_in_use->alloc_pd(rail->context)) == NULL)
+        return lacking(rail, "protection domain");
+    rail->wake = c4_verbs_calls_in_use->create_comp_channel(rail->context);
+    if (rail->wake == NULL || !never_block(rail->wake->fd))
+        return lacking(rail, "completion channel");
+    return make_srq(rail, &device);
+}
+
+c4_status c4_verbs_rail_open(c4_verbs_rail *rail, unsigned index, const c4_verbs_port *port)
+{
+    *rail = (c4_verbs_rail){.index = index, .port = *port, .up = true};
+    c4_status status = fill(rail);
+    if (status < 0) {
+        c4_verbs_rail_close_queues(rail);
+        c4_verbs_rail_close(rail);
+    }
+    return status;
+}
+
+void c4_verbs_rail_close_queues(c4_verbs_rail *rail)
+{
+    if (rail->srq != NULL)
+        c4_verbs_calls_in_use->destroy_srq(rail->srq);
+    for (unsigned i = 0; i < rail->ncqs; i++)
+        c4_verbs_calls_in_use->destroy_cq(rail->cqs[i].cq);
+    if (rail->wake != NULL)
+        c4_verbs_calls_in_use->destroy_comp_channel(rail->wake);
+    rail->srq = NULL;
+    rail->wake = NULL;
+    rail->ncqs = 0;
+    free(rail->links);
+    rail->links = NULL;
+}
+
+void c4_verbs_rail_close(c4_verbs_rail *rail)
+{
+    if (rail->pd != NULL)
+        c4_verbs_calls_in_use->dealloc_pd(rail->pd);
+    if (rail->context != NULL)
+        c4_verbs_calls_in_use->close_device(rail->context);
+    rail->pd = NULL;
+    rail->context = NULL;
+}
+
+/* ---- receive buffers ---- */
+
+int c4_verbs_rail_refill(c4_verbs_rail *rail)
+{
+    enum { AT_ONCE = 16 };
+    while (rail->nspare > 0) {
+        struct ibv_recv_wr requests[AT_ONCE], *bad = NULL;
+        struct ibv_sge pieces[AT_ONCE];
+        c4_verbs_slot *slot = rail->spare;
+        unsigned count = 0;
+        for (; count < AT_ONCE && slot != NULL; count++, slot = slot->next) {
+            size_t offset = (size_t)(slot->wire - slot->region->base);
+            pieces[count] = (struct ibv_sge){.addr = (uintptr_t)slot->region->base + offset,
+                                             .length = rail->slot_bytes,
+                                             .lkey = slot->region->mrs[rail->index]->lkey};
+            requests[count] = (struct ibv_recv_wr){.wr_id = (uintptr_t)slot, .sg_list = &pieces[count], .num_sge = 1};
+            if (count > 0)
+                requests[count - 1].next = &requests[count];
+        }
+        int error = ibv_post_srq_recv(rail->srq, requests, &bad);
+        unsigned taken = error == 0 ? count : (unsigned)(bad - requests);
+        for (unsigned i = 0; i < taken; i++)
+            rail->spare = rail->spare->next;
+        rail->nspare -= taken;
+        rail->posted += taken;
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+c4_status c4_verbs_rail_promise(c4_verbs_rail *rail, c4_verbs_slots *slots, unsigned count)
+{
+    rail->slot_bytes = (uint32_t)slots->slot_bytes;
+    unsigned wanted = rail->promised + count + C4_VERBS_REFILL_AT;
+    if (wanted > rail->max_posted)
+        return c4_fail(C4_ERR_MEMORY,
+                       "verbs: %s:%u holds %u receive buffers and can hold no more: lower C4_VERBS_CREDITS",
+                       rail->port.device, rail->port.number, rail->max_posted);
+    while (rail->posted + rail->nspare < wanted) {
+        c4_verbs_slot *slot = c4_verbs_slot_get(slots);
+        if (slot == NULL)
+            return C4_ERR_MEMORY;
+        slot->next = rail->spare;
+        rail->spare = slot;
+        rail->nspare++;
+    }
+    int error = c4_verbs_rail_refill(rail);
+    if (error != 0)
+        return c4_fail_errno(C4_ERR_SYSTEM, error, "verbs: receive buffers of %s:%u", rail->port.device,
+                             rail->port.number);
+    rail->promised += count;
+    return C4_OK;
+}
+
+/* ---- completion queues ---- */
+
+c4_verbs_cq *c4_verbs_rail_cq(c4_verbs_rail *rail, unsigned entries)
+{
+    for (unsigned i = 0; i < rail->ncqs; i++)
+        if (rail->cqs[i].room >= entries) {
+            rail->cqs[i].room -= entries;
+            return &rail->cqs[i];
+        }
+    unsigned size = rail->max_cqe < C4_VERBS_CQ_ENTRIES ? rail->max_cqe : C4_VERBS_CQ_ENTRIES;
+    errno = 0;
+    struct ibv_cq *cq = rail->ncqs < C4_VERBS_CQS && size >= entries
+                            ? c4_verbs_calls_in_use->create_cq(rail->context, (int)size, NULL, rail->wake, 0)
+                            : NULL;
+    if (cq == NULL) {
+        lacking(rail, "completion queue");
+        return NULL;
+    }
+    rail->cqs[rail->ncqs] = (c4_verbs_cq){.cq = cq, .room = size - entries};
+    return &rail->cqs[rail->ncqs++];
+}
+
+/* ---- links by queue pair number ---- */
+
+static c4_verbs_qpn_entry *entry_of(const c4_verbs_rail *rail, uint32_t qpn)
+{
+    unsigned at = qpn * 2654435761u & (rail->capacity - 1);
+    while (rail->links[at].link != NULL && rail->links[at].qpn != qpn)
+        at = (at + 1) & (rail->capacity - 1);
+    return &rail->links[at];
+}
+
+bool c4_verbs_rail_add_link(c4_verbs_rail *rail, uint32_t qpn, c4_verbs_link *link)
+{
+    if (2 * (rail->nlinks + 1) > rail->capacity) {
+        c4_verbs_rail grown = *rail;
+        grown.capacity = rail->capacity != 0 ? 2 * rail->capacity : 16;
+        grown.links = calloc(grown.capacity, sizeof *grown.links);
+        if (grown.links == NULL)
+            return false;
+        for (unsigned i = 0; i < rail->capacity; i++)
+            if (rail->links[i].link != NULL)
+                *entry_of(&grown, rail->links[i].qpn) = rail->links[i];
+        free(rail->links);
+        rail->links = grown.links;
+        rail->capacity = grown.capacity;
+    }
+    *entry_of(rail, qpn) = (c4_verbs_qpn_entry){.qpn = qpn, .link = link};
+    rail->nlinks++;
+    return true;
+}
+
+void c4_verbs_rail_remove_link(c4_verbs_rail *rail, uint32_t qpn)
+{
+    c4_verbs_qpn_entry *entry = rail->capacity != 0 ? entry_of(rail, qpn) : NULL;
+    if (entry == NULL || entry->link == NULL)
+        return;
+    entry->link = NULL;
+    rail->nlinks--;
+    /* Those behind it may have been put there because of it. */
+    for (unsigned at = (unsigned)(entry - rail->links);;) {
+        at = (at + 1) & (rail->capacity - 1);
+        c4_verbs_qpn_entry moved = rail->links[at];
+        if (moved.link == NULL)
+            return;
+        rail->links[at].link = NULL;
+        *entry_of(rail, moved.qpn) = moved;
+    }
+}
+
+c4_verbs_link *c4_verbs_rail_find_link(const c4_verbs_rail *rail, uint32_t qpn)
+{
+    return rail->capacity != 0 ? entry_of(rail, qpn)->link : NULL;
+}
+
+/* ---- events ---- */
+
+static void take_event(c4_verbs_rail *rail, const struct ibv_async_event *event)
+{
+    switch (event->event_type) {
+    case IBV_EVENT_PORT_ERR:
+    case IBV_EVENT_PORT_ACTIVE:
+        if (event->element.port_num == rail->port.number)
+            rail->up = event->event_type == IBV_EVENT_PORT_ACTIVE && !rail->gone;
+        break;
+    case IBV_EVENT_DEVICE_FATAL:
+        rail->gone = true;
+        rail->up = false;
+        break;
+    default: /* of queue pairs: their completions say it too; others concern nobody here */
+        break;
+    }
+}
+
+bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host)
+{
+    struct ibv_async_event event;
+    bool was = rail->up;
+    while (!rail->gone && c4_verbs_calls_in_use->get_async_event(rail->context, &event) == 0) {
+        take_event(rail, &event);
+        c4_verbs_calls_in_use->ack_async_event(&event);
+    }
+    if (!rail->gone && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        rail->gone = true; /* a device that is taken away answers EIO from then on */
+        rail->up = false;
+    }
+    if (rail->up != was)
+        host->log(host->context, rail->up ? C4_TLOG_INFO : C4_TLOG_WARN, "verbs: rail %u (%s:%u) is %s", rail->index,
+                  rail->port.device, rail->port.number,
+                  rail->gone ? "gone: the device was removed"
+                  : rail->up ? "up again"
+                             : "down");
+    return rail->up != was;
+}
+
+bool c4_verbs_rail_arm(c4_verbs_rail *rail)
+{
+    bool armed = true;
+    for (unsigned i = 0; i < rail->ncqs; i++)
+        armed &= ibv_req_notify_cq(rail->cqs[i].cq, 0) == 0;
+    return armed;
+}
+
+void c4_verbs_rail_disarm(c4_verbs_rail *rail)
+{
+    struct ibv_cq *cq;
+    void *context;
+    while (rail->wake != NULL && c4_verbs_calls_in_use->get_cq_event(rail->wake, &cq, &context) == 0)
+        c4_verbs_calls_in_use->ack_cq_events(cq, 1);
+}

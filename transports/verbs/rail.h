@@ -1,0 +1,78 @@
+/* A rail: one port of one device, opened. Its queue pairs share a receive queue (SRQ), so that memory follows what peers are
+ * allowed to send and not their number; a completion queue serves as many queue pairs as fit into it, then another one is
+ * made. Receive buffers cannot run out (no RNR): a link is granted a window only when that many more are posted. */
+#ifndef C4_TRANSPORTS_VERBS_RAIL_H
+#define C4_TRANSPORTS_VERBS_RAIL_H
+
+#include "transports/verbs/memory.h"
+#include "transports/verbs/slot.h"
+
+typedef struct c4_verbs_link c4_verbs_link;
+
+/* Receive buffers are posted again so many at once, or when nothing else arrives: that many more than promised are there. */
+#define C4_VERBS_REFILL_AT  8u
+#define C4_VERBS_CQ_ENTRIES 8192
+#define C4_VERBS_CQS        16u
+
+typedef struct c4_verbs_cq {
+    struct ibv_cq *cq;
+    unsigned room; /* completions that no queue pair has claimed */
+} c4_verbs_cq;
+
+/* Which link a completion belongs to. */
+typedef struct c4_verbs_qpn_entry {
+    uint32_t qpn;
+    c4_verbs_link *link; /* NULL: free */
+} c4_verbs_qpn_entry;
+
+struct c4_verbs_rail {
+    unsigned index;
+    c4_verbs_port port;
+    bool up;          /* the port is active, as far as is known */
+    bool gone;        /* the device has been removed: never up again */
+    unsigned nerrors; /* links lost on it for its own sake */
+    struct ibv_context *context;
+    struct ibv_pd *pd;
+    struct ibv_comp_channel *wake;
+    struct ibv_srq *srq;
+    c4_verbs_cq cqs[C4_VERBS_CQS];
+    unsigned ncqs;
+    unsigned max_cqe, max_posted; /* limits of the device */
+    unsigned posted;              /* receive slots that the SRQ holds, or that were just taken from it */
+    unsigned promised;            /* of them to links */
+    uint32_t slot_bytes;          /* of a receive slot */
+    c4_verbs_slot *spare;         /* receive slots to be posted again */
+    unsigned nspare;
+    c4_verbs_qpn_entry *links; /* open addressing, capacity a power of two */
+    unsigned nlinks, capacity;
+};
+
+typedef struct c4_verbs_slots c4_verbs_slots;
+
+/* Opens the device behind `port`. Errors are logged; nothing is left behind then. */
+c4_status c4_verbs_rail_open(c4_verbs_rail *rail, unsigned index, const c4_verbs_port *port);
+/* After its links are gone; before the memory goes that it registered. */
+void c4_verbs_rail_close_queues(c4_verbs_rail *rail);
+/* After the memory has gone. */
+void c4_verbs_rail_close(c4_verbs_rail *rail);
+
+/* Has `count` more receive slots posted. C4_ERR_MEMORY when the device takes no more (logged). */
+c4_status c4_verbs_rail_promise(c4_verbs_rail *rail, c4_verbs_slots *slots, unsigned count);
+/* Posts what is spare. 0 or errno. */
+int c4_verbs_rail_refill(c4_verbs_rail *rail);
+
+/* A completion queue with room for `entries` more; NULL: the device has no more (logged). Give back with `room`. */
+c4_verbs_cq *c4_verbs_rail_cq(c4_verbs_rail *rail, unsigned entries);
+
+bool c4_verbs_rail_add_link(c4_verbs_rail *rail, uint32_t qpn, c4_verbs_link *link);
+void c4_verbs_rail_remove_link(c4_verbs_rail *rail, uint32_t qpn);
+c4_verbs_link *c4_verbs_rail_find_link(const c4_verbs_rail *rail, uint32_t qpn);
+
+/* Port down or up, device gone: reads what the device has said, without waiting. True when `up` has changed. */
+bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host);
+
+/* From now on the next completion makes wake->fd readable. False: there may be completions already. */
+bool c4_verbs_rail_arm(c4_verbs_rail *rail);
+void c4_verbs_rail_disarm(c4_verbs_rail *rail);
+
+#endif
