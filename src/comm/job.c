@@ -11,15 +11,19 @@
 #include "comm/shrink.h"
 #include "control/control_options.h"
 
-/* A member's own words do not say whose they are, and what it lacks this rank may have. */
-static c4_status say_who(c4_status status, int member, const char *text, char told[C4_ERROR_TEXT_BYTES])
+/* A member's own words do not say whose they are, and what it lacks this rank may have. A rank that hears of its own death lives:
+ * it was stopped or cut off for too long, no peer of it is silent, and what it should do is another thing. */
+static c4_status say_who(c4_status status, int member, int rank, const char *text, char told[C4_ERROR_TEXT_BYTES])
 {
-    bool third = status == C4_ERR_PEER_DEAD || status == C4_ERR_PEER_SILENT || status == C4_ERR_MISMATCH;
+    bool death = status == C4_ERR_PEER_DEAD || status == C4_ERR_PEER_SILENT;
+    bool third = death || status == C4_ERR_MISMATCH;
     bool resource = status <= C4_ERR_MEMORY && status > C4_ERR_LINK;
     if (third)
         snprintf(told, C4_ERROR_TEXT_BYTES, "%s", text);
     else
         snprintf(told, C4_ERROR_TEXT_BYTES, "rank %d reports: %s", member, text);
+    if (death && member == rank)
+        return C4_ERR_EXCLUDED;
     return resource ? C4_ERR_PEER_ERROR : status;
 }
 
@@ -29,7 +33,7 @@ static void on_fault(void *context, c4_status status, int member, const char *te
     char told[C4_ERROR_TEXT_BYTES];
     if (c4_shrink_take_fault(comm, status, member, text))
         return;
-    status = say_who(status, member, text, told);
+    status = say_who(status, member, comm->rank, text, told);
     c4_engine_fault_told(comm->engine, status, member, told);
 }
 

@@ -205,7 +205,10 @@ static void tell_past(c4_control *control, c4_control_attachment *attachment)
         char text[C4_CONTROL_TEXT_MAX_BYTES];
         if (c4_core_rank_state(control->core, attachment->members[i]) != C4_CONTROL_DEAD)
             continue;
-        snprintf(text, sizeof text, "rank %d (pid %u on %s) died before this communicator was created",
+        snprintf(text, sizeof text,
+                 attachment->members[i] == control->rank
+                     ? "the other ranks gave this one, rank %d (pid %u on %s), up before this communicator was created"
+                     : "rank %d (pid %u on %s) died before this communicator was created",
                  attachment->members[i], peer->process.pid, peer->process.host);
         attachment->on_fault(attachment->context, C4_ERR_PEER_DEAD, i, text);
     }

@@ -24,10 +24,10 @@ typedef struct c4_control_attachment c4_control_attachment;
 
 /* A member died (C4_ERR_PEER_DEAD), was silent for C4_SILENT_MS and is given up (C4_ERR_PEER_SILENT; final: it does not
  * come back), or reported an error for this communicator (its status). `member` is its index in the communicator; it
- * is this rank itself when the others have given this rank up. `text` names job rank, pid, host and, where it can be
- * known, signal, exit status or the state of the process; valid during the call. Once per dead or silent member. Runs
- * on the control thread, or inside c4_control_attach for what happened before it; must not block and must not call
- * c4_control_*. */
+ * is this rank itself when the others have given this rank up: they do not talk to it any more. `text` names job rank,
+ * pid, host and, where it can be known, signal, exit status or the state of the process; valid during the call. Once
+ * per dead or silent member. Runs on the control thread, or inside c4_control_attach for what happened before it; must
+ * not block and must not call c4_control_*. */
 typedef void (*c4_control_fault_fn)(void *context, c4_status status, int member, const char *text);
 
 typedef struct c4_control_spec {

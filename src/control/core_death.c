@@ -22,6 +22,14 @@ void c4_core_hasten_ended(c4_core *core)
             c4_core_plan_verdict(core, rank, C4_VERDICT_DEAD, when_ns);
 }
 
+/* What the others say of this rank, now that it hears it: "rank 2 ... is given up" is not how its own log should put it. */
+static void say_to_itself(const c4_control_fault *said, c4_control_fault *heard)
+{
+    heard->status = said->status;
+    snprintf(heard->text, sizeof heard->text, "the other ranks gave this one up and go on without it: %.300s",
+             said->text);
+}
+
 void c4_core_declare_dead(c4_core *core, int rank, int from, const c4_control_fault *fault)
 {
     c4_core_peer *peer = &core->peers[rank];
@@ -30,6 +38,11 @@ void c4_core_declare_dead(c4_core *core, int rank, int from, const c4_control_fa
     peer->dead = true;
     peer->verdict = C4_VERDICT_NONE;
     peer->silent_since_ns = 0;
+    c4_control_fault heard;
+    if (rank == core->spec.rank) {
+        say_to_itself(fault, &heard);
+        fault = &heard;
+    }
     c4_core_keep_death(core, rank, fault);
     c4_core_say(core, true, "%s", fault->text);
     core->spec.ops->died(core->spec.shell, rank, fault);

@@ -381,7 +381,7 @@ static void xfers_cancel(c4_engine *engine, c4_operation *op)
 static bool lacks_operation(c4_status fault)
 {
     return fault == C4_ERR_PEER_DEAD || fault == C4_ERR_PEER_SILENT || fault == C4_ERR_PEER_ERROR ||
-           fault == C4_ERR_LINK || fault == C4_ERR_PROTOCOL;
+           fault == C4_ERR_LINK || fault == C4_ERR_PROTOCOL || fault == C4_ERR_EXCLUDED;
 }
 
 /* "broadcast #1" is not in "broadcast #12". */

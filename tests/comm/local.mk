@@ -19,6 +19,8 @@ check_DATA += tests/comm/joining_ranks$(EXEEXT)
 
 check_PROGRAMS += tests/comm/test_shrink
 tests_comm_test_shrink_SOURCES = tests/comm/test_shrink.c $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_revived
+tests_comm_test_revived_SOURCES = tests/comm/test_revived.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_abort
 tests_comm_test_abort_SOURCES = tests/comm/test_abort.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_interfaces
