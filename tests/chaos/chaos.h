@@ -37,9 +37,9 @@ typedef enum chaos_transport { CHAOS_SHM, CHAOS_TCP, CHAOS_BOTH, CHAOS_NTRANSPOR
 typedef enum chaos_outcome {
     CHAOS_SURVIVES, /* no error, right results */
     CHAOS_DEATH,    /* every survivor: C4_ERR_PEER_DEAD, naming a victim */
-    CHAOS_SILENCE,  /* every other rank: C4_ERR_PEER_SILENT, naming a victim */
-    CHAOS_SPLIT,    /* both halves: C4_ERR_PEER_SILENT, naming a rank of the other half */
-    CHAOS_ENDS      /* every rank: some error that names a rank */
+    CHAOS_SILENCE, /* every other rank: C4_ERR_PEER_SILENT, naming a victim, which learns it when it goes on: C4_ERR_EXCLUDED */
+    CHAOS_SPLIT, /* both halves: C4_ERR_PEER_SILENT, naming a rank of the other half */
+    CHAOS_ENDS   /* every rank: some error that names a rank */
 } chaos_outcome;
 
 typedef struct chaos_kind_info {
@@ -57,12 +57,12 @@ extern const char *const chaos_transport_names[CHAOS_NTRANSPORTS]; /* as C4_TRAN
 
 typedef struct chaos_fault {
     chaos_kind kind;
-    int rank;              /* victim; of a partition: the first rank of the second half */
-    int after_ms;          /* from the moment when all ranks work (setup: when the job starts) */
-    int lasts_ms;          /* till it is undone; 0: it is not */
-    int number;            /* frame of a hook rule, or which of the sockets */
-    _Atomic int64_t at_ns; /* 0: not yet */
-    bool missed;           /* could not be injected */
+    int rank;                         /* victim; of a partition: the first rank of the second half */
+    int after_ms;                     /* from the moment when all ranks work (setup: when the job starts) */
+    int lasts_ms;                     /* till it is undone; 0: it is not */
+    int number;                       /* frame of a hook rule, or which of the sockets */
+    _Atomic int64_t at_ns, undone_ns; /* 0: not yet */
+    bool missed;                      /* could not be injected */
 } chaos_fault;
 
 /* What this machine can do; kinds that need more are not planned. */

@@ -27,7 +27,6 @@ typedef struct job {
     pid_t pids[CHAOS_MAX_RANKS];
     bool ended[CHAOS_MAX_RANKS];
     int statuses[CHAOS_MAX_RANKS];
-    bool undone[CHAOS_MAX_FAULTS];
     bool noted; /* shared->waited_ns */
 } job;
 
@@ -143,11 +142,11 @@ static bool step_faults(job *j, int64_t now_ms)
             fault->at_ns = chaos_now_ns();
             fault->missed = !apply(j, fault, false);
         }
-        if (fault->at_ns && fault->lasts_ms && !j->undone[i] && ms(fault->at_ns) >= fault->lasts_ms) {
+        if (fault->at_ns && fault->lasts_ms && !fault->undone_ns && ms(fault->at_ns) >= fault->lasts_ms) {
+            fault->undone_ns = chaos_now_ns();
             apply(j, fault, true);
-            j->undone[i] = true;
         }
-        more |= !fault->at_ns || (fault->lasts_ms && !j->undone[i]);
+        more |= !fault->at_ns || (fault->lasts_ms && !fault->undone_ns);
     }
     return more;
 }
@@ -173,6 +172,22 @@ static void wait_for_survivors(job *j)
     int64_t least = least_iterations(j) + SETTLE_ITERATIONS;
     while (least_iterations(j) < least && !reap(j) && ms(start) < START_MS)
         chaos_sleep_ms(WAIT_STEP_MS);
+}
+
+/* Who was stopped for too long goes on. Operations for which it has everything that it needs (what the others sent before they gave
+ * it up still waits for it) may end well, with right results: they did so before it was given up, as it were. But nothing that comes
+ * after may, and nothing ends the job before it has learned that: asked to stop now it would leave as if all were well. */
+static void wait_for_forgotten(job *j)
+{
+    int64_t start = chaos_now_ns();
+    /* Undone before anybody has minded, if the ranks had no processor to mind with: it goes on, and the judge will say. */
+    if (wait_for_work(j, least_iterations(j) + SETTLE_ITERATIONS, START_MS))
+        return;
+    for (int r = 0; r < j->plan->nranks; r++)
+        while (j->shared->reports[r].phase < CHAOS_FAILED && !j->ended[r] && ms(start) < START_MS) {
+            reap(j);
+            chaos_sleep_ms(WAIT_STEP_MS);
+        }
 }
 
 /* Ends the ranks that have not by the deadline; their status is then C4TEST_TIMED_OUT. */
@@ -277,9 +292,8 @@ bool chaos_job_run(const chaos_plan *wanted, const char *directory, chaos_tally 
         chaos_sleep_ms(info->kept_ms);
     if (plan->shrink)
         wait_for_survivors(&j);
-    /* Undone before anybody has minded, if the ranks had no processor to mind with: it goes on, and the judge will say. */
     if (plan->faults[0].kind == CHAOS_STOP_LONG)
-        wait_for_work(&j, least_iterations(&j) + SETTLE_ITERATIONS, START_MS);
+        wait_for_forgotten(&j);
     if (info->outcome == CHAOS_SURVIVES || plan->shrink || plan->faults[0].kind == CHAOS_STOP_LONG)
         atomic_store(&shared->stop, 1);
     collect(&j);

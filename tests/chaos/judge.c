@@ -10,6 +10,8 @@
 #include "tests/c4test.h"
 #include "tests/chaos/chaos.h"
 
+enum { LEARNED_MS = 1000 }; /* as long as a death may take to be known */
+
 typedef struct verdict {
     const chaos_plan *plan;
     const chaos_shared *shared;
@@ -104,6 +106,14 @@ static int survivors(const verdict *v)
     return n;
 }
 
+static bool nobody_minds(const verdict *v)
+{
+    bool minds = false;
+    for (int r = 0; r < v->plan->nranks; r++)
+        minds |= v->shared->reports[r].status != C4_OK;
+    return !minds;
+}
+
 static bool status_fits(const verdict *v, int rank, int status)
 {
     switch (chaos_kinds[v->plan->faults[0].kind].outcome) {
@@ -112,8 +122,8 @@ static bool status_fits(const verdict *v, int rank, int status)
     case CHAOS_DEATH: /* who dies before it has shown itself cannot be told from who is late */
         return status == C4_ERR_PEER_DEAD ||
                (v->plan->setup && (status == C4_ERR_PEER_ERROR || status == C4_ERR_TIMEOUT));
-    case CHAOS_SILENCE: /* the one who was away finds itself forgotten */
-        return status == C4_ERR_PEER_SILENT || (is_victim(v->plan, rank) && status < 0);
+    case CHAOS_SILENCE:
+        return is_victim(v->plan, rank) ? status == C4_ERR_EXCLUDED : status == C4_ERR_PEER_SILENT;
     case CHAOS_SPLIT:
         return status == C4_ERR_PEER_SILENT;
     default:
@@ -138,6 +148,18 @@ static double excusable_ms(const verdict *v, int rank)
     return waited_ms(v, rank) + most;
 }
 
+static void judge_limit(verdict *v, int rank, double took_ms, int limit_ms)
+{
+    double excusable = excusable_ms(v, rank);
+    if (took_ms <= limit_ms)
+        return;
+    if (took_ms <= limit_ms + excusable)
+        v->tally->excused++;
+    else
+        complain(v, &v->tally->late, "rank %d: %.0f ms from the fault to its error, more than %d and %.0f for load: %s",
+                 rank, took_ms, limit_ms, excusable, v->shared->reports[rank].text);
+}
+
 /* From the first fault on: later ones may not have been needed any more. */
 static void judge_time(verdict *v, int rank, const chaos_report *report)
 {
@@ -148,19 +170,21 @@ static void judge_time(verdict *v, int rank, const chaos_report *report)
         if (fault_ns && (!at_ns || fault_ns < at_ns))
             at_ns = fault_ns;
     }
-    double took_ms = (double)(report->failed_ns - at_ns) * 1e-6, excusable = excusable_ms(v, rank);
-    if (info->hook_rule || (is_victim(v->plan, rank) && info->outcome == CHAOS_SILENCE) ||
-        (v->plan->setup && report->status != C4_ERR_PEER_DEAD))
+    double took_ms = (double)(report->failed_ns - at_ns) * 1e-6;
+    if (info->hook_rule || (v->plan->setup && report->status != C4_ERR_PEER_DEAD))
         return; /* when it struck is not known here, or only the deadline of the set-up tells */
     if (took_ms > v->tally->slowest_ms)
         v->tally->slowest_ms = took_ms;
-    if (took_ms <= info->limit_ms)
-        return;
-    if (took_ms <= info->limit_ms + excusable)
-        v->tally->excused++;
-    else
-        complain(v, &v->tally->late, "rank %d: %.0f ms from the fault to its error, more than %d and %.0f for load: %s",
-                 rank, took_ms, info->limit_ms, excusable, report->text);
+    judge_limit(v, rank, took_ms, info->limit_ms);
+}
+
+/* Of a rank that was stopped and given up: from the moment when it goes on. */
+static void judge_return(verdict *v, int rank, const chaos_report *report)
+{
+    int64_t back_ns = v->plan->faults[0].undone_ns;
+    if (!strstr(report->text, "gave this one up"))
+        complain(v, &v->tally->unnamed, "rank %d does not say what became of it: %s", rank, report->text);
+    judge_limit(v, rank, (double)(report->failed_ns - back_ns) * 1e-6, LEARNED_MS);
 }
 
 static void judge_rank(verdict *v, int rank)
@@ -185,7 +209,7 @@ static void judge_rank(verdict *v, int rank)
     }
     if (status == C4_ERR_SYSTEM && v->plan->setup && report->text[0] == '\0')
         return; /* rank 0 died before there was a job */
-    if (status == C4_OK && v->plan->faults[0].kind == CHAOS_STOP_LONG &&
+    if (status == C4_OK && v->plan->faults[0].kind == CHAOS_STOP_LONG && nobody_minds(v) &&
         excusable_ms(v, rank) > v->plan->faults[0].lasts_ms / 2.0)
         v->tally->excused++; /* undone before anybody had a processor to notice it with */
     else if (!status_fits(v, rank, status))
@@ -193,6 +217,8 @@ static void judge_rank(verdict *v, int rank)
     else if (status < 0 && !is_victim(v->plan, rank) && !names_culprit(v->plan, report->text, rank))
         complain(v, &v->tally->unnamed, "rank %d does not name the culprit: %s: %s", rank,
                  c4_status_name((c4_status)status), report->text);
+    else if (status < 0 && v->plan->faults[0].kind == CHAOS_STOP_LONG && is_victim(v->plan, rank))
+        judge_return(v, rank, report);
     else if (status < 0)
         judge_time(v, rank, report);
     if (v->plan->shrink && status < 0 && !is_victim(v->plan, rank) && report->shrink_status != C4_OK)
