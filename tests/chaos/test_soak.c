@@ -24,9 +24,7 @@ enum {
     SETUP_MS = 10000,
     AGREE_MS = 20000,
     KILL_MS = 1000, /* at most so long until the next */
-    SETTLED_GROWTHS = 3,
-    FEW_KIB = 4096,
-    SLACK_BYTES = 64 * 1024
+    SETTLED_GROWTHS = 3
 };
 
 typedef enum seat_state { SEAT_EMPTY, SEAT_WANTED, SEAT_TAKEN, SEAT_LEFT } seat_state;
@@ -42,6 +40,7 @@ typedef struct seat {
 
 typedef struct soak {
     _Atomic int end_life, lives, nseats, deaths, actions, grown, shrunk, split, wrong;
+    _Atomic size_t settled_kib[ELDERS], kib[ELDERS]; /* in use: of this job's first growths, and after the last one */
     int elder_pipe[2];
     seat seats[SEATS];
 } soak;
@@ -51,9 +50,10 @@ typedef struct member {
     chaos_work work;
     chaos_count count;
     bool elder, dismissed;
-    uint64_t random;  /* rank 0's own */
-    int growths;      /* of this job */
-    long settled_kib; /* resident after some of them */
+    uint64_t random;            /* rank 0's own */
+    int growths, communicators; /* of this job */
+    int watched;                /* growths when memory was measured last */
+    chaos_usage settled;        /* after SETTLED_GROWTHS */
 } member;
 
 typedef enum action { WORK, SPLIT, GROW, END } action;
@@ -101,6 +101,7 @@ static c4_status split(member *m)
         chaos_work_join(&w, child, m->work.state);
         status = some_work(&w);
         c4_comm_destroy(child);
+        m->communicators++;
     }
     c4_status parent = c4_barrier(m->work.comm, NULL);
     if (status != C4_OK && parent == C4_OK)
@@ -109,21 +110,37 @@ static c4_status split(member *m)
     return tell(m->work.comm, "the barrier after a split", parent);
 }
 
-/* Until one of them is whole. */
+/* All others have gone home. */
+static bool left_alone(member *m, c4_status status)
+{
+    m->dismissed |= status == C4_ERR_EXCLUDED && !m->elder;
+    return m->dismissed;
+}
+
+/* After every growth, and before anybody shrinks. A death may have ended the broadcast that announces a growth on some ranks and
+ * not on others: the ones want to shrink, the others try to grow. Here they meet, and all do the same. */
+static bool all_well(member *m, bool well)
+{
+    uint64_t all = 0;
+    c4_status status = c4_comm_agree(m->work.comm, well, AGREE_MS, &all, NULL, NULL);
+    if (!left_alone(m, status))
+        WORLD_OK(status);
+    return status == C4_OK && all == 1;
+}
+
 static c4_status shrink(member *m)
 {
     c4_comm *smaller = NULL;
     c4_comm_config config = {.struct_size = sizeof config, .timeout_ms = AGREE_MS};
     c4_status status = c4_comm_shrink(m->work.comm, NULL, 0, &config, NULL, &smaller);
-    if (status == C4_ERR_EXCLUDED && !m->elder) { /* all others have gone home */
-        m->dismissed = true;
+    if (left_alone(m, status))
         return status;
-    }
     if (status != C4_OK) {
         world_fail("shrink: %s: %s", c4_status_name(status), c4_last_error(m->work.comm));
         return status;
     }
     c4_comm_destroy(m->work.comm);
+    m->communicators++;
     m->s->shrunk += m->work.rank == 0;
     return tell(smaller, "the first broadcast after a shrink", take_over(m, smaller));
 }
@@ -153,24 +170,23 @@ static c4_status grow(member *m)
     c4_comm *old = m->work.comm, *larger = NULL;
     c4_comm_config config = {.struct_size = sizeof config, .timeout_ms = SETUP_MS};
     c4_unique_id id;
-    uint64_t all = 0;
     int deaths = m->s->deaths;
     if (m->work.rank == 0)
         id = invite(m, MOST);
     c4_status status = c4_comm_grow(old, m->work.rank == 0 ? &id : NULL, MOST, 0, &config, NULL, &larger);
     char text[512];
     snprintf(text, sizeof text, "%s: %s", c4_status_name(status), c4_last_error(NULL));
-    WORLD_OK(c4_comm_agree(old, status == C4_OK, AGREE_MS, &all, NULL, NULL));
-    if (all == 1) {
+    if (all_well(m, status == C4_OK)) {
         c4_comm_destroy(old);
         m->s->grown += m->work.rank == 0;
         m->growths++;
+        m->communicators++;
         return tell(larger, "the first broadcast after a growth", take_over(m, larger));
     }
     if (status != C4_OK && m->s->deaths == deaths && c4_comm_status(old) == C4_OK)
         world_fail("growing fails where nobody has died: %s", text);
     c4_comm_destroy(larger);
-    return C4_OK;
+    return m->dismissed || world_failures() ? C4_OK : shrink(m);
 }
 
 /* What comes next, from rank 0. */
@@ -205,17 +221,32 @@ static c4_status one_action(member *m, action next)
     }
 }
 
-/* Always after a growth, when all sizes are alike; the first ones fill caches. */
-static void watch_memory(member *m, action last)
+/* How much more may be held than before. While a job lasts: schedules and tables of peers fill caches (33 KiB in the first minute
+ * and its thousand communicators, then none), 75 KiB come and go over tcp, and dead guests' connections have not all
+ * been closed; so much is lost within 200 communicators that keep 1 KiB each. */
+static const chaos_usage may_grow_in_a_job = {
+    .files = 16, .threads = 2, .maps = 16, .heap_bytes = 192 * 1024, .private_kib = 2048, .shared_kib = 16384};
+/* Between two of them there is no communicator. */
+static const chaos_usage may_grow_between_jobs = {
+    .maps = 4, .heap_bytes = 64 * 1024, .private_kib = 1024, .shared_kib = 512};
+
+/* What a process keeps from one communicator to the next shows after a growth: the communicator is new, and all sizes are alike.
+ * Never after a growth that was undone: a ring's pages are populated when its channel is opened, so that a communicator that has
+ * worked maps up to 25 MiB where a new one maps 0.6 to 3. */
+static void watch_memory(member *m)
 {
-    if (last != GROW || m->growths < SETTLED_GROWTHS)
+    char text[320];
+    if (m->growths == m->watched || m->growths < SETTLED_GROWTHS)
         return;
-    long kib = chaos_usage_measure().resident_kib;
-    if (m->settled_kib == 0)
-        m->settled_kib = kib;
-    if (kib > m->settled_kib + FEW_KIB)
-        world_fail("rank %d has grown from %ld to %ld KiB in %d growths", m->work.rank, m->settled_kib, kib,
-                   m->growths);
+    m->watched = m->growths;
+    chaos_usage now = chaos_usage_measure();
+    if (m->growths == SETTLED_GROWTHS)
+        m->settled = now;
+    m->s->settled_kib[m->work.rank] = m->settled.heap_bytes / 1024;
+    m->s->kib[m->work.rank] = now.heap_bytes / 1024;
+    if (chaos_usage_has_grown(&m->settled, &now, &may_grow_in_a_job, text, sizeof text))
+        world_fail("rank %d after %d growths and %d communicators: %s", m->work.rank, m->growths, m->communicators,
+                   text);
 }
 
 /* Until rank 0 says that it is enough. */
@@ -229,10 +260,10 @@ static void live(member *m, c4_status status)
             status = one_action(m, next);
         if (status == C4_OK)
             m->s->actions += m->work.rank == 0;
-        else if (world_failures() == 0)
+        else if (world_failures() == 0 && !all_well(m, false) && !m->dismissed)
             status = shrink(m);
         if (m->elder)
-            watch_memory(m, next);
+            watch_memory(m);
     }
     c4_comm_destroy(m->work.comm);
     chaos_work_fini(&m->work);
@@ -276,16 +307,6 @@ static void guest_main(soak *s, const seat *guest)
         c4_comm_destroy(comm);
 }
 
-static void compare(int elder, int lives, const chaos_usage *first, const chaos_usage *now)
-{
-    if (now->files > first->files || now->threads > first->threads || now->maps > first->maps + 4 ||
-        now->heap_bytes > first->heap_bytes + SLACK_BYTES || now->resident_kib > first->resident_kib + FEW_KIB)
-        world_fail("elder %d after %d jobs: %d files (before: %d), %d threads (%d), %d mappings (%d), %zu bytes in use "
-                   "(%zu), %ld KiB resident (%ld)",
-                   elder, lives, now->files, first->files, now->threads, first->threads, now->maps, first->maps,
-                   now->heap_bytes, first->heap_bytes, now->resident_kib, first->resident_kib);
-}
-
 static void one_life(soak *s, int elder, int number)
 {
     static member m;
@@ -310,13 +331,14 @@ static void elder_main(int elder, void *arg)
 {
     soak *s = arg;
     chaos_usage first = {0};
+    char text[320];
     for (int number = 0; number < LIVES && world_failures() == 0; number++) {
         one_life(s, elder, number);
         chaos_usage now = chaos_usage_measure();
         if (number == 2)
             first = now;
-        if (number > 2)
-            compare(elder, number + 1, &first, &now);
+        if (number > 2 && chaos_usage_has_grown(&first, &now, &may_grow_between_jobs, text, sizeof text))
+            world_fail("elder %d after %d jobs: %s", elder, number + 1, text);
         if (elder == 0)
             atomic_store(&s->end_life, 0);
         if (elder == 0)
@@ -420,8 +442,12 @@ static void test_soak(void)
     c4test_team *team = c4test_team_start(ELDERS, elder_main, s);
     for (int life = 0; life < LIVES && elders_live(team); life++) {
         attend_life(s, team, (int64_t)soak_seconds * 1000 / LIVES);
-        fprintf(stderr, "job %d of %d: %d guests, %d deaths, %d shrunk, %d grown, %d split, %d actions\n", life + 1,
-                LIVES, s->nseats, s->deaths, s->shrunk, s->grown, s->split, s->actions);
+        fprintf(
+            stderr,
+            "job %d of %d: %d guests, %d deaths, %d shrunk, %d grown, %d split, %d actions; elders hold %zu and %zu "
+            "KiB (soon after the start: %zu and %zu)\n",
+            life + 1, LIVES, s->nseats, s->deaths, s->shrunk, s->grown, s->split, s->actions, s->kib[0], s->kib[1],
+            s->settled_kib[0], s->settled_kib[1]);
     }
     c4test_team_wait(team, 60, statuses);
     for (int i = 0; i < ELDERS; i++)
