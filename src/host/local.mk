@@ -7,5 +7,5 @@ src_host_libc4_host_la_SOURCES += src/host/topology.c src/host/topology.h src/ho
 src_host_libc4_host_la_SOURCES += src/host/limits.c src/host/limits.h src/host/nic.c src/host/nic.h
 src_host_libc4_host_la_SOURCES += src/host/netif.c src/host/netif.h src/host/resolve.c src/host/resolve.h
 src_host_libc4_host_la_SOURCES += src/host/rdma.c src/host/rdma.h
-check_PROGRAMS += tests/host/test_segment tests/host/test_topology
+check_PROGRAMS += tests/host/test_rdma tests/host/test_segment tests/host/test_topology
 src_host_libc4_host_la_SOURCES += src/host/key.c src/host/key.h src/host/segment.c src/host/segment.h

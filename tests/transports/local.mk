@@ -61,13 +61,6 @@ check_PROGRAMS += tests/transports/tcp/test_tcp_tls_conformance
 tests_transports_tcp_test_tcp_tls_conformance_LDADD = tests/conformance/libconformance.la $(LDADD)
 endif
 
-if C4_HAVE_VERBS
-EXTRA_PROGRAMS += tests/transports/verbs/test_verbs_conformance
-C4_RDMA_TESTS += tests/transports/verbs/test_verbs_conformance
-tests_transports_verbs_test_verbs_conformance_LDADD = \
-    tests/conformance/libconformance.la transports/verbs/libc4_transport_verbs.la $(LDADD) $(C4_VERBS_LIBS)
-endif
-
 # Not a test: `make tests/transports/tcp/bench_tcp`, then run it on an idle machine.
 EXTRA_PROGRAMS += tests/transports/tcp/bench_tcp
 tests_transports_tcp_bench_tcp_LDADD = tests/conformance/libconformance.la $(LDADD)

@@ -126,10 +126,16 @@ static bool item_matches(const wish_item *item, const c4_verbs_port *port)
            (item->port == 0 || item->port == port->number);
 }
 
-static const char *next_item(const char *text, bool all_exact, bool all_exclude, wish_item *item)
+/* A sign at the very beginning goes for all items. */
+static bool for_all(const char *wish, char sign)
+{
+    return memchr(wish, sign, strspn(wish, "^=")) != NULL;
+}
+
+static const char *next_item(const char *wish, const char *text, wish_item *item)
 {
     size_t end = strcspn(text, ",");
-    *item = (wish_item){.exact = all_exact, .excludes = all_exclude};
+    *item = (wish_item){.exact = for_all(wish, '='), .excludes = for_all(wish, '^')};
     for (; end > 0 && (*text == '^' || *text == '='); text++, end--) {
         item->excludes |= *text == '^';
         item->exact |= *text == '=';
@@ -142,22 +148,30 @@ static const char *next_item(const char *text, bool all_exact, bool all_exclude,
     return *text == ',' ? text + 1 : text;
 }
 
+/* Does it say which ones, or at most which not? */
+static bool names_some(const char *wish)
+{
+    wish_item item;
+    bool some = false;
+    for (const char *at = wish; *at != '\0';) {
+        at = next_item(wish, at, &item);
+        some |= item.length > 0 && !item.excludes;
+    }
+    return some;
+}
+
 static bool wished(const c4_verbs_port *port, const char *wish)
 {
-    bool only_excludes = true, named = false, excluded = false;
-    bool all_exclude = wish[strspn(wish, "=")] == '^', all_exact = wish[strspn(wish, "^")] == '=';
+    bool named = !names_some(wish), excluded = false;
     wish_item item;
     for (const char *at = wish; *at != '\0';) {
-        at = next_item(at, all_exact, all_exclude, &item);
-        if (item.length == 0)
+        at = next_item(wish, at, &item);
+        if (item.length == 0 || !item_matches(&item, port))
             continue;
-        only_excludes &= item.excludes;
-        if (item_matches(&item, port)) {
-            named |= !item.excludes;
-            excluded |= item.excludes;
-        }
+        named |= !item.excludes;
+        excluded |= item.excludes;
     }
-    return !excluded && (only_excludes || named);
+    return named && !excluded;
 }
 
 static int by_nearness(const void *left, const void *right)
@@ -197,7 +211,7 @@ size_t c4_verbs_ports_choose(c4_verbs_port *ports, size_t count, const char *wis
     if (kept == 0)
         return nothing_chosen(ports, count, wish, reason, reason_bytes);
     qsort(ports, kept, sizeof *ports, by_nearness);
-    if (wish[0] == '\0')
+    if (!names_some(wish))
         for (size_t i = 1; i < kept; i++)
             if (ports[i].distance != ports[0].distance || ports[i].rate_bps < ports[0].rate_bps)
                 kept = i;
@@ -214,7 +228,7 @@ static bool is_ipv4(const uint8_t gid[16])
 
 static bool is_link_local(const uint8_t gid[16])
 {
-    return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
+    return is_ipv4(gid) ? gid[12] == 169 && gid[13] == 254 : gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
 }
 
 /* The higher the better; < 0: unfit. */

@@ -41,9 +41,9 @@ typedef struct c4_verbs_gid {
  * (C4_ERR_UNREACHABLE), no permission (C4_ERR_SYSTEM). */
 c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason, size_t reason_bytes);
 
-/* Moves those that fit the wish and are up to the front: the nearest to this process's cores alone, the fastest of them alone
- * when no wish is told (two speeds side by side would run at the lower one). Returns how many, at most `most`; 0 with a
- * reason. */
+/* Moves those that fit the wish and are up to the front, the nearest to this process's cores first. When the wish names none
+ * of them (it is empty, or only excludes), the nearest alone, and of these the fastest (two speeds side by side would run at
+ * the lower one). Returns how many, at most `most`; 0 with a reason. */
 size_t c4_verbs_ports_choose(c4_verbs_port *ports, size_t count, const char *wish, size_t most, char *reason,
                              size_t reason_bytes);
 

@@ -1,0 +1,22 @@
+# With the transport linked in, and not by way of the module: what fails here fails in it.
+if C4_HAVE_VERBS
+C4_VERBS_LDADD = transports/verbs/libc4_transport_verbs.la tests/conformance/libconformance.la $(LDADD) $(C4_VERBS_LIBS)
+
+# It needs a device: make check-rdma.
+EXTRA_PROGRAMS += tests/transports/verbs/test_verbs_conformance
+C4_RDMA_TESTS += tests/transports/verbs/test_verbs_conformance
+tests_transports_verbs_test_verbs_conformance_LDADD = $(C4_VERBS_LDADD)
+
+check_PROGRAMS += tests/transports/verbs/test_ports
+tests_transports_verbs_test_ports_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_ports_LDADD = $(C4_VERBS_LDADD)
+check_PROGRAMS += tests/transports/verbs/test_wire
+tests_transports_verbs_test_wire_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_wire_LDADD = $(C4_VERBS_LDADD)
+
+C4_FUZZ_TARGETS += tests/fuzz/fuzz_verbs_message
+tests_fuzz_fuzz_verbs_message_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_fuzz_fuzz_verbs_message_LDADD = $(C4_FUZZ_MAIN) transports/verbs/libc4_transport_verbs.la $(LDADD) $(C4_VERBS_LIBS)
+tests_fuzz_fuzz_verbs_message_LDFLAGS = $(AM_LDFLAGS) $(C4_FUZZ_LDFLAGS)
+endif
+EXTRA_DIST += tests/fuzz/corpus/fuzz_verbs_message
