@@ -68,7 +68,7 @@ typedef struct c4_ucx_handshake {
 
 typedef enum c4_ucx_state {
     C4_UCX_LIVE,
-    C4_UCX_LOST,  /* the endpoint has failed; told after the grace */
+    C4_UCX_LOST,  /* the endpoint has failed, or was not to be had; told after the grace */
     C4_UCX_ENDED, /* the peer said BYE */
     C4_UCX_FAILED /* `status` says why */
 } c4_ucx_state;
@@ -79,6 +79,7 @@ struct c4_ucx_link {
     c4_ucx_state state;
     c4_status status;
     uint64_t lost_until_ns;
+    ucs_status_t refused; /* why UCX has made no endpoint: as likely as not the peer has just died */
     ucp_ep_h endpoint;
     bool close_endpoint; /* by force, outside of UCX's callbacks */
     /* this rank as client: what it needs to send */

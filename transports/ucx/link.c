@@ -63,14 +63,9 @@ c4_status c4_ucx_link_connect(c4_ucx_link *link)
     if (status == UCS_OK)
         return C4_OK;
     link->endpoint = NULL;
-    c4_status failed = c4_ucx_fail(
-        &module->host, c4_ucx_status(status), "ucx: connecting to rank %d: %s%s", link->peer, ucs_status_string(status),
-        status == UCS_ERR_UNREACHABLE
-            ? " (UCX_TLS and UCX_NET_DEVICES must leave both ranks a network in common; shared memory will "
-              "not do, as it does not notice that a peer has died)"
-            : "");
-    c4_ucx_link_fail(link, failed);
-    return failed;
+    link->refused = status;
+    c4_ucx_link_lost(link, status);
+    return C4_ERR_LINK;
 }
 
 /* ---- its end ---- */
@@ -129,6 +124,25 @@ void c4_ucx_link_lost(c4_ucx_link *link, ucs_status_t why)
     close_endpoint_later(link);
 }
 
+/* Nobody knew better. */
+static void tell_lost(c4_ucx_link *link)
+{
+    const c4_transport_host *host = &link->module->host;
+    c4_status failed;
+    if (link->refused == UCS_OK)
+        failed = c4_ucx_fail(host, link->status,
+                             "ucx: the connection to rank %d is lost, and UCX does not make it again", link->peer);
+    else
+        failed = c4_ucx_fail(host, link->status, "ucx: connecting to rank %d: %s%s", link->peer,
+                             ucs_status_string(link->refused),
+                             link->refused == UCS_ERR_UNREACHABLE
+                                 ? " (its process may have ended; else UCX_TLS and UCX_NET_DEVICES must leave both "
+                                   "ranks a network in common; shared memory will not do, as it does not notice that "
+                                   "a peer has died)"
+                                 : "");
+    c4_ucx_link_fail(link, failed);
+}
+
 void c4_ucx_link_ended(c4_ucx_link *link)
 {
     if (link->state != C4_UCX_LIVE && link->state != C4_UCX_LOST)
@@ -163,9 +177,7 @@ void c4_ucx_links_service(c4_module *module)
         if (link->close_endpoint)
             close_endpoint(link);
         if (link->state == C4_UCX_LOST && now >= link->lost_until_ns)
-            c4_ucx_link_fail(link, c4_ucx_fail(&module->host, link->status,
-                                               "ucx: the connection to rank %d is lost, and UCX does not make it again",
-                                               peer));
+            tell_lost(link);
     }
 }
 

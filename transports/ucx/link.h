@@ -6,7 +6,7 @@
 
 /* The peer's link, made once. C4_ERR_MEMORY. */
 c4_status c4_ucx_link_create(c4_module *module, int peer, c4_ucx_link **link);
-/* Makes the endpoint if there is none. An error has failed the link. */
+/* Makes the endpoint if there is none. After an error the link is lost. */
 c4_status c4_ucx_link_connect(c4_ucx_link *link);
 /* For good: pending xfers get `status`, those that UCX holds once it lets go; progress reports it once. */
 void c4_ucx_link_fail(c4_ucx_link *link, c4_status status);

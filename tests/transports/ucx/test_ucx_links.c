@@ -357,6 +357,25 @@ static void test_lost(void)
     pair_close(&p);
 }
 
+/* Who connects to a rank that has just died is told by UCX at once, and waits all the same for whoever knows of the death. */
+static void test_refused(void)
+{
+    pair p;
+    char byte = 0;
+    pair_open(&p, NULL);
+    c4_channel *out = channel(&p, 0, 1, 0, 0);
+    c4_ucx_ops.close(p.modules[1]);
+    p.modules[1] = NULL;
+    c4_xfer send = {.pointer = &byte, .bytes = 1};
+    uint64_t before = c4_now_ns();
+    C4TEST_INT(c4_ucx_ops.send(out, &send), C4_IN_PROGRESS);
+    PROGRESS_UNTIL(&p, p.errors[0] != C4_OK);
+    CU_ASSERT(c4_now_ns() - before >= C4_UCX_GRACE_NS);
+    C4TEST_INT(p.named[0], 1);
+    CU_ASSERT(send.state < 0 && send.state == p.errors[0]);
+    pair_close(&p);
+}
+
 int main(int argc, char **argv)
 {
     static const int sides[] = {0, 1};
@@ -369,6 +388,7 @@ int main(int argc, char **argv)
                                         C4TEST(pause),
                                         C4TEST(peer_closes),
                                         C4TEST(lost),
+                                        C4TEST(refused),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
