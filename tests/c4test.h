@@ -57,6 +57,18 @@ typedef struct c4test_case {
 #define C4TEST_END {NULL, NULL, 0, NULL}
 /* clang-format on */
 
+/* A sanitizer has address space, mappings and an allocator of its own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define C4TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define C4TEST_SANITIZED 1
+#endif
+#endif
+#ifndef C4TEST_SANITIZED
+#define C4TEST_SANITIZED 0
+#endif
+
 /* Runs the cases and returns main's exit status: 0 when none failed, 1 otherwise, 2 on a wrong command line. */
 int c4test_main(int argc, char **argv, const c4test_case *cases);
 

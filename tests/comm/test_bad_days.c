@@ -1,10 +1,9 @@
-/* What goes wrong in real clusters: killed ranks, strangers at the ports, lost sockets, exhausted limits. */
+/* What goes wrong in real clusters: strangers at the ports, lost sockets, exhausted limits. (Killed ranks: test_killed.) */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,237 +11,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/c4test.h"
 #include "tests/collectives/world.h"
+#include "tests/comm/bad_days.h"
 #include "wire/unique_id.h"
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* Names in a directory, sorted, in one string: for comparison before and after. */
-static void list_directory(const char *path, char *text, size_t bytes)
-{
-    struct dirent **entries;
-    int n = scandir(path, &entries, NULL, alphasort);
-    text[0] = '\0';
-    for (int i = 0; i < n; i++) {
-        if (entries[i]->d_name[0] != '.' && strlen(text) + strlen(entries[i]->d_name) + 2 < bytes)
-            strcat(strcat(text, entries[i]->d_name), " ");
-        free(entries[i]);
-    }
-    if (n >= 0)
-        free(entries);
-}
-
-/* ---- a rank is killed ---- */
-
-enum { KILL_BEFORE, KILL_DURING, KILL_AFTER };
-
-typedef struct killing {
-    int nranks, victim, when;
-    const char *options;
-    int pipe[2], ready[2];
-    _Atomic int64_t killed_at;
-} killing;
-
-static void get_id(const int *pipes, int rank, int nranks, c4_unique_id *id)
-{
-    if (rank == 0) {
-        C4TEST_OK_FATAL(c4_unique_id_create(id));
-        for (int i = 1; i < nranks; i++)
-            CU_ASSERT_FATAL(write(pipes[1], id, sizeof *id) == (ssize_t)sizeof *id);
-    } else {
-        CU_ASSERT_FATAL(read(pipes[0], id, sizeof *id) == (ssize_t)sizeof *id);
-    }
-}
-
-/* Not before the survivors have done what came earlier. */
-static void die(killing *k)
-{
-    char byte;
-    for (int i = 1; i < k->nranks; i++)
-        CU_ASSERT_FATAL(read(k->ready[0], &byte, 1) == 1);
-    k->killed_at = now_ns();
-    raise(SIGKILL);
-}
-
-static c4_status survive(const killing *k, c4_comm *comm, float *buffer, size_t count)
-{
-    c4_status status = C4_OK;
-    if (k->when == KILL_AFTER) { /* computes, and only looks at the communicator now and then */
-        while ((status = c4_comm_status(comm)) == C4_OK)
-            sched_yield();
-        return c4_barrier(comm, NULL);
-    }
-    while (status == C4_OK)
-        status = c4_all_reduce(buffer, buffer, count, C4_FLOAT32, C4_MAX, comm, NULL);
-    return status;
-}
-
-static void killing_rank(int rank, void *arg)
-{
-    killing *k = arg;
-    c4_unique_id id;
-    c4_comm *comm;
-    size_t count = 2 << 20;
-    char name[32];
-    float *buffer = calloc(count, sizeof *buffer);
-    setenv("C4_LOG", "none", 1);
-    get_id(k->pipe, rank, k->nranks, &id);
-    c4_comm_config config = {.struct_size = sizeof config, .options = k->options};
-    C4TEST_OK_FATAL(c4_comm_create(&id, k->nranks, rank, &config, NULL, &comm));
-    C4TEST_OK(c4_all_reduce(buffer, buffer, 1000, C4_FLOAT32, C4_SUM, comm, NULL));
-    if (rank == k->victim) {
-        c4_request *request;
-        if (k->when == KILL_DURING) {
-            C4TEST_OK(c4_all_reduce(buffer, buffer, count, C4_FLOAT32, C4_MAX, comm, &request));
-            for (int i = 0; i < 3; i++)
-                c4_test(&request);
-        }
-        die(k);
-    }
-    CU_ASSERT_FATAL(write(k->ready[1], "x", 1) == 1);
-    c4_status status = survive(k, comm, buffer, count);
-    double seconds = (double)(now_ns() - k->killed_at) * 1e-9;
-    C4TEST_INT(status, C4_ERR_PEER_DEAD);
-    if (seconds >= 1.0 || getenv("C4_TEST_VERBOSE"))
-        fprintf(stderr, "rank %d of %d: %.3f s after the death of rank %d\n", rank, k->nranks, seconds, k->victim);
-    CU_ASSERT(seconds < 1.0 * c4test_seconds(1));
-    snprintf(name, sizeof name, "rank %d", k->victim);
-    C4TEST_CONTAINS(c4_last_error(comm), name);
-    C4TEST_INT(c4_comm_status(comm), C4_ERR_PEER_DEAD);
-    C4TEST_INT(c4_all_reduce(buffer, buffer, 1, C4_FLOAT32, C4_SUM, comm, NULL), C4_ERR_PEER_DEAD);
-    int64_t before = now_ns();
-    C4TEST_OK(c4_comm_destroy(comm));
-    CU_ASSERT(now_ns() - before < 1500000000);
-    free(buffer);
-}
-
-static void kill_one(const char *options, int nranks, int victim, int when)
-{
-    int statuses[8];
-    killing *k = c4test_shared(sizeof *k);
-    *k = (killing){.nranks = nranks, .victim = victim, .when = when, .options = options};
-    C4TEST_INT_FATAL(pipe(k->pipe), 0);
-    C4TEST_INT_FATAL(pipe(k->ready), 0);
-    c4test_team *team = c4test_team_start(nranks, killing_rank, k);
-    c4test_team_wait(team, 15, statuses);
-    for (int i = 0; i < nranks; i++) {
-        bool good = i == victim ? WIFSIGNALED(statuses[i]) && WTERMSIG(statuses[i]) == SIGKILL : statuses[i] == 0;
-        if (!good)
-            fprintf(stderr, "%s: rank %d of %d ended with status 0x%x (victim %d, moment %d)\n", options, i, nranks,
-                    (unsigned)statuses[i], victim, when);
-        CU_ASSERT(good);
-    }
-    for (int i = 0; i < 2; i++) {
-        close(k->pipe[i]);
-        close(k->ready[i]);
-    }
-}
-
-static char *with_record_dir(const char *options)
-{
-    static char text[4][512];
-    static unsigned next;
-    char *out = text[next++ % 4];
-    snprintf(out, sizeof text[0], "%s C4_RECORD_DIR=%s", options, c4test_path("records"));
-    return out;
-}
-
-static void test_kill_shm(void)
-{
-    const char *options = with_record_dir("C4_TRANSPORTS=shm");
-    for (int when = KILL_BEFORE; when <= KILL_AFTER; when++) {
-        kill_one(options, 2, 1, when);
-        kill_one(options, 4, 2, when);
-        kill_one(options, 4, 0, when);
-    }
-}
-
-static void kill_over(const char *options)
-{
-    for (int when = KILL_BEFORE; when <= KILL_AFTER; when++) {
-        kill_one(options, 2, 0, when);
-        kill_one(options, 4, 3, when);
-        kill_one(options, 4, 0, when);
-    }
-}
-
-static void test_kill_tcp(void)
-{
-    kill_over(with_record_dir("C4_TRANSPORTS=tcp"));
-}
-
-/* UCX tells of a lost connection at once: the death must be told, not that. */
-static void test_kill_ucx(void)
-{
-    if (!world_has_transport("ucx"))
-        C4TEST_SKIP("no UCX here: `c4info transports` says why");
-    kill_over(with_record_dir("C4_TRANSPORTS=ucx"));
-}
-
-/* ---- all ranks are killed ---- */
-
-typedef struct massacre {
-    const char *options;
-    int id_pipe[2], ready[2];
-} massacre;
-
-static void massacre_rank(int rank, void *arg)
-{
-    massacre *m = arg;
-    c4_unique_id id;
-    c4_comm *comm;
-    int32_t value = 1;
-    void *mapped;
-    get_id(m->id_pipe, rank, 3, &id);
-    c4_comm_config config = {.struct_size = sizeof config, .options = m->options};
-    C4TEST_OK_FATAL(c4_comm_create(&id, 3, rank, &config, NULL, &comm));
-    C4TEST_OK(c4_mem_alloc(1 << 20, &mapped));
-    C4TEST_OK(c4_all_reduce(mapped, mapped, 100000, C4_FLOAT32, C4_SUM, comm, NULL));
-    C4TEST_OK(c4_all_reduce(&value, &value, 1, C4_INT32, C4_SUM, comm, NULL));
-    CU_ASSERT_FATAL(write(m->ready[1], "x", 1) == 1);
-    for (;;)
-        pause();
-}
-
-static void kill_all(const char *options)
-{
-    char before[8192], after[8192], byte;
-    int statuses[3];
-    massacre m = {.options = with_record_dir(options)};
-    C4TEST_INT_FATAL(pipe(m.id_pipe), 0);
-    C4TEST_INT_FATAL(pipe(m.ready), 0);
-    list_directory("/dev/shm", before, sizeof before);
-    c4test_team *team = c4test_team_start(3, massacre_rank, &m);
-    for (int i = 0; i < 3; i++)
-        CU_ASSERT_FATAL(read(m.ready[0], &byte, 1) == 1);
-    for (int i = 0; i < 3; i++)
-        kill(c4test_team_pid(team, i), SIGKILL);
-    c4test_team_wait(team, 10, statuses);
-    list_directory("/dev/shm", after, sizeof after);
-    C4TEST_STRING(after, before);
-    list_directory(c4test_dir(), after, sizeof after);
-    C4TEST_STRING(after, "records "); /* what tells of the crash */
-    for (int i = 0; i < 2; i++) {
-        close(m.id_pipe[i]);
-        close(m.ready[i]);
-    }
-}
-
-static void test_kill_all(void)
-{
-    kill_all("C4_TRANSPORTS=shm,tcp");
-    kill_all("C4_TRANSPORTS=shm C4_SHM_BACKEND=file");
-}
 
 /* ---- strangers ---- */
 
@@ -348,7 +122,7 @@ static void strangers_rank(int rank, void *arg)
     setenv("C4_LOG", "none", 1);
     if (rank == 0)
         s->pid0 = getpid();
-    get_id(s->id_pipe, rank, 3, &id);
+    bad_days_get_id(s->id_pipe, rank, 3, &id);
     c4_comm_config config = {.struct_size = sizeof config, .options = s->options, .timeout_ms = 10000};
     if (rank == 1) {
         kept = annoy(s->pid0, fds); /* at the bootstrap's door */
@@ -379,7 +153,7 @@ static void strangers_rank(int rank, void *arg)
 static void test_strangers(void)
 {
     strangers *s = c4test_shared(sizeof *s);
-    s->options = with_record_dir("C4_TRANSPORTS=tcp");
+    s->options = bad_days_options("C4_TRANSPORTS=tcp");
     C4TEST_INT_FATAL(pipe(s->id_pipe), 0);
     c4test_ranks(3, strangers_rank, s, 30);
 }
@@ -525,7 +299,7 @@ static void test_shm_full(void)
     setenv("C4_RECORD_DIR", c4test_path("records"), 1);
     world_spec spec = {.nranks = 2, .options = "C4_TRANSPORTS=shm C4_SHM_BACKEND=file"};
     world_run_raw(&spec, small_shm_rank, &spec);
-    list_directory("/dev/shm", left, sizeof left);
+    bad_days_list("/dev/shm", left, sizeof left);
     C4TEST_STRING(left, "");
     /* another transport takes its place */
     world_run(&(world_spec){.nranks = 2, .options = "C4_TRANSPORTS=shm,tcp C4_SHM_BACKEND=file"}, lossy_rank, NULL);
@@ -580,11 +354,7 @@ static void test_shm_short(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST_DEADLINE(kill_shm, 60),
-                                        C4TEST_DEADLINE(kill_tcp, 60),
-                                        C4TEST_DEADLINE(kill_ucx, 60),
-                                        C4TEST_DEADLINE(kill_all, 30),
-                                        C4TEST_DEADLINE(strangers, 40),
+    static const c4test_case cases[] = {C4TEST_DEADLINE(strangers, 40),
                                         C4TEST_DEADLINE(lost_socket, 60),
                                         C4TEST(ports_used_up),
                                         C4TEST_DEADLINE(file_limit, 30),

@@ -24,18 +24,6 @@ static const struct {
 };
 enum { NSTATUSES = sizeof statuses / sizeof statuses[0] };
 
-/* A sanitizer needs address space of its own, and ends the process when it gets none. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
-
 c4_status stage_wait_end(stage *s)
 {
     char byte;
@@ -140,7 +128,7 @@ static bool provoke(const provocation *p, size_t index)
 static bool provoke_or_say(const provocation *p, size_t index)
 {
     const char *missing = p->missing ? p->missing() : NULL;
-    if (SANITIZED && p->memory)
+    if (C4TEST_SANITIZED && p->memory)
         missing = "a sanitizer needs its address space";
     if (missing) {
         printf("C4_%s is not provoked by %s: %s\n", statuses[index].name, p->what, missing);
