@@ -12,7 +12,6 @@
 
 #define OPTIONS "C4_TRANSPORTS=ucx C4_REQUIRE_TRANSPORT=ucx"
 #define WARM_UP 20
-#define COUNT   200
 /* A context of UCX 1.13 that is made and given back costs 126 of them. */
 #define BYTES_EACH 256
 
@@ -32,9 +31,10 @@ static void use(c4_comm *comm)
 
 static void many_rank(c4_comm **comm, int rank, void *arg)
 {
+    const int count = c4test_samples(200);
     chaos_usage before = {0};
     (void)arg;
-    for (int i = 0; i < WARM_UP + COUNT && world_failures() == 0; i++) {
+    for (int i = 0; i < WARM_UP + count && world_failures() == 0; i++) {
         c4_comm *child = NULL;
         if (i == WARM_UP)
             before = chaos_usage_measure();
@@ -47,9 +47,9 @@ static void many_rank(c4_comm **comm, int rank, void *arg)
     /* AddressSanitizer cuts up the mapping of its shadow where large blocks come and go. */
     bool more_maps = !C4TEST_SANITIZED && after.maps > before.maps + 4;
     if (after.files > before.files || after.threads > before.threads || more_maps ||
-        after.heap_bytes > before.heap_bytes + (size_t)COUNT * BYTES_EACH)
+        after.heap_bytes > before.heap_bytes + (size_t)count * BYTES_EACH)
         world_fail("rank %d: %d files, %d threads, %d maps, %zu bytes after %d communicators, %d, %d, %d, %zu before",
-                   rank, after.files, after.threads, after.maps, after.heap_bytes, COUNT, before.files, before.threads,
+                   rank, after.files, after.threads, after.maps, after.heap_bytes, count, before.files, before.threads,
                    before.maps, before.heap_bytes);
 }
 
