@@ -252,7 +252,7 @@ typedef struct c4_transport_ops {
 
     /* Idle waiting. arm: from now on a frame from a peer wakes the sleeper (doorbell transports: sets "asleep" and re-checks;
      * others: *fd becomes readable). Returns C4_OK when something is already there (do not sleep), C4_IN_PROGRESS when armed.
-     * disarm after waking. */
+     * disarm after waking, or when it did not come to sleeping: then perhaps without arm. The next progress looks at everything. */
     c4_status (*arm)(c4_module *module, int *fd);
     void (*disarm)(c4_module *module);
 

@@ -22,25 +22,28 @@ static void futex_sleep(uint32_t *word, uint32_t value)
     syscall(SYS_futex, word, FUTEX_WAIT, value, &limit, NULL, 0);
 }
 
-static void wake_modules(c4_engine *engine, int nrails)
+/* All of them, armed or not. When a rail has something that this operation does not wait for (another rank's part of it, early),
+ * this rank never sleeps and the rails behind are never armed: but only after a wait do they look at what is rare, as a peer that
+ * has lost its connection and comes again. With 8 ranks on 2 busy cores such a peer was heard so seldom that it gave up after 36 s. */
+static void wake_modules(c4_engine *engine)
 {
-    for (int i = 0; i < nrails; i++)
+    for (int i = 0; i < engine->spec.nrails; i++)
         engine->rails[i].ops->disarm(engine->rails[i].module);
 }
 
-/* Arms every rail. true: something is there already. */
-static bool arm_rails(c4_engine *engine, struct pollfd *fds, nfds_t *nfds, int *armed)
+/* Arms every rail, until one says that something is there already: true. */
+static bool arm_rails(c4_engine *engine, struct pollfd *fds, nfds_t *nfds)
 {
     bool ready = false;
-    for (*armed = 0; *armed < engine->spec.nrails && !ready; (*armed)++) {
-        const c4_rail *rail = &engine->rails[*armed];
+    for (int i = 0; i < engine->spec.nrails && !ready; i++) {
+        const c4_rail *rail = &engine->rails[i];
         int fd = -1;
         ready = rail->ops->arm(rail->module, &fd) != C4_IN_PROGRESS;
         if (fd < 0)
             continue;
         fds[(*nfds)++] = (struct pollfd){.fd = fd, .events = POLLIN};
         if (!ready && engine->spec.doorbell && engine->spec.watch_fd(engine->spec.watch_context, fd) == C4_OK)
-            engine->watched[*armed] = fd;
+            engine->watched[i] = fd;
     }
     return ready;
 }
@@ -51,16 +54,15 @@ static void sleep_once(c4_engine *engine)
 {
     struct pollfd fds[C4_ENGINE_MAX_RAILS];
     nfds_t nfds = 0;
-    int armed;
     uint32_t *doorbell = engine->spec.doorbell;
     uint32_t value = doorbell ? __atomic_load_n(doorbell, __ATOMIC_ACQUIRE) : 0;
-    bool ready = arm_rails(engine, fds, &nfds, &armed);
+    bool ready = arm_rails(engine, fds, &nfds);
     ready |= atomic_load_explicit(&engine->fault, memory_order_acquire) != 0;
     if (!ready && doorbell)
         futex_sleep(doorbell, value);
     else if (!ready)
         poll(fds, nfds, SLEEP_LIMIT_MS);
-    wake_modules(engine, armed);
+    wake_modules(engine);
     if (ready) /* perhaps a frame that this operation does not wait for yet: others may need the core */
         sched_yield();
 }

@@ -242,6 +242,60 @@ static void test_timeout(void)
     world_close(&w);
 }
 
+/* ---- waiting ---- */
+
+/* The frame that is awaited, and comes when a rail has been told often enough to look. */
+static struct late_frame {
+    c4_channel *channel;
+    c4_frame frame;
+    unsigned looks;
+} late;
+
+static c4_status quiet_arm(c4_module *module, int *fd)
+{
+    (void)module;
+    *fd = -1;
+    return C4_IN_PROGRESS;
+}
+
+static void quiet_disarm(c4_module *module)
+{
+    (void)module;
+    if (++late.looks == 3)
+        world_forge(late.channel, &late.frame);
+}
+
+/* A frame for a later call keeps the rank from sleeping. The rails behind the one that has it look around all the same. */
+static void test_rails_behind(void)
+{
+    world w;
+    float values[4];
+    world_open(&w, &(world_spec){.nranks = 3, .nengines = 1});
+    c4_engine *engine = w.engines[0];
+    c4_channel *early = world_forge_open(&w, 2, 0);
+    c4_call from_2 = world_recv(values, 4, 2), from_1 = world_recv(values, 4, 1);
+    c4_operation *op = world_start(&w, 0, &from_2);
+    for (uint32_t i = 0; i < 2; i++)
+        world_forge(early, &(c4_frame){.sequence = i, .signature = op->signature, .bytes = 16});
+    CU_ASSERT_FATAL(world_wait(&w, op));
+    C4TEST_OK(c4_engine_finish(engine, op));
+    c4_transport_ops quiet = c4_loop_ops;
+    quiet.arm = quiet_arm;
+    quiet.disarm = quiet_disarm;
+    engine->rails[1] = engine->rails[0];
+    engine->rails[1].ops = &quiet;
+    engine->spec.nrails = 2;
+    engine->spec.wait = (c4_wait_policy){.spin_polls = 1};
+    op = world_start(&w, 0, &from_1);
+    late = (struct late_frame){.channel = world_forge_open(&w, 1, 0),
+                               .frame = {.sequence = op->sequence, .signature = op->signature, .bytes = 16}};
+    c4_engine_wait(engine, op); /* the case's deadline ends a wait in vain */
+    C4TEST_OK(c4_engine_finish(engine, op));
+    CU_ASSERT(late.looks >= 3);
+    engine->spec.nrails = 1;
+    world_close(&w);
+}
+
 /* ---- averages ---- */
 
 static void test_average(void)
@@ -347,8 +401,8 @@ static void test_blocking(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(tickets),   C4TEST(other_channels), C4TEST(strays),
-                                        C4TEST(duplicate), C4TEST(fault),          C4TEST(timeout),
-                                        C4TEST(average),   C4TEST(blocking),       C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(tickets), C4TEST(other_channels), C4TEST(strays),  C4TEST(duplicate), C4TEST(fault),
+        C4TEST(timeout), C4TEST(rails_behind),   C4TEST(average), C4TEST(blocking),  C4TEST_END};
     return c4test_main(argc, argv, cases);
 }

@@ -7,8 +7,9 @@
 /* From so many active links on they are asked together: a recv that finds nothing costs as much as an epoll_wait. */
 #define ASK_LINKS  3u
 #define ASK_EVENTS 64
-/* Of so many polls without an active link one looks at the clock, for those who connect. */
-#define IDLE_POLLS 65536u
+/* Of so many polls without an active link one looks at the clock, for those who connect. Few: a program that only tests its
+ * requests now and then, every millisecond say, polls no more often. */
+#define IDLE_POLLS 256u
 /* Of what a link wants: bytes from the peer matter. */
 #define READING ((unsigned)(C4_TLINK_RECV | C4_TLINK_SETTLE | C4_TLINK_READ))
 

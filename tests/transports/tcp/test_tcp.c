@@ -392,6 +392,18 @@ static void test_idle_side_accepts(void)
         c4_tcp_ops.progress(p.modules[1], &peer);
     }
     pair_close(&p);
+    pair_open(&p, 2, NULL);
+    out = pair_channel(&p, 0, 1, 0, 1);
+    send = (c4_xfer){.pointer = memory, .bytes = sizeof memory};
+    CU_ASSERT(c4_tcp_ops.send(out, &send) >= 0);
+    for (int i = 0, peer; i < 4000 && out->link->state != C4_TLINK_UP;
+         i++) { /* and when it is polled once in a while */
+        c4_tcp_ops.progress(p.modules[0], &peer);
+        c4_tcp_ops.progress(p.modules[1], &peer);
+        poll(NULL, 0, 1);
+    }
+    C4TEST_INT(out->link->state, C4_TLINK_UP);
+    pair_close(&p);
 }
 
 static void test_headers(void)
