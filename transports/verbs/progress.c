@@ -73,12 +73,13 @@ c4_status c4_verbs_progress(c4_module *module, int *peer)
             moved |= c4_verbs_rx_poll(module, &module->rails[i]);
     if (module->busy != NULL)
         moved |= service(module);
-    if (linked(module) && c4_tsc() - module->events_tsc >= module->events_period_tsc) {
+    bool live = linked(module);
+    if (live && c4_tsc() - module->events_tsc >= module->events_period_tsc) {
         look_at_rails(module);
         look_at_memory(module);
     }
     c4_status status = c4_tlink_hub_progress(&module->hub, peer);
-    if (!moved && module->software)
+    if (!moved && live && module->software)
         sched_yield();
     return status == C4_IN_PROGRESS && moved ? C4_OK : status;
 }

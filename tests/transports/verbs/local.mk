@@ -14,6 +14,15 @@ check_PROGRAMS += tests/transports/verbs/test_wire
 tests_transports_verbs_test_wire_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_transports_verbs_test_wire_LDADD = $(C4_VERBS_LDADD)
 
+# With a stand-in for the device.
+c4_verbs_standin = tests/transports/verbs/standin.c tests/transports/verbs/standin.h \
+    tests/transports/verbs/standin_internal.h tests/transports/verbs/standin_queues.c
+check_PROGRAMS += tests/transports/verbs/test_standin_conformance
+tests_transports_verbs_test_standin_conformance_SOURCES = \
+    tests/transports/verbs/test_standin_conformance.c $(c4_verbs_standin)
+tests_transports_verbs_test_standin_conformance_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_standin_conformance_LDADD = $(C4_VERBS_LDADD)
+
 C4_FUZZ_TARGETS += tests/fuzz/fuzz_verbs_message
 tests_fuzz_fuzz_verbs_message_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_fuzz_fuzz_verbs_message_LDADD = $(C4_FUZZ_MAIN) transports/verbs/libc4_transport_verbs.la $(LDADD) $(C4_VERBS_LIBS)
