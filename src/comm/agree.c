@@ -9,17 +9,13 @@
 #include "comm/internal.h"
 
 /* The control plane calls a rank dead that the others have given up or excluded. */
-c4_status c4_agree_status(const c4_comm *comm, c4_status status)
+static c4_status agree_status(const c4_comm *comm, c4_status status)
 {
     char text[C4_ERROR_TEXT_BYTES];
     if (status != C4_ERR_PEER_DEAD)
         return status;
     snprintf(text, sizeof text, "%s", c4_fail_text());
-    char *advice = strstr(text, " [C4_ERR_");
-    if (advice)
-        *advice = '\0';
-    return c4_fail(C4_ERR_EXCLUDED, "the other ranks of \"%s\" go on without rank %d: %.300s", comm->name, comm->rank,
-                   text);
+    return c4_fail(C4_ERR_EXCLUDED, "communicator \"%s\", rank %d: %.400s", comm->name, comm->rank, text);
 }
 
 static c4_status agree_alone(const c4_control_proposal *proposal, c4_control_agreement *agreement)
@@ -39,7 +35,7 @@ c4_status c4_agree(c4_comm *comm, const c4_control_proposal *proposal, c4_contro
 {
     if (!comm->attachment) /* a single rank */
         return agree_alone(proposal, agreement);
-    return c4_agree_status(comm, c4_control_agree(comm->attachment, proposal, agreement));
+    return agree_status(comm, c4_control_agree(comm->attachment, proposal, agreement));
 }
 
 /* Inside enter_control. `live` may be NULL. */

@@ -14,7 +14,5 @@ typedef enum c4_agree_tag {
 
 /* c4_control_agree; also for a communicator of one rank. C4_ERR_EXCLUDED when the others go on without this rank. */
 c4_status c4_agree(c4_comm *comm, const c4_control_proposal *proposal, c4_control_agreement *agreement);
-/* The status of a control call, as communicators tell it. */
-c4_status c4_agree_status(const c4_comm *comm, c4_status status);
 
 #endif

@@ -116,8 +116,9 @@ typedef struct c4_control_agreement {
  * Any thread, one at a time per attachment (else C4_ERR_CONCURRENT_USE); blocks, asleep, until all live members have
  * called or timeout_ms have passed. A silent member is waited for until it is given up (C4_SILENT_MS).
  * Errors, logged: C4_ERR_TIMEOUT (names the members that have not called, where this rank can know them), C4_ERR_ABORTED,
- * C4_ERR_MISMATCH (tags differ), C4_ERR_PEER_DEAD (the others excluded or gave up this rank), C4_ERR_MEMORY,
- * C4_ERR_ARGUMENT. When a network is cut in two for longer than C4_SILENT_MS, each side agrees for itself. */
+ * C4_ERR_MISMATCH (tags differ), C4_ERR_MEMORY, C4_ERR_ARGUMENT. Not logged, but told by c4_fail_text: C4_ERR_PEER_DEAD
+ * (the others excluded or gave up this rank). When a network is cut in two for longer than C4_SILENT_MS, each side agrees
+ * for itself. */
 c4_status c4_control_agree(c4_control_attachment *attachment, const c4_control_proposal *proposal,
                            c4_control_agreement *agreement);
 

@@ -84,6 +84,14 @@ static c4_status fail_late(const c4_control_attachment *attachment, const c4_con
                            : "leads the agreement and has not heard from all");
 }
 
+/* The control plane has logged it when it heard of it, and the caller knows what this rank takes no part in. */
+static c4_status is_out(const c4_control *control)
+{
+    const char *told = c4_core_own_death(control->core);
+    c4_fail_keep(told ? told : "the other ranks have excluded this one");
+    return C4_ERR_PEER_DEAD;
+}
+
 /* Until it is decided, or something is in the way. */
 static c4_status await(c4_control_attachment *attachment, const c4_control_proposal *proposal)
 {
@@ -93,7 +101,7 @@ static c4_status await(c4_control_attachment *attachment, const c4_control_propo
     while (!c4_core_agree_decision(attachment->agree)) {
         uint64_t now_ns = c4_now_ns();
         if (c4_core_agree_is_out(control->core, attachment->agree))
-            return c4_fail(C4_ERR_PEER_DEAD, "this rank takes no part: the others excluded it or gave it up");
+            return is_out(control);
         if (proposal->abort_flag && atomic_load(proposal->abort_flag))
             return c4_fail(C4_ERR_ABORTED, "agreement");
         if (now_ns >= end_ns)

@@ -270,3 +270,9 @@ uint64_t c4_core_silent_since_ns(const c4_core *core, int rank)
 {
     return core->peers[rank].silent_since_ns;
 }
+
+const char *c4_core_own_death(const c4_core *core)
+{
+    const c4_control_fault *told = core->deaths[core->spec.rank];
+    return told ? told->text : NULL;
+}

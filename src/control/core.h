@@ -102,6 +102,8 @@ void c4_core_forget_questions(c4_core *core, uint32_t comm);
 c4_control_state c4_core_rank_state(const c4_core *core, int rank);
 /* 0: it is not silent. */
 uint64_t c4_core_silent_since_ns(const c4_core *core, int rank);
+/* What the others said when they gave this rank up; NULL: they have not. */
+const char *c4_core_own_death(const c4_core *core);
 /* Has `rank` left this communicator? Known for the latest 16 communicators that somebody left. */
 bool c4_core_has_left(const c4_core *core, uint32_t comm, int rank);
 
