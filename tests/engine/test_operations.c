@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "tests/engine/world.h"
@@ -244,11 +245,12 @@ static void test_timeout(void)
 
 /* ---- waiting ---- */
 
-/* The frame that is awaited, and comes when a rail has been told often enough to look. */
+/* The frame that is awaited, and comes when a rail has been told often enough to look, or at its time. */
 static struct late_frame {
     c4_channel *channel;
     c4_frame frame;
     unsigned looks;
+    uint64_t at_ns;
 } late;
 
 static c4_status quiet_arm(c4_module *module, int *fd)
@@ -261,15 +263,21 @@ static c4_status quiet_arm(c4_module *module, int *fd)
 static void quiet_disarm(c4_module *module)
 {
     (void)module;
-    if (++late.looks == 3)
+    bool due = late.at_ns ? late.channel && c4_now_ns() >= late.at_ns : late.looks == 2;
+    late.looks++;
+    if (due) {
         world_forge(late.channel, &late.frame);
+        late.channel = NULL;
+    }
 }
 
-/* A frame for a later call keeps the rank from sleeping. The rails behind the one that has it look around all the same. */
-static void test_rails_behind(void)
+/* A frame for a later call keeps the rank from sleeping on its rails. Those behind the one that has it look around all the same.
+ * Returns how often this thread has slept meanwhile; yielding is not sleeping. */
+static long wait_beside_early_frame(uint64_t wait_ns)
 {
     world w;
     float values[4];
+    struct rusage before, after;
     world_open(&w, &(world_spec){.nranks = 3, .nengines = 1});
     c4_engine *engine = w.engines[0];
     c4_channel *early = world_forge_open(&w, 2, 0);
@@ -288,12 +296,27 @@ static void test_rails_behind(void)
     engine->spec.wait = (c4_wait_policy){.spin_polls = 1};
     op = world_start(&w, 0, &from_1);
     late = (struct late_frame){.channel = world_forge_open(&w, 1, 0),
-                               .frame = {.sequence = op->sequence, .signature = op->signature, .bytes = 16}};
+                               .frame = {.sequence = op->sequence, .signature = op->signature, .bytes = 16},
+                               .at_ns = wait_ns ? c4_now_ns() + wait_ns : 0};
+    getrusage(RUSAGE_THREAD, &before);
     c4_engine_wait(engine, op); /* the case's deadline ends a wait in vain */
+    getrusage(RUSAGE_THREAD, &after);
     C4TEST_OK(c4_engine_finish(engine, op));
     CU_ASSERT(late.looks >= 3);
     engine->spec.nrails = 1;
     world_close(&w);
+    return after.ru_nvcsw - before.ru_nvcsw;
+}
+
+static void test_rails_behind(void)
+{
+    wait_beside_early_frame(0);
+}
+
+/* 20 ms awake, then naps: it does not take all the time there is. */
+static void test_long_wait_naps(void)
+{
+    CU_ASSERT(wait_beside_early_frame(500000000u) >= 10);
 }
 
 /* ---- averages ---- */
@@ -402,7 +425,8 @@ static void test_blocking(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {
-        C4TEST(tickets), C4TEST(other_channels), C4TEST(strays),  C4TEST(duplicate), C4TEST(fault),
-        C4TEST(timeout), C4TEST(rails_behind),   C4TEST(average), C4TEST(blocking),  C4TEST_END};
+        C4TEST(tickets), C4TEST(other_channels), C4TEST(strays),         C4TEST(duplicate), C4TEST(fault),
+        C4TEST(timeout), C4TEST(rails_behind),   C4TEST(long_wait_naps), C4TEST(average),   C4TEST(blocking),
+        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
