@@ -131,14 +131,15 @@ static void server_hears(c4_ucx_link *link, uint64_t attempt, const void *messag
     c4_ucx_handshake **server = server_find(link, attempt);
     if (server == NULL)
         return;
-    c4_status status = c4_handshake_input(&(*server)->state, message, bytes, &consumed);
+    c4_ucx_handshake *handshake = *server;
+    c4_status status = c4_handshake_input(&handshake->state, message, bytes, &consumed);
     if (status < 0)
-        c4_ucx_refuse(link->module, (*server)->state.reason);
-    say(link, *server, false); /* a refusal too */
-    if (*server == NULL)
-        return; /* the link has failed */
-    if (status >= 0 && c4_handshake_status(&(*server)->state) == C4_OK) {
-        link->receive_token = token_of(link, *server);
+        c4_ucx_refuse(link->module, handshake->state.reason);
+    say(link, handshake, false); /* a refusal too */
+    if (link->state == C4_UCX_FAILED)
+        return; /* and its handshakes are gone */
+    if (status >= 0 && c4_handshake_status(&handshake->state) == C4_OK) {
+        link->receive_token = token_of(link, handshake);
         link->receives = true;
     }
     if (status < 0)

@@ -31,7 +31,7 @@ typedef struct c4_ucx_header {
 
 void c4_ucx_header_pack(const c4_ucx_header *header, unsigned char wire[C4_UCX_HEADER_BYTES]);
 /* False when malformed. */
-bool c4_ucx_header_unpack(const void *wire, size_t bytes, c4_ucx_header *header);
+bool c4_ucx_header_unpack(const void *bytes, size_t nbytes, c4_ucx_header *header);
 
 /* Before a message of the handshake:   0 u32 'to server'   4 u32 from   8 u64 attempt */
 typedef struct c4_ucx_greeting {
@@ -41,11 +41,11 @@ typedef struct c4_ucx_greeting {
 } c4_ucx_greeting;
 
 void c4_ucx_greeting_pack(const c4_ucx_greeting *greeting, unsigned char wire[C4_UCX_GREETING_BYTES]);
-bool c4_ucx_greeting_unpack(const void *wire, size_t bytes, c4_ucx_greeting *greeting);
+bool c4_ucx_greeting_unpack(const void *bytes, size_t nbytes, c4_ucx_greeting *greeting);
 
 /* `worker`, UCX's address of `bytes`, after a head that lets another rank see what it is. C4_ERR_COUNT: does not fit. */
 c4_status c4_ucx_address_pack(const void *worker, size_t bytes, unsigned version, void *wire, size_t *wire_bytes);
 /* NULL when valid and of the same UCX version, else what is wrong with it. */
-const char *c4_ucx_address_check(const void *wire, size_t wire_bytes, unsigned version);
+const char *c4_ucx_address_check(const void *bytes, size_t nbytes, unsigned version);
 
 #endif
