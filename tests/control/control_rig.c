@@ -1,12 +1,15 @@
 #include "tests/control/control_rig.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/proc_stat.h"
 #include "rendezvous/listener.h"
 
 static const unsigned char key[C4_KEY_BYTES] = "a key of thirty-two bytes......";
@@ -88,6 +91,29 @@ void rig_meet(atomic_int *counter, int count)
 {
     atomic_fetch_add(counter, 1);
     while (atomic_load(counter) < count)
+        poll(NULL, 0, 1);
+}
+
+static bool all_threads_stopped(pid_t pid)
+{
+    char path[64];
+    bool stopped = true;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(tasks);
+    for (struct dirent *entry; stopped && (entry = readdir(tasks)) != NULL;) {
+        c4_proc_stat stat;
+        if (entry->d_name[0] != '.' && c4_proc_stat_read(strtol(entry->d_name, NULL, 10), &stat))
+            stopped = stat.state == 'T';
+    }
+    closedir(tasks);
+    return stopped;
+}
+
+void rig_stop(pid_t pid)
+{
+    CU_ASSERT_FATAL(kill(pid, SIGSTOP) == 0);
+    while (!all_threads_stopped(pid)) /* the case's deadline ends a wait in vain */
         poll(NULL, 0, 1);
 }
 

@@ -43,6 +43,8 @@ void news_await(news_log *news, int count);
 c4_control_attachment *rig_attach(c4_control *control, const test_rig *rig, uint32_t comm, news_log *news);
 /* Waits until `count` ranks are here. */
 void rig_meet(atomic_int *counter, int count);
+/* Stops a process; none of its threads runs any more when this returns. (kill returns earlier.) */
+void rig_stop(pid_t pid);
 void rig_run(test_rig *rig, c4test_rank_fn fn, int deadline_s, int *statuses);
 
 #endif

@@ -410,7 +410,7 @@ static void stopped_rank(int rank, void *arg)
     rig_meet(&rig->shared->go, rig->nranks);
     if (rank == 0) {
         pid_t stopped = (pid_t)c4_control_process(comm.control, 2)->pid;
-        CU_ASSERT(kill(stopped, SIGSTOP) == 0);
+        rig_stop(stopped);
         uint64_t start_ns = c4_now_ns();
         expect_silence_on_both(rig);
         CU_ASSERT(c4_now_ns() - start_ns < (uint64_t)c4test_seconds(4) * 1000000000u);
