@@ -228,7 +228,8 @@ typedef struct c4_transport_ops {
     /* Forgets a pending xfer (abort, error). */
     void (*cancel)(c4_channel *channel, c4_xfer *xfer);
     /* Moves pending xfers of all channels. Returns C4_OK when something moved, C4_IN_PROGRESS when not, or a link or
-     * peer error: *peer then names the job rank (-1: none). No system call when nothing is pending. */
+     * peer error: *peer then names the job rank (-1: none). No system call when nothing is pending, but for a look at who
+     * connects in some hundred calls. */
     c4_status (*progress)(c4_module *module, int *peer);
 
     /* Windows. peek: the frame at the head of a channel whose reader this is, whole, valid until consume.

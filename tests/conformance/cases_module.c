@@ -67,23 +67,36 @@ static void case_bad_peer(conf_rank *r)
                                 reason, sizeof reason) < 0);
 }
 
-/* Only read, write and exit are allowed to the child: any other system call of progress kills it. */
-static void case_idle_makes_no_system_call(conf_rank *r)
+/* So many calls of progress by a child to which only read, write and exit are allowed: any other system call kills it. */
+static bool polls_quietly(conf_rank *r, int polls)
 {
-    conf_pair(r, 1, 1, 0, 1);
-    conf_pair(r, 1, 1, 1, 0);
     pid_t child = fork();
     if (child == 0) {
         int peer;
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
-        for (int i = 0; i < 1000; i++)
+        for (int i = 0; i < polls; i++)
             if (r->ops->progress(r->module, &peer) != C4_IN_PROGRESS || peer != -1)
                 syscall(SYS_exit, 1);
         syscall(SYS_exit, 0);
     }
     int status = -1;
     CONF_CHECK(waitpid(child, &status, 0) == child);
-    CONF_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* But for one look at who connects in some hundred calls: of three stretches one after the other at most two have such a look. */
+static void case_idle_makes_no_system_call(conf_rank *r)
+{
+    enum { STRETCHES = 3, POLLS = 100 };
+    int quiet = 0, peer;
+    conf_pair(r, 1, 1, 0, 1);
+    conf_pair(r, 1, 1, 1, 0);
+    for (int stretch = 0; stretch < STRETCHES; stretch++) {
+        quiet += polls_quietly(r, POLLS);
+        for (int i = 0; i < POLLS; i++)
+            CONF_CHECK(r->ops->progress(r->module, &peer) == C4_IN_PROGRESS);
+    }
+    CONF_CHECK(quiet >= 1);
 }
 
 static void case_unknown_fault(conf_rank *r)
