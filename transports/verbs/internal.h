@@ -84,6 +84,7 @@ struct c4_verbs_link {
     unsigned next_rail;        /* to try */
     unsigned failures;         /* queue pairs that carried nothing, since the last one that did */
     uint64_t failing_since_ns; /* of the first of them */
+    char trouble[224];         /* why the last one was not even connected; "": it was */
     unsigned inline_bytes;
     uint32_t psn;
     c4_verbs_gid gid;             /* ours */

@@ -41,12 +41,25 @@ static c4_verbs_rail *pick_rail(c4_verbs_link *link, unsigned first)
 
 static c4_status give_up(const c4_verbs_link *link, uint64_t now)
 {
+    double seconds = (double)(now - link->failing_since_ns) * 1e-9;
+    if (link->trouble[0] != '\0')
+        return c4_fail(C4_ERR_LINK,
+                       "verbs: no queue pair with rank %d after %u tries in %.1f s (C4_VERBS_RETRY_MS): %s",
+                       link->base.peer, link->failures, seconds, link->trouble);
     return c4_fail(
         C4_ERR_LINK,
         "verbs: rank %d greets, but %u queue pairs to it in %.1f s carried nothing (C4_VERBS_RETRY_MS): is its GID "
         "reachable from here (`ping -I` its address; C4_VERBS_GID_INDEX, C4_VERBS_DEVICES), and is the path free of "
         "filters for UDP port 4791?",
-        link->base.peer, link->failures, (double)(now - link->failing_since_ns) * 1e-9);
+        link->base.peer, link->failures, seconds);
+}
+
+/* One more without a use; the next is tried on the next rail. */
+static void count_failure(c4_verbs_link *link)
+{
+    if (link->failures++ == 0)
+        link->failing_since_ns = c4_now_ns();
+    link->next_rail++;
 }
 
 static bool hopeless(const c4_verbs_link *link, uint64_t now)
@@ -55,18 +68,32 @@ static bool hopeless(const c4_verbs_link *link, uint64_t now)
     return link->failures >= FEWEST_FAILURES && now - link->failing_since_ns >= retry_ns;
 }
 
+/* The peer's words, if they will do. */
+static c4_status check_words(c4_verbs_link *link, const unsigned char *wire, c4_verbs_words *theirs)
+{
+    size_t own = link->module->eager_bytes;
+    if (!c4_verbs_words_unpack(wire, theirs))
+        return c4_verbs_pair_trouble(link, "the peer greets with words that are none of this version");
+    if (theirs->eager_bytes != own)
+        return c4_verbs_pair_trouble(link, "the peer greets with C4_VERBS_EAGER_BYTES=%u, here it is %zu",
+                                     theirs->eager_bytes, own);
+    return C4_OK;
+}
+
+static c4_status make_pair(c4_verbs_link *link, unsigned first, c4_verbs_words *mine)
+{
+    c4_verbs_rail *rail = pick_rail(link, first);
+    if (rail == NULL)
+        return c4_verbs_pair_trouble(link, "all RDMA ports that this rank uses are down");
+    return c4_verbs_pair_make(link, rail, mine);
+}
+
 static c4_status serve(c4_verbs_link *link, const unsigned char *wire, c4_verbs_words *mine)
 {
     c4_verbs_words theirs;
-    if (!c4_verbs_words_unpack(wire, &theirs) || theirs.eager_bytes != link->module->eager_bytes) {
-        C4_VERBS_LOG(link->module, C4_TLOG_WARN, "verbs: rank %d greets with words that are none of this version",
-                     link->base.peer);
-        return C4_IN_PROGRESS;
-    }
-    c4_verbs_rail *rail = pick_rail(link, theirs.rail);
-    if (rail == NULL)
-        return C4_IN_PROGRESS;
-    c4_status status = c4_verbs_pair_make(link, rail, mine);
+    c4_status status = check_words(link, wire, &theirs);
+    if (status == C4_OK)
+        status = make_pair(link, theirs.rail, mine);
     if (status != C4_OK)
         return status;
     int error = c4_verbs_pair_connect(link, &theirs);
@@ -82,23 +109,18 @@ static c4_status link_words(c4_tlink *base, const unsigned char *theirs, unsigne
 {
     c4_verbs_link *link = c4_verbs_link_of(base);
     c4_verbs_words mine;
-    c4_status status;
+    uint64_t now = c4_now_ns();
     link->module = (c4_module *)base->hub;
     link->connected = false;
     c4_verbs_pair_destroy(link); /* of a greeting that came to nothing */
-    if (theirs != NULL) {
-        status = serve(link, theirs, &mine);
-    } else {
-        uint64_t now = c4_now_ns();
-        if (hopeless(link, now))
-            return give_up(link, now);
-        c4_verbs_rail *rail = pick_rail(link, base->index + link->next_rail);
-        status = rail != NULL ? c4_verbs_pair_make(link, rail, &mine) : C4_IN_PROGRESS;
-    }
+    if (hopeless(link, now))
+        return give_up(link, now);
+    c4_status status =
+        theirs != NULL ? serve(link, theirs, &mine) : make_pair(link, base->index + link->next_rail, &mine);
     if (status == C4_OK)
         c4_verbs_words_pack(&mine, wire);
     else
-        link->next_rail++;
+        count_failure(link);
     return status;
 }
 
@@ -122,8 +144,8 @@ static void link_up(c4_tlink *base, const unsigned char *wire)
 {
     c4_verbs_link *link = c4_verbs_link_of(base);
     c4_verbs_words theirs;
-    int error = c4_verbs_words_unpack(wire, &theirs) ? 0 : EPROTO;
     bool client = !link->connected;
+    int error = check_words(link, wire, &theirs) == C4_OK ? 0 : EPROTO;
     link->heard = false;
     link->told = (uint32_t)link->received;
     if (error == 0 && client) {
@@ -162,11 +184,8 @@ static void leave_queue_pair(c4_verbs_link *link)
 static void link_down(c4_tlink *base)
 {
     c4_verbs_link *link = c4_verbs_link_of(base);
-    if (!link->heard) {
-        if (link->failures++ == 0)
-            link->failing_since_ns = c4_now_ns();
-        link->next_rail++;
-    }
+    if (!link->heard)
+        count_failure(link);
     leave_queue_pair(link);
 }
 

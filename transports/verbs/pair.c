@@ -1,18 +1,29 @@
 #include "transports/verbs/pair.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "transports/verbs/rx.h"
 
-/* With what is told in the log when a device refuses. */
-static c4_status refused(const c4_verbs_link *link, const c4_verbs_rail *rail, const char *what, int error)
+c4_status c4_verbs_pair_trouble(c4_verbs_link *link, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(link->trouble, sizeof link->trouble, format, args);
+    va_end(args);
+    C4_VERBS_LOG(link->module, link->failures == 0 ? C4_TLOG_WARN : C4_TLOG_DEBUG, "verbs: link %u to rank %d: %s",
+                 link->base.index, link->base.peer, link->trouble);
+    return C4_IN_PROGRESS;
+}
+
+static c4_status refused(c4_verbs_link *link, const c4_verbs_rail *rail, const char *what, int error)
 {
     char advice[320];
-    C4_VERBS_LOG(link->module, C4_TLOG_WARN, "verbs: %s on %s:%u for rank %d: %s", what, rail->port.device,
-                 rail->port.number, link->base.peer, c4_verbs_memory_advice(error, advice, sizeof advice));
-    return C4_IN_PROGRESS;
+    return c4_verbs_pair_trouble(link, "%s on %s:%u: %s", what, rail->port.device, rail->port.number,
+                                 c4_verbs_memory_advice(error, advice, sizeof advice));
 }
 
 static int to_init(struct ibv_qp *qp, uint8_t port)
@@ -74,10 +85,8 @@ c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_
     c4_verbs_gid gid;
     uint64_t psn = 0;
     if (c4_verbs_gid_read(rail->context, rail->port.number, module->gid_index, module->family, &gid, reason,
-                          sizeof reason) < 0) {
-        C4_VERBS_LOG(module, C4_TLOG_WARN, "verbs: %s: %s", rail->port.device, reason);
-        return C4_IN_PROGRESS;
-    }
+                          sizeof reason) < 0)
+        return c4_verbs_pair_trouble(link, "%s: %s", rail->port.device, reason);
     C4_TRY(c4_random_bytes(&psn, sizeof psn));
     link->window = module->window;
     C4_TRY(c4_verbs_rail_promise(rail, &module->slots, link->window));
@@ -174,6 +183,8 @@ int c4_verbs_pair_connect(c4_verbs_link *link, const c4_verbs_words *theirs)
     int error = to_receive(link, theirs);
     if (error == 0)
         error = to_send(link);
+    if (error == 0)
+        link->trouble[0] = '\0';
     link->peer_window = theirs->window;
     link->credits = theirs->window;
     link->owed_credits = 0;
@@ -182,13 +193,12 @@ int c4_verbs_pair_connect(c4_verbs_link *link, const c4_verbs_words *theirs)
     return error;
 }
 
-void c4_verbs_pair_refused(const c4_verbs_link *link, const c4_verbs_words *theirs, int error)
+void c4_verbs_pair_refused(c4_verbs_link *link, const c4_verbs_words *theirs, int error)
 {
     char own[C4_VERBS_GID_TEXT], other[C4_VERBS_GID_TEXT], reason[96];
-    C4_VERBS_LOG(
-        link->module, C4_TLOG_WARN,
-        "verbs: %s:%u at %s cannot be connected with rank %d at %s: %s; see C4_VERBS_GID_INDEX and C4_VERBS_DEVICES",
-        link->rail->port.device, link->rail->port.number, c4_verbs_gid_text(&link->gid, own), link->base.peer,
+    (void)c4_verbs_pair_trouble(
+        link, "%s:%u at %s cannot be connected with %s: %s; see C4_VERBS_GID_INDEX and C4_VERBS_DEVICES",
+        link->rail->port.device, link->rail->port.number, c4_verbs_gid_text(&link->gid, own),
         c4_verbs_gid_text(&theirs->gid, other), strerror_r(error, reason, sizeof reason));
 }
 

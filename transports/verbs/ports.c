@@ -45,16 +45,21 @@ enum ibv_mtu c4_verbs_mtu_code(unsigned bytes)
     return mtu;
 }
 
-static void list_ports_of(struct ibv_context *context, const char *name, int distance, c4_verbs_port *ports,
-                          size_t *count, size_t most)
+/* 0, or the errno with which the device, or the last port that was, could not be asked. */
+static int list_ports_of(struct ibv_context *context, const char *name, int distance, c4_verbs_port *ports,
+                         size_t *count, size_t most)
 {
     struct ibv_device_attr device;
     struct ibv_port_attr attributes;
-    if (c4_verbs_calls_in_use->query_device(context, &device) != 0)
-        return;
+    int error = c4_verbs_calls_in_use->query_device(context, &device);
+    if (error != 0)
+        return error;
     for (unsigned number = 1; number <= device.phys_port_cnt && *count < most; number++) {
-        if (c4_verbs_calls_in_use->query_port(context, (uint8_t)number, &attributes) != 0)
+        int unasked = c4_verbs_calls_in_use->query_port(context, (uint8_t)number, &attributes);
+        if (unasked != 0) {
+            error = unasked;
             continue;
+        }
         c4_verbs_port *port = &ports[(*count)++];
         *port = (c4_verbs_port){.number = (uint8_t)number,
                                 .active = attributes.state == IBV_PORT_ACTIVE,
@@ -66,6 +71,7 @@ static void list_ports_of(struct ibv_context *context, const char *name, int dis
                                 .distance = distance};
         snprintf(port->device, sizeof port->device, "%s", name);
     }
+    return error;
 }
 
 static c4_status no_device(int error, char *reason, size_t reason_bytes)
@@ -75,7 +81,7 @@ static c4_status no_device(int error, char *reason, size_t reason_bytes)
                  "no permission to open /dev/infiniband/uverbs*: add this user to the group of those files, "
                  "or give the container the devices");
     else if (error != 0)
-        snprintf(reason, reason_bytes, "the RDMA devices cannot be opened: %s", strerror(error));
+        snprintf(reason, reason_bytes, "the RDMA devices cannot be used: %s", strerror(error));
     else
         snprintf(reason, reason_bytes,
                  "this machine has no RDMA device (/sys/class/infiniband is empty; are the NIC's driver and "
@@ -98,7 +104,8 @@ c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason,
             continue;
         }
         int distance = c4_rdma_distance(&topology, devices[i]->name);
-        list_ports_of(context, devices[i]->name, distance, ports, count, most);
+        int unasked = list_ports_of(context, devices[i]->name, distance, ports, count, most);
+        error = unasked != 0 ? unasked : error;
         c4_verbs_calls_in_use->close_device(context);
     }
     if (devices != NULL)

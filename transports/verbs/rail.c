@@ -62,7 +62,8 @@ static c4_status fill(c4_verbs_rail *rail)
     rail->context = open_by_name(rail->port.device);
     if (rail->context == NULL)
         return lacking(rail, "opening");
-    if (!never_block(rail->context->async_fd) || c4_verbs_calls_in_use->query_device(rail->context, &device) != 0)
+    if (!never_block(rail->context->async_fd) ||
+        (errno = c4_verbs_calls_in_use->query_device(rail->context, &device)) != 0)
         return lacking(rail, "attributes");
     rail->max_cqe = (unsigned)device.max_cqe;
     if ((rail->pd = c4_verbs_calls_in_use->alloc_pd(rail->context)) == NULL)

@@ -98,8 +98,8 @@ void c4_verbs_rx_revoke(c4_verbs_link *link)
 
 /* ---- tickets ---- */
 
-/* Where the peer may write the frame; false: not now. */
-static bool place(c4_channel *channel, c4_xfer *xfer, c4_verbs_ticket *ticket)
+/* Where the peer may write the frame. C4_IN_PROGRESS: not now; < 0: there is no memory for it. */
+static c4_status place(c4_channel *channel, c4_xfer *xfer, c4_verbs_ticket *ticket)
 {
     c4_module *module = channel->link->module;
     unsigned rail = channel->link->rail->index;
@@ -109,16 +109,22 @@ static bool place(c4_channel *channel, c4_xfer *xfer, c4_verbs_ticket *ticket)
     if (region != NULL && region->mrs[rail] != NULL) {
         ticket->address = (uintptr_t)xfer->pointer;
         ticket->rkey = region->mrs[rail]->rkey;
-        return true;
+        return C4_OK;
     }
     /* Units are given to the receive at the head alone: any number of channels must be able to go on. */
-    if (xfer != channel->first || (ticket->unit = c4_verbs_unit_get(&module->slots)) == NULL)
-        return false;
-    if (ticket->unit->region->mrs[rail] == NULL)
-        return false;
-    ticket->address = (uintptr_t)ticket->unit->pointer;
-    ticket->rkey = ticket->unit->region->mrs[rail]->rkey;
-    return true;
+    if (xfer != channel->first)
+        return C4_IN_PROGRESS;
+    c4_verbs_unit *unit = c4_verbs_unit_get(&module->slots);
+    if (unit == NULL)
+        return C4_ERR_MEMORY;
+    if (unit->region->mrs[rail] == NULL) {
+        c4_verbs_unit_put(&module->slots, unit);
+        return C4_IN_PROGRESS;
+    }
+    ticket->unit = unit;
+    ticket->address = (uintptr_t)unit->pointer;
+    ticket->rkey = unit->region->mrs[rail]->rkey;
+    return C4_OK;
 }
 
 static bool has_ticket(c4_channel *channel, const c4_xfer *xfer)
@@ -141,11 +147,11 @@ void c4_verbs_rx_grant(c4_channel *channel)
             c4_verbs_channel_waits_on(channel);
             return;
         }
-        if (!place(channel, xfer, ticket)) {
-            if (ticket->unit != NULL)
-                c4_verbs_unit_put(&link->module->slots, ticket->unit);
+        c4_status status = place(channel, xfer, ticket);
+        if (status < 0)
+            complete(channel, status); /* it is at the head, and no ticket is out: nobody writes to it */
+        if (status != C4_OK)
             return;
-        }
         channel->next_number++;
         channel->ntickets++;
         c4_verbs_message message = {.kind = C4_VERBS_TICKET,
@@ -318,7 +324,7 @@ static void take_message(c4_verbs_link *link, const unsigned char *wire, size_t 
     case C4_VERBS_ACK:
         break;
     }
-    if (link->waiting_first != NULL || link->ack_soon || c4_verbs_tx_owes(link))
+    if (link->waiting_first != NULL || link->again != NULL || link->ack_soon || c4_verbs_tx_owes(link))
         c4_verbs_link_busy(link);
 }
 

@@ -22,6 +22,11 @@ tests_transports_verbs_test_standin_conformance_SOURCES = \
     tests/transports/verbs/test_standin_conformance.c $(c4_verbs_standin)
 tests_transports_verbs_test_standin_conformance_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_transports_verbs_test_standin_conformance_LDADD = $(C4_VERBS_LDADD)
+c4_verbs_rig = tests/transports/verbs/rig.c tests/transports/verbs/rig.h $(c4_verbs_standin)
+check_PROGRAMS += tests/transports/verbs/test_failures
+tests_transports_verbs_test_failures_SOURCES = tests/transports/verbs/test_failures.c $(c4_verbs_rig)
+tests_transports_verbs_test_failures_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_failures_LDADD = $(C4_VERBS_LDADD)
 
 C4_FUZZ_TARGETS += tests/fuzz/fuzz_verbs_message
 tests_fuzz_fuzz_verbs_message_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)

@@ -44,16 +44,23 @@ static void unmake(standin_object kind, void *object)
     free(object);
 }
 
-/* A call that makes something: true when it is to fail, with errno set. The lock is held when it does not. */
-static bool refuses(const char *call)
+/* 0, with the lock held; or the errno with which the call is to fail. */
+static int refused(const char *call)
 {
     pthread_mutex_lock(&standin.lock);
     int error = standin_try(call);
-    if (error == 0)
-        return false;
-    pthread_mutex_unlock(&standin.lock);
-    errno = error;
-    return true;
+    if (error != 0)
+        pthread_mutex_unlock(&standin.lock);
+    return error;
+}
+
+/* The same for calls that tell by errno. Those that return the error leave errno alone. */
+static bool refuses(const char *call)
+{
+    int error = refused(call);
+    if (error != 0)
+        errno = error;
+    return error != 0;
 }
 
 static void unlock(void)
@@ -183,9 +190,10 @@ static int close_device(struct ibv_context *base)
 
 static int query_device(struct ibv_context *context, struct ibv_device_attr *attributes)
 {
+    int error = refused("query_device");
     (void)context;
-    if (refuses("query_device"))
-        return errno;
+    if (error != 0)
+        return error;
     *attributes =
         (struct ibv_device_attr){.phys_port_cnt = 1, .max_cqe = 1 << 16, .max_srq = 64, .max_srq_wr = 1 << 12};
     unlock();
@@ -194,8 +202,9 @@ static int query_device(struct ibv_context *context, struct ibv_device_attr *att
 
 static int query_port(struct ibv_context *context, uint8_t port, struct ibv_port_attr *attributes)
 {
-    if (port != 1 || refuses("query_port"))
-        return port != 1 ? EINVAL : errno;
+    int error = port != 1 ? EINVAL : refused("query_port");
+    if (error != 0)
+        return error;
     *attributes =
         (struct ibv_port_attr){.state = standin.devices[index_of(context)].up ? IBV_PORT_ACTIVE : IBV_PORT_DOWN,
                                .active_mtu = IBV_MTU_1024,
@@ -208,8 +217,9 @@ static int query_port(struct ibv_context *context, uint8_t port, struct ibv_port
 
 static ssize_t query_gids(struct ibv_context *context, struct ibv_gid_entry *entries, size_t most)
 {
-    if (refuses("query_gids"))
-        return -errno;
+    int error = refused("query_gids");
+    if (error != 0)
+        return -error;
     for (unsigned i = 0; i < 4 && i < most; i++)
         entries[i] = (struct ibv_gid_entry){.gid = standin_gid(index_of(context), i),
                                             .gid_index = i,
@@ -466,9 +476,10 @@ static int modify_qp(struct ibv_qp *base, struct ibv_qp_attr *attributes, int ma
         unlock();
         return 0;
     }
-    if (refuses("modify_qp"))
-        return errno;
-    int error = step(qp, attributes, mask);
+    int error = refused("modify_qp");
+    if (error != 0)
+        return error;
+    error = step(qp, attributes, mask);
     unlock();
     return error;
 }

@@ -378,7 +378,7 @@ static void test_list_fails(void)
     list_error = EACCES;
     check_unlisted(C4_ERR_SYSTEM, shut);
     list_error = EMFILE;
-    check_unlisted(C4_ERR_UNREACHABLE, "the RDMA devices cannot be opened: Too many open files");
+    check_unlisted(C4_ERR_UNREACHABLE, "the RDMA devices cannot be used: Too many open files");
     list_error = 0;
     open_error = EPERM;
     check_unlisted(C4_ERR_SYSTEM, shut);
