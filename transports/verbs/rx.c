@@ -299,7 +299,8 @@ static bool take_acked(c4_verbs_link *link, uint32_t acked)
 static void take_message(c4_verbs_link *link, const unsigned char *wire, size_t nbytes)
 {
     c4_verbs_message message;
-    if (!c4_verbs_message_unpack(wire, nbytes, &message) || !take_acked(link, message.acked) ||
+    bool granted = link->owed_credits < link->window; /* it had a buffer of ours to send it to */
+    if (!granted || !c4_verbs_message_unpack(wire, nbytes, &message) || !take_acked(link, message.acked) ||
         link->credits + message.credits > link->peer_window) {
         c4_verbs_link_break(link, EPROTO);
         return;

@@ -27,6 +27,14 @@ check_PROGRAMS += tests/transports/verbs/test_failures
 tests_transports_verbs_test_failures_SOURCES = tests/transports/verbs/test_failures.c $(c4_verbs_rig)
 tests_transports_verbs_test_failures_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_transports_verbs_test_failures_LDADD = $(C4_VERBS_LDADD)
+check_PROGRAMS += tests/transports/verbs/test_links
+tests_transports_verbs_test_links_SOURCES = tests/transports/verbs/test_links.c $(c4_verbs_rig)
+tests_transports_verbs_test_links_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_links_LDADD = $(C4_VERBS_LDADD)
+check_PROGRAMS += tests/transports/verbs/test_rails
+tests_transports_verbs_test_rails_SOURCES = tests/transports/verbs/test_rails.c $(c4_verbs_rig)
+tests_transports_verbs_test_rails_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_rails_LDADD = $(C4_VERBS_LDADD)
 
 C4_FUZZ_TARGETS += tests/fuzz/fuzz_verbs_message
 tests_fuzz_fuzz_verbs_message_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)

@@ -107,7 +107,14 @@ static bool works(const standin_qp *qp)
     return device_of(qp)->up && !device_of(qp)->gone;
 }
 
-/* Who answers at the other end: the queue pair that was connected with this one, and not another of the same number. */
+static bool leads_to(const standin_qp *from, const standin_qp *to)
+{
+    union ibv_gid gid = standin_gid((unsigned)(device_of(to) - standin.devices), 3);
+    return from->to_qpn == to->base.qp_num && memcmp(gid.raw, from->to_gid.raw, 16) == 0;
+}
+
+/* Who answers at the other end: the queue pair that was connected with this one, and not another of the same number. What it
+ * answers has to find the way back. */
 static standin_qp *peer_of(const standin_qp *qp)
 {
     uint32_t index = qp->to_qpn - STANDIN_FIRST_QPN;
@@ -116,10 +123,8 @@ static standin_qp *peer_of(const standin_qp *qp)
         return NULL;
     if (peer->base.state != IBV_QPS_RTR && peer->base.state != IBV_QPS_RTS)
         return NULL;
-    union ibv_gid own = standin_gid((unsigned)(device_of(peer) - standin.devices), 3);
-    bool routed = memcmp(own.raw, qp->to_gid.raw, 16) == 0;
-    bool meant = peer->to_qpn == qp->base.qp_num && peer->rq_psn == qp->sq_psn && peer->mtu == qp->mtu;
-    return routed && meant ? peer : NULL;
+    bool known = peer->rq_psn == qp->sq_psn && peer->mtu == qp->mtu;
+    return known && leads_to(qp, peer) && leads_to(peer, qp) ? peer : NULL;
 }
 
 /* False: no buffer is there, after a call that was made to fail; it is tried again. */
