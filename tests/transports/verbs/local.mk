@@ -16,7 +16,8 @@ tests_transports_verbs_test_wire_LDADD = $(C4_VERBS_LDADD)
 
 # With a stand-in for the device.
 c4_verbs_standin = tests/transports/verbs/standin.c tests/transports/verbs/standin.h \
-    tests/transports/verbs/standin_internal.h tests/transports/verbs/standin_queues.c
+    tests/transports/verbs/standin_control.c tests/transports/verbs/standin_internal.h \
+    tests/transports/verbs/standin_queues.c
 check_PROGRAMS += tests/transports/verbs/test_standin_conformance
 tests_transports_verbs_test_standin_conformance_SOURCES = \
     tests/transports/verbs/test_standin_conformance.c $(c4_verbs_standin)
@@ -35,6 +36,12 @@ check_PROGRAMS += tests/transports/verbs/test_rails
 tests_transports_verbs_test_rails_SOURCES = tests/transports/verbs/test_rails.c $(c4_verbs_rig)
 tests_transports_verbs_test_rails_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_transports_verbs_test_rails_LDADD = $(C4_VERBS_LDADD)
+EXTRA_PROGRAMS += tests/transports/verbs/verbs_cost
+check_DATA += tests/transports/verbs/verbs_cost$(EXEEXT)
+tests_transports_verbs_verbs_cost_SOURCES = tests/transports/verbs/verbs_cost.c $(c4_verbs_rig)
+tests_transports_verbs_verbs_cost_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_verbs_cost_LDADD = $(C4_VERBS_LDADD)
+dist_check_SCRIPTS += tests/transports/verbs/test_verbs_cost.sh
 
 C4_FUZZ_TARGETS += tests/fuzz/fuzz_verbs_message
 tests_fuzz_fuzz_verbs_message_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)

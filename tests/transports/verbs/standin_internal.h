@@ -112,6 +112,8 @@ int standin_try(const char *call);
 _Noreturn void standin_misused(const char *rule);
 union ibv_gid standin_gid(unsigned device, unsigned index);
 void standin_event_put(standin_events *events); /* of[count] has been filled in */
+void standin_async_event(standin_context *context, struct ibv_async_event event);
+unsigned standin_index_of(const struct ibv_context *context); /* of its device */
 
 /* ---- standin_queues.c ---- */
 
@@ -121,6 +123,8 @@ int standin_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ib
 int standin_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad);
 /* What it has to do comes back undone. */
 void standin_qp_break(standin_qp *qp);
+/* Nobody hears what has become of its requests, nor of the buffers that it has received into. */
+void standin_completions_drop(const standin_qp *qp);
 /* No request of it is carried out any more. */
 void standin_qp_forget(standin_qp *qp);
 

@@ -47,6 +47,18 @@ static void complete_receive(const standin_qp *qp, const standin_receive *receiv
     complete(qp->base.recv_cq, &completion);
 }
 
+void standin_completions_drop(const standin_qp *qp)
+{
+    standin_cq *cq = (standin_cq *)qp->base.send_cq;
+    unsigned entries = (unsigned)cq->base.cqe, kept = 0;
+    for (unsigned i = 0; i < cq->count; i++) {
+        const standin_completion *completion = &cq->ring[(cq->first + i) % entries];
+        if (completion->wc.qp_num != qp->base.qp_num)
+            cq->ring[(cq->first + kept++) % entries] = *completion;
+    }
+    cq->count = kept;
+}
+
 /* ---- memory ---- */
 
 /* What a key opens; NULL: not this. */

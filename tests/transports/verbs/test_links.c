@@ -279,6 +279,69 @@ static void test_old_epoch(void)
     rig_close(&r);
 }
 
+/* ---- bounds ---- */
+
+/* More is posted on both links than peer and device have room for, while the peer looks at nothing: the stand-in ends a process
+ * that overruns a send queue, or whose peer has no buffer. */
+static void test_full_queues(void)
+{
+    enum { COUNT = 600 };
+    static const char *const credits[] = {NULL, "C4_VERBS_CREDITS=8", "C4_VERBS_CREDITS=1000"};
+    static unsigned char from[64], to[64];
+    static c4_xfer sends[2][COUNT];
+    standin_start(&two);
+    for (size_t i = 0; i < sizeof credits / sizeof credits[0]; i++) {
+        rig r;
+        int peer;
+        rig_open(&r, credits[i]);
+        exchange_all(&r);
+        for (uint32_t n = 0; n < 2 * COUNT; n++) {
+            c4_xfer *send = &sends[n % 2][n / 2];
+            *send = (c4_xfer){.frame = {.sequence = n / 2}, .pointer = from, .bytes = sizeof from};
+            CU_ASSERT(c4_verbs_ops.send(rig_channel(&r, 0, 0, n % 2), send) >= 0);
+            c4_verbs_ops.progress(r.modules[0], &peer);
+        }
+        for (uint32_t n = 0; n < 2 * COUNT; n++) {
+            c4_xfer receive = {.pointer = to, .bytes = sizeof to};
+            CU_ASSERT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, n % 2), &receive) >= 0);
+            RIG_UNTIL(&r, receive.state != C4_IN_PROGRESS);
+            CU_ASSERT(receive.state == C4_OK && receive.frame.sequence == n / 2);
+        }
+        rig_close(&r);
+    }
+}
+
+/* A writer that nobody reads is told to wait; later all of it arrives. */
+static void test_pause(void)
+{
+    enum { COUNT = 2000, BYTES = 1000, DEPTH = 100000 };
+    static unsigned char from[BYTES], to[BYTES];
+    static c4_xfer sends[COUNT];
+    const int reader = 1;
+    const c4_channel_spec spec = {sizeof spec, 0, 4, 0, &reader, 1, DEPTH};
+    rig r;
+    standin_start(&two);
+    rig_open(&r, NULL);
+    c4_channel *out = rig_channel(&r, 0, 0, 4), *in;
+    C4TEST_OK_FATAL(c4_verbs_ops.channel_open(r.modules[1], &spec, &in));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        sends[i] = (c4_xfer){.frame = {.sequence = i}, .pointer = from, .bytes = BYTES};
+        CU_ASSERT(c4_verbs_ops.send(out, &sends[i]) >= 0);
+    }
+    RIG_UNTIL(&r, out->paused);
+    for (int i = 0; i < 1000; i++)
+        rig_progress(&r);
+    CU_ASSERT(in->in_bytes > DEPTH && in->in_bytes < DEPTH + 40 * (BYTES + sizeof(c4_verbs_in)));
+    C4TEST_OK(rig_exchange(&r, 0, 0, BYTES)); /* the same link is open to others */
+    for (uint32_t i = 0; i < COUNT; i++) {
+        c4_xfer receive = {.pointer = to, .bytes = BYTES};
+        CU_ASSERT(c4_verbs_ops.recv(in, &receive) >= 0);
+        RIG_UNTIL(&r, receive.state != C4_IN_PROGRESS);
+        CU_ASSERT(receive.state == C4_OK && receive.frame.sequence == i);
+    }
+    rig_close(&r);
+}
+
 /* ---- declared memory ---- */
 
 static void test_declared_memory(void)
@@ -332,6 +395,8 @@ int main(int argc, char **argv)
                                         C4TEST(path_that_carries_nothing),
                                         C4TEST(unsent),
                                         C4TEST(old_epoch),
+                                        C4TEST(full_queues),
+                                        C4TEST(pause),
                                         C4TEST(declared_memory),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);

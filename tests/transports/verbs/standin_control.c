@@ -1,0 +1,64 @@
+/* What tests ask of the stand-in: what is alive, and that something goes wrong. */
+#include "tests/transports/verbs/standin_internal.h"
+
+unsigned standin_alive(standin_object kind)
+{
+    pthread_mutex_lock(&standin.lock);
+    unsigned alive = standin.alive[kind];
+    pthread_mutex_unlock(&standin.lock);
+    return alive;
+}
+
+unsigned standin_alive_in_all(void)
+{
+    unsigned alive = 0;
+    for (int kind = 0; kind < STANDIN_OBJECTS; kind++)
+        alive += standin_alive((standin_object)kind);
+    return alive;
+}
+
+unsigned standin_calls(void)
+{
+    return standin.calls;
+}
+
+void standin_fail(unsigned nth, unsigned times, int error)
+{
+    pthread_mutex_lock(&standin.lock);
+    standin.fail_in = nth;
+    standin.fail_times = times;
+    standin.fail_error = error;
+    standin.failed = NULL;
+    pthread_mutex_unlock(&standin.lock);
+}
+
+const char *standin_failed(void)
+{
+    return standin.failed;
+}
+
+void standin_port(unsigned device, bool up)
+{
+    struct ibv_async_event event = {.element.port_num = 1,
+                                    .event_type = up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR};
+    pthread_mutex_lock(&standin.lock);
+    standin.devices[device].up = up;
+    for (standin_context *context = standin.contexts; context != NULL; context = context->next)
+        if (standin_index_of(&context->base) == device)
+            standin_async_event(context, event);
+    pthread_mutex_unlock(&standin.lock);
+}
+
+void standin_remove(unsigned device)
+{
+    struct ibv_async_event event = {.event_type = IBV_EVENT_DEVICE_FATAL};
+    pthread_mutex_lock(&standin.lock);
+    standin.devices[device].gone = true;
+    for (unsigned i = 0; i < STANDIN_MAX_QPS; i++)
+        if (standin.qps[i] != NULL && standin_index_of(standin.qps[i]->base.context) == device)
+            standin_qp_break(standin.qps[i]);
+    for (standin_context *context = standin.contexts; context != NULL; context = context->next)
+        if (standin_index_of(&context->base) == device)
+            standin_async_event(context, event);
+    pthread_mutex_unlock(&standin.lock);
+}
