@@ -11,6 +11,9 @@
 #define MS               1000000u
 #define FIRST_RETRY_NS   (1u * MS)
 #define LONGEST_RETRY_NS (200u * MS)
+/* What came to nothing without being an error is tried again as soon, and up to 2 to this power as late: one side may not be
+ * able to for a while. */
+#define MOST_POSTPONED 5u
 /* What counts against a peer is also how often it was tried: this rank may have been busy itself. */
 #define FEWEST_TRIES 3
 /* How long a port may let this rank in and close: so many times the retry time, at least so long. */
@@ -145,7 +148,7 @@ void c4_tlink_up(c4_tlink *link, c4_tlink_stream stream, uint64_t generation, co
     }
     link->state = C4_TLINK_UP;
     link->retry_at_ns = 0;
-    link->tries = 0;
+    link->tries = link->postponed = 0;
     C4_TLINK_LOG(hub, C4_TLOG_DEBUG, "%s: connection %u to rank %d is up (number %llu)", hub->ops->name, link->index,
                  link->peer, (unsigned long long)generation);
     hub->ops->up(link, theirs);
@@ -200,7 +203,7 @@ void c4_tlink_retry(c4_tlink *link, int error)
         c4_tlink_fail(link, c4_fail_errno(C4_ERR_FILES, error, "%s: socket for rank %d", hub->ops->name, link->peer));
         return;
     }
-    uint64_t pause = FIRST_RETRY_NS;
+    uint64_t pause;
     if (error != 0 && c4_tlink_is_courteous(link)) {
         link->retry_at_ns = 0;
         link->courtesy_at_ns = now + link->courtesy_pause_ns + c4_rng_below(&hub->rng, C4_TLINK_COURTESY_NS);
@@ -216,6 +219,9 @@ void c4_tlink_retry(c4_tlink *link, int error)
             return;
         }
         pause = link->tries < 8 ? (uint64_t)FIRST_RETRY_NS << link->tries : LONGEST_RETRY_NS;
+    } else {
+        pause = (uint64_t)FIRST_RETRY_NS << link->postponed;
+        link->postponed += link->postponed < MOST_POSTPONED;
     }
     link->retry_at_ns = now + pause / 2 + c4_rng_below(&hub->rng, pause);
     c4_tlink_activate(link);

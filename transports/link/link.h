@@ -127,8 +127,9 @@ struct c4_tlink {
     uint64_t turned_away_ns;             /* when the peer's port last closed an attempt that the peer has not seen */
     bool turned_away_told;               /* in this outage */
     unsigned tries;
-    unsigned round;    /* addresses tried in this round, the best first */
-    unsigned nrefused; /* of them, did not authenticate */
+    unsigned postponed; /* greetings that came to nothing since it was last up */
+    unsigned round;     /* addresses tried in this round, the best first */
+    unsigned nrefused;  /* of them, did not authenticate */
     int last_errno;
     uint64_t courtesy_at_ns, courtesy_pause_ns; /* when it connects without anything to send; 0: not waiting yet */
     c4_tlink *next_failed;

@@ -77,13 +77,15 @@ struct c4_verbs_link {
     c4_verbs_rail *rail;
     struct ibv_qp *qp;
     c4_verbs_cq *cq;
-    bool connected;            /* our end is; until then a greeting is under way */
-    bool open;                 /* the peer's end is ready too */
-    bool heard;                /* it has carried something */
-    int broken;                /* errno: lost, as soon as nobody is in the middle of something */
-    unsigned next_rail;        /* to try */
-    unsigned failures;         /* queue pairs that carried nothing, since the last one that did */
+    bool connected;     /* our end is; until then a greeting is under way */
+    bool open;          /* the peer's end is ready too */
+    bool heard;         /* it has carried something */
+    int broken;         /* errno: lost, as soon as nobody is in the middle of something */
+    unsigned next_rail; /* to try */
+    bool greeted;       /* as client, and nothing has come of it yet */
+    unsigned failures;  /* greetings and queue pairs that led to nothing, since the last that carried something */
     uint64_t failing_since_ns; /* of the first of them */
+    uint64_t failed_ns;        /* of the last of them */
     char trouble[224];         /* why the last one was not even connected; "": it was */
     unsigned inline_bytes;
     uint32_t psn;

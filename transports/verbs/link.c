@@ -1,6 +1,7 @@
 #include "transports/verbs/link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "transports/verbs/channel.h"
@@ -11,6 +12,7 @@
 /* All that is ever said on the stream after the greeting. */
 #define READY 'R' /* the client's queue pair is connected too */
 #define BYE   'B' /* the module closes; all that it sent has arrived */
+#define HOME  'H' /* the rail that this link prefers is up again: this queue pair ends, and the next one is made there */
 
 #define FEWEST_FAILURES 3u
 
@@ -54,12 +56,41 @@ static c4_status give_up(const c4_verbs_link *link, uint64_t now)
         link->base.peer, link->failures, seconds);
 }
 
-/* One more without a use; the next is tried on the next rail. */
+/* One more without a use. Those of long ago have nothing to do with it. */
 static void count_failure(c4_verbs_link *link)
 {
-    if (link->failures++ == 0)
-        link->failing_since_ns = c4_now_ns();
+    uint64_t now = c4_now_ns();
+    if (link->failures == 0 || now - link->failed_ns > link->module->retry_ns) {
+        link->failures = 0;
+        link->failing_since_ns = now;
+    }
+    link->failures++;
+    link->failed_ns = now;
+}
+
+/* The next is tried on the next rail. */
+static void count_pair_failure(c4_verbs_link *link)
+{
+    count_failure(link);
     link->next_rail++;
+}
+
+/* Nothing has come of the last greeting. That is usual where two cross, and a fault only if it goes on. */
+static void count_unanswered(c4_verbs_link *link)
+{
+    if (link->trouble[0] == '\0')
+        snprintf(link->trouble, sizeof link->trouble, "it makes none, its log says why; are its ports up?");
+    count_failure(link);
+}
+
+static void rails_text(const c4_module *module, char *text, size_t bytes)
+{
+    size_t used = 0;
+    for (unsigned i = 0; i < module->nrails && used < bytes; i++) {
+        const c4_verbs_rail *rail = &module->rails[i];
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s:%u %s", i > 0 ? ", " : "", rail->port.device,
+                                 rail->port.number, rail->gone ? "was removed" : "is down");
+    }
 }
 
 static bool hopeless(const c4_verbs_link *link, uint64_t now)
@@ -83,8 +114,11 @@ static c4_status check_words(c4_verbs_link *link, const unsigned char *wire, c4_
 static c4_status make_pair(c4_verbs_link *link, unsigned first, c4_verbs_words *mine)
 {
     c4_verbs_rail *rail = pick_rail(link, first);
-    if (rail == NULL)
-        return c4_verbs_pair_trouble(link, "all RDMA ports that this rank uses are down");
+    char rails[C4_VERBS_MAX_RAILS * 40];
+    if (rail == NULL) {
+        rails_text(link->module, rails, sizeof rails);
+        return c4_verbs_pair_trouble(link, "no RDMA port of this rank is up: %s (`ip link`, `ibv_devinfo`)", rails);
+    }
     return c4_verbs_pair_make(link, rail, mine);
 }
 
@@ -113,14 +147,17 @@ static c4_status link_words(c4_tlink *base, const unsigned char *theirs, unsigne
     link->module = (c4_module *)base->hub;
     link->connected = false;
     c4_verbs_pair_destroy(link); /* of a greeting that came to nothing */
+    if (theirs == NULL && link->greeted)
+        count_unanswered(link);
     if (hopeless(link, now))
         return give_up(link, now);
     c4_status status =
         theirs != NULL ? serve(link, theirs, &mine) : make_pair(link, base->index + link->next_rail, &mine);
+    link->greeted = theirs == NULL && status == C4_OK;
     if (status == C4_OK)
         c4_verbs_words_pack(&mine, wire);
     else
-        count_failure(link);
+        count_pair_failure(link);
     return status;
 }
 
@@ -146,7 +183,7 @@ static void link_up(c4_tlink *base, const unsigned char *wire)
     c4_verbs_words theirs;
     bool client = !link->connected;
     int error = check_words(link, wire, &theirs) == C4_OK ? 0 : EPROTO;
-    link->heard = false;
+    link->heard = link->greeted = false;
     link->told = (uint32_t)link->received;
     if (error == 0 && client) {
         error = c4_verbs_pair_connect(link, &theirs);
@@ -185,7 +222,7 @@ static void link_down(c4_tlink *base)
 {
     c4_verbs_link *link = c4_verbs_link_of(base);
     if (!link->heard)
-        count_failure(link);
+        count_pair_failure(link);
     leave_queue_pair(link);
 }
 
@@ -228,6 +265,8 @@ static bool link_progress(c4_tlink *base, bool readable)
         }
         if (word == READY && link->connected) {
             open_link(link);
+        } else if (word == HOME) {
+            link->next_rail = link->failures = 0;
         } else if (word == BYE) {
             c4_verbs_rx_drain(link->module, link->rail);
             c4_tlink_ended(base);
@@ -273,7 +312,9 @@ void c4_verbs_link_return_to_rail(c4_module *module, const c4_verbs_rail *rail)
             continue;
         link->next_rail = 0;
         link->failures = 0;
-        if (base->state == C4_TLINK_UP && link->rail != rail)
+        if (base->state == C4_TLINK_UP && link->rail != rail) {
+            say(link, HOME); /* the other side may not have noticed that it was away */
             c4_verbs_link_break(link, EAGAIN);
+        }
     }
 }
