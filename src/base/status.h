@@ -6,6 +6,7 @@
 #define C4_BASE_STATUS_H
 
 #include <c4/c4.h>
+#include <stdbool.h>
 
 #define C4_TRY(x)                                   \
     do {                                            \
@@ -35,6 +36,9 @@ c4_status c4_fail_thread(int error, const char *what);
  * it is told to `tell` (c4_transport_host.fail, which needs no context) and not logged. */
 typedef c4_status (*c4_fail_teller)(void *context, c4_status status, const char *text);
 void c4_fail_tell(c4_fail_teller tell);
+/* From now on what fails in this thread is kept and neither logged nor told: for one who tries something, and whose caller
+ * tells the reason if it matters. */
+void c4_fail_hush(bool hush);
 /* errno of a failed resource call -> status: EMFILE -> ERR_FILES, ENOMEM -> ERR_MEMORY, EADDRINUSE -> ERR_PORTS... */
 c4_status c4_status_from_errno(int error);
 /* Text of this thread's last c4_fail; "" when none. */

@@ -40,16 +40,32 @@ static c4_status choose_ports(const c4_transport_host *host, c4_verbs_port *port
     return *count > 0 ? C4_OK : C4_ERR_UNREACHABLE;
 }
 
-/* A limit on locked memory shows only when memory is registered. */
-static c4_status try_memory(const c4_verbs_port *port, char *reason, size_t reason_bytes)
+static int family_of(const c4_transport_host *host)
+{
+    static const int families[] = {0, 4, 6};
+    int64_t family = host->option_int(host->context, "C4_SOCKET_FAMILY");
+    return families[family > 0 && family < 3 ? family : 0];
+}
+
+static c4_status read_gid(const c4_verbs_rail *rail, int index, int family, c4_verbs_gid *gid)
+{
+    char reason[REASON_BYTES];
+    c4_status status = c4_verbs_gid_read(rail->context, rail->port.number, index, family, gid, reason, sizeof reason);
+    return status < 0 ? c4_fail(status, "verbs: %s: %s", rail->port.device, reason) : C4_OK;
+}
+
+/* Has it the address that it is to have? A limit on locked memory shows only when memory is registered. */
+static c4_status try_port(const c4_transport_host *host, const c4_verbs_port *port)
 {
     c4_verbs_rail rail;
+    c4_verbs_gid gid;
     c4_verbs_region *region;
     C4_TRY(c4_verbs_rail_open(&rail, 0, port));
     c4_verbs_memory memory = {.rails = &rail, .nrails = 1};
-    c4_status status = c4_verbs_memory_make(&memory, 256 << 10, &region);
-    if (status < 0)
-        snprintf(reason, reason_bytes, "%s", c4_fail_text());
+    int index = (int)host->option_int(host->context, "C4_VERBS_GID_INDEX");
+    c4_status status = read_gid(&rail, index, family_of(host), &gid);
+    if (status == C4_OK)
+        status = c4_verbs_memory_make(&memory, 256 << 10, &region);
     c4_verbs_rail_close_queues(&rail);
     c4_verbs_memory_fini(&memory);
     c4_verbs_rail_close(&rail);
@@ -60,16 +76,19 @@ static c4_status verbs_probe(const c4_transport_host *host, c4_transport_caps *c
 {
     c4_fail_tell(host->fail);
     c4_verbs_port ports[C4_VERBS_MAX_PORTS];
-    size_t count;
+    size_t count = 0;
     reason[0] = '\0';
+    c4_fail_hush(true); /* the reason is the caller's to tell */
     c4_status status = choose_ports(host, ports, &count, reason, reason_bytes);
-    if (status == C4_OK)
-        status = try_memory(&ports[0], reason, reason_bytes);
+    for (size_t i = 0; i < count && status == C4_OK; i++)
+        status = try_port(host, &ports[i]);
     if (status == C4_OK)
         status = c4_tlink_hub_probe(host, reason, reason_bytes);
+    c4_fail_hush(false);
     if (status < 0) {
+        const char *text = c4_fail_text();
         if (reason[0] == '\0')
-            snprintf(reason, reason_bytes, "%s", c4_fail_text());
+            snprintf(reason, reason_bytes, "%s", text + (strncmp(text, "verbs: ", 7) == 0 ? 7 : 0));
         return status;
     }
     fill_caps(caps);
@@ -85,9 +104,7 @@ static uint8_t small_option(const c4_transport_host *host, const char *name)
 
 static void read_options(c4_module *module, const c4_transport_host *host)
 {
-    static const int families[] = {0, 4, 6};
-    int64_t family = host->option_int(host->context, "C4_SOCKET_FAMILY");
-    module->family = families[family > 0 && family < 3 ? family : 0];
+    module->family = family_of(host);
     module->eager_bytes = (size_t)host->option_int(host->context, "C4_VERBS_EAGER_BYTES");
     module->window = (unsigned)host->option_int(host->context, "C4_VERBS_CREDITS");
     module->gid_index = (int)host->option_int(host->context, "C4_VERBS_GID_INDEX");
@@ -123,12 +140,9 @@ static c4_status fill_card(c4_module *module, const c4_transport_host *host)
     c4_verbs_card card = {.nrails = (uint8_t)module->nrails, .eager_bytes = (uint32_t)module->eager_bytes};
     for (unsigned i = 0; i < module->nrails; i++) {
         const c4_verbs_rail *rail = &module->rails[i];
-        char reason[REASON_BYTES], text[C4_VERBS_GID_TEXT];
+        char text[C4_VERBS_GID_TEXT];
         c4_verbs_gid gid;
-        c4_status status = c4_verbs_gid_read(rail->context, rail->port.number, module->gid_index, module->family, &gid,
-                                             reason, sizeof reason);
-        if (status < 0)
-            return c4_fail(status, "verbs: %s: %s", rail->port.device, reason);
+        C4_TRY(read_gid(rail, module->gid_index, module->family, &gid));
         card.rails[i] = c4_verbs_rail_card_of(rail->port.ethernet, &gid);
         host->log(host->context, C4_TLOG_INFO, "verbs: rail %u is %s:%u, %s, MTU %u, %.0f Gbit/s", i, rail->port.device,
                   rail->port.number, c4_verbs_gid_text(&gid, text), rail->port.mtu, rail->port.rate_bps * 1e-9);

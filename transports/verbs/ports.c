@@ -94,8 +94,9 @@ c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason,
     int ndevices = 0, error = 0;
     size_t most = *count;
     c4_topology topology = {.ncores = 0}; /* without it every device is near */
-    (void)c4_topology_init(&topology);
     struct ibv_device **devices = c4_verbs_calls_in_use->get_device_list(&ndevices);
+    if (devices != NULL && ndevices > 1) /* it takes longer than all else here, and one is the nearest anyway */
+        (void)c4_topology_init(&topology);
     *count = 0;
     for (int i = 0; devices != NULL && i < ndevices; i++) {
         struct ibv_context *context = c4_verbs_calls_in_use->open_device(devices[i]);
