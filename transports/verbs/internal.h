@@ -83,6 +83,7 @@ struct c4_verbs_link {
     int broken;         /* errno: lost, as soon as nobody is in the middle of something */
     unsigned next_rail; /* to try */
     bool greeted;       /* as client, and nothing has come of it yet */
+    bool unanswered;    /* nothing came of the last one */
     unsigned failures;  /* greetings and queue pairs that led to nothing, since the last that carried something */
     uint64_t failing_since_ns; /* of the first of them */
     uint64_t failed_ns;        /* of the last of them */

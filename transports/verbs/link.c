@@ -95,7 +95,8 @@ static void rails_text(const c4_module *module, char *text, size_t bytes)
 
 static bool hopeless(const c4_verbs_link *link, uint64_t now)
 {
-    uint64_t retry_ns = link->module->retry_ns;
+    /* Where the peer is the one who cannot, it knows why and should be the first to say so. */
+    uint64_t retry_ns = link->module->retry_ns * (link->unanswered ? 2 : 1);
     return link->failures >= FEWEST_FAILURES && now - link->failing_since_ns >= retry_ns;
 }
 
@@ -117,7 +118,7 @@ static c4_status make_pair(c4_verbs_link *link, unsigned first, c4_verbs_words *
     char rails[C4_VERBS_MAX_RAILS * 40];
     if (rail == NULL) {
         rails_text(link->module, rails, sizeof rails);
-        return c4_verbs_pair_trouble(link, "no RDMA port of this rank is up: %s (`ip link`, `ibv_devinfo`)", rails);
+        return c4_verbs_pair_trouble(link, "all RDMA ports that this rank uses are down: %s", rails);
     }
     return c4_verbs_pair_make(link, rail, mine);
 }
@@ -147,7 +148,8 @@ static c4_status link_words(c4_tlink *base, const unsigned char *theirs, unsigne
     link->module = (c4_module *)base->hub;
     link->connected = false;
     c4_verbs_pair_destroy(link); /* of a greeting that came to nothing */
-    if (theirs == NULL && link->greeted)
+    link->unanswered = theirs == NULL && link->greeted;
+    if (link->unanswered)
         count_unanswered(link);
     if (hopeless(link, now))
         return give_up(link, now);

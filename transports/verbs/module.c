@@ -86,9 +86,8 @@ static c4_status verbs_probe(const c4_transport_host *host, c4_transport_caps *c
         status = c4_tlink_hub_probe(host, reason, reason_bytes);
     c4_fail_hush(false);
     if (status < 0) {
-        const char *text = c4_fail_text();
         if (reason[0] == '\0')
-            snprintf(reason, reason_bytes, "%s", text + (strncmp(text, "verbs: ", 7) == 0 ? 7 : 0));
+            snprintf(reason, reason_bytes, "%s", c4_fail_text());
         return status;
     }
     fill_caps(caps);
