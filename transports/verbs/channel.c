@@ -6,8 +6,6 @@
 #include "transports/verbs/rx.h"
 #include "transports/verbs/tx.h"
 
-#define TAG_LIMIT (1u << 24)
-
 /* ---- finding and making ---- */
 
 c4_channel *c4_verbs_channel_find(const c4_verbs_link *link, uint32_t comm, uint32_t tag, bool writer)
@@ -41,7 +39,7 @@ c4_channel *c4_verbs_channel_incoming(c4_verbs_link *link, uint32_t comm, uint32
     if (expect != NULL && expect->tag == tag && expect->comm == comm && expect->writer == writer)
         return expect;
     c4_channel *channel = c4_verbs_channel_find(link, comm, tag, writer);
-    if (channel == NULL && tag < TAG_LIMIT)
+    if (channel == NULL)
         channel = channel_create(link, comm, tag, writer);
     if (channel != NULL)
         link->expect = channel;
@@ -86,7 +84,7 @@ void c4_verbs_channels_free(c4_verbs_link *link)
 static c4_status check_spec(const c4_module *module, const c4_channel_spec *spec, int *peer)
 {
     int rank = module->hub.host.rank;
-    if (spec->nreaders != 1 || spec->tag >= TAG_LIMIT)
+    if (spec->nreaders != 1 || spec->tag >= C4_VERBS_TAG_LIMIT)
         return c4_fail(C4_ERR_ARGUMENT, "verbs: channel %u.%u has %d readers: one is possible", spec->comm, spec->tag,
                        spec->nreaders);
     bool writes = spec->writer == rank;

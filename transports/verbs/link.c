@@ -117,6 +117,7 @@ static c4_status make_pair(c4_verbs_link *link, unsigned first, c4_verbs_words *
     c4_verbs_rail *rail = pick_rail(link, first);
     char rails[C4_VERBS_MAX_RAILS * 40];
     if (rail == NULL) {
+        link->module->events_tsc = 0; /* one may be up again: without queue pairs nobody looks */
         rails_text(link->module, rails, sizeof rails);
         return c4_verbs_pair_trouble(link, "all RDMA ports that this rank uses are down: %s", rails);
     }

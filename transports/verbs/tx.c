@@ -380,8 +380,6 @@ void c4_verbs_tx_hear(c4_verbs_link *link, const c4_verbs_message *message)
     }
     if (channel->first != NULL)
         c4_verbs_channel_waits(channel);
-    if (link->again != NULL)
-        c4_verbs_link_busy(link);
 }
 
 /* ---- the end of a queue pair, of a channel, of all ---- */

@@ -21,6 +21,7 @@ typedef enum c4_verbs_kind {
 } c4_verbs_kind;
 
 #define C4_VERBS_HEADER_BYTES 64u
+#define C4_VERBS_TAG_LIMIT    (1u << 24)
 
 typedef struct c4_verbs_message {
     c4_verbs_kind kind;
@@ -34,7 +35,8 @@ typedef struct c4_verbs_message {
 } c4_verbs_message;
 
 void c4_verbs_message_pack(const c4_verbs_message *message, unsigned char wire[C4_VERBS_HEADER_BYTES]);
-/* Of nbytes that arrived. False when malformed: unknown kind, too short, a FRAME whose payload is not as long as it says. */
+/* Of nbytes that arrived. False when malformed: unknown kind, too short, a FRAME whose payload is not as long as it says, a tag
+ * that no channel can have. */
 bool c4_verbs_message_unpack(const unsigned char *wire, size_t nbytes, c4_verbs_message *message);
 
 /* ---- greeting ---- */

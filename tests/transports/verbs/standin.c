@@ -14,7 +14,8 @@ standin_world standin = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 int standin_try(const char *call)
 {
-    standin.calls++;
+    if (standin.fail_only != NULL && strcmp(call, standin.fail_only) != 0)
+        return 0;
     if (standin.fail_times == 0 || (standin.fail_in > 0 && --standin.fail_in > 0))
         return 0;
     standin.fail_times--;

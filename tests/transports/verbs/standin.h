@@ -40,10 +40,11 @@ void standin_start(const standin_setup *setup);
 unsigned standin_alive(standin_object kind);
 unsigned standin_alive_in_all(void);
 
-/* Calls so far that can fail: all but those that give something back or only look. */
-unsigned standin_calls(void);
-/* The nth of them from now on (1: the next one) fails with errno `error`, and those after it, `times` in all. 0 times: none. */
+/* Of all calls but those that give something back or only look, the nth from now on (1: the next one) fails with errno `error`,
+ * and those after it, `times` in all. 0 times: none. */
 void standin_fail(unsigned nth, unsigned times, int error);
+/* Of those only this one counts, until the next standin_fail: "reg_mr". */
+void standin_fail_only(const char *call);
 /* The first that was made to fail since then: "create_qp"; NULL: none. */
 const char *standin_failed(void);
 

@@ -17,18 +17,20 @@ unsigned standin_alive_in_all(void)
     return alive;
 }
 
-unsigned standin_calls(void)
-{
-    return standin.calls;
-}
-
 void standin_fail(unsigned nth, unsigned times, int error)
 {
     pthread_mutex_lock(&standin.lock);
     standin.fail_in = nth;
     standin.fail_times = times;
     standin.fail_error = error;
-    standin.failed = NULL;
+    standin.failed = standin.fail_only = NULL;
+    pthread_mutex_unlock(&standin.lock);
+}
+
+void standin_fail_only(const char *call)
+{
+    pthread_mutex_lock(&standin.lock);
+    standin.fail_only = call;
     pthread_mutex_unlock(&standin.lock);
 }
 

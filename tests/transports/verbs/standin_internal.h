@@ -96,9 +96,9 @@ typedef struct standin_world {
     standin_qp *pending;
     unsigned alive[STANDIN_OBJECTS];
     unsigned narmed; /* completion queues */
-    unsigned calls, fail_in, fail_times;
+    unsigned fail_in, fail_times;
     int fail_error;
-    const char *failed;
+    const char *failed, *fail_only;
     c4_rng rng;
 } standin_world;
 
@@ -106,7 +106,7 @@ extern standin_world standin;
 
 /* ---- standin.c ---- */
 
-/* Counts the call; 0, or the errno with which it is to fail. */
+/* 0, or the errno with which the call is to fail. */
 int standin_try(const char *call);
 /* The user has broken a rule. */
 _Noreturn void standin_misused(const char *rule);

@@ -2,6 +2,7 @@
  * link and nothing else; declared memory. */
 #include "tests/c4test.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "tests/conformance/world.h"
@@ -83,10 +84,14 @@ static void test_forged_messages(void)
         rig_open(&r, NULL);
         exchange_all(&r);
         uint64_t first = rig_link(&r, 1, 0)->base.generation, second = rig_link(&r, 1, 1)->base.generation;
+        if (forged->times > 32)
+            rig_link(&r, 1, 0)->credits = 0; /* rank 1 cannot give buffers back meanwhile */
         for (unsigned time = 0; time < forged->times; time++)
             post_message(&r, forged->message, forged->payload);
-        if (!forged->harmless)
+        if (!forged->harmless) { /* it is rank 1 that minds */
             RIG_UNTIL(&r, rig_link(&r, 1, 0)->base.state != C4_TLINK_UP);
+            C4TEST_INT(rig_link(&r, 1, 0)->base.last_errno, EPROTO);
+        }
         exchange_all(&r);
         C4TEST_INT(rig_link(&r, 1, 0)->base.generation > first, !forged->harmless);
         C4TEST_INT((long long)rig_link(&r, 1, 1)->base.generation, (long long)second);
@@ -103,12 +108,15 @@ static void test_short_message(void)
     unsigned char wire[C4_VERBS_HEADER_BYTES] = {C4_VERBS_ACK};
     standin_start(&two);
     rig_open(&r, NULL);
-    for (size_t bytes = 0; bytes < sizeof wire; bytes += 9) {
+    for (size_t bytes = 0; bytes < sizeof wire; bytes++) {
         C4TEST_OK(rig_exchange(&r, 0, 0, 8));
         post_bytes(&r, wire, bytes);
         RIG_UNTIL(&r, rig_link(&r, 1, 0)->base.state != C4_TLINK_UP);
     }
     exchange_all(&r);
+    for (int rank = 0; rank < 2; rank++) /* what 64 queue pairs had claimed of the first one is free again */
+        for (int rail = 0; rail < 2; rail++)
+            C4TEST_INT(r.modules[rank]->rails[rail].ncqs, 1);
     rig_close(&r);
 }
 
@@ -292,14 +300,12 @@ static void test_full_queues(void)
     standin_start(&two);
     for (size_t i = 0; i < sizeof credits / sizeof credits[0]; i++) {
         rig r;
-        int peer;
         rig_open(&r, credits[i]);
         exchange_all(&r);
         for (uint32_t n = 0; n < 2 * COUNT; n++) {
             c4_xfer *send = &sends[n % 2][n / 2];
             *send = (c4_xfer){.frame = {.sequence = n / 2}, .pointer = from, .bytes = sizeof from};
             CU_ASSERT(c4_verbs_ops.send(rig_channel(&r, 0, 0, n % 2), send) >= 0);
-            c4_verbs_ops.progress(r.modules[0], &peer);
         }
         for (uint32_t n = 0; n < 2 * COUNT; n++) {
             c4_xfer receive = {.pointer = to, .bytes = sizeof to};
@@ -309,6 +315,26 @@ static void test_full_queues(void)
         }
         rig_close(&r);
     }
+}
+
+/* No more memory can be registered: who needs some for a large frame is told; what was there already goes on. */
+static void test_no_memory_for_large(void)
+{
+    static unsigned char to[LARGE];
+    c4_xfer receive = {.pointer = to, .bytes = LARGE};
+    rig r;
+    standin_start(&two);
+    rig_open(&r, NULL);
+    C4TEST_OK(rig_exchange(&r, 0, 0, 8));
+    C4TEST_OK(rig_exchange(&r, 1, 0, 8)); /* rank 1 knows by now that it may send tickets */
+    standin_fail(2, UINT32_MAX, ENOMEM);  /* at the second rail: nothing stays registered at the first */
+    standin_fail_only("reg_mr");
+    C4TEST_INT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, 0), &receive), C4_ERR_MEMORY);
+    C4TEST_INT(receive.state, C4_ERR_MEMORY);
+    C4TEST_OK(rig_exchange(&r, 0, 0, 8));
+    standin_fail(0, 0, 0);
+    C4TEST_OK(rig_exchange(&r, 0, 0, LARGE));
+    rig_close(&r);
 }
 
 /* A writer that nobody reads is told to wait; later all of it arrives. */
@@ -396,6 +422,7 @@ int main(int argc, char **argv)
                                         C4TEST(unsent),
                                         C4TEST(old_epoch),
                                         C4TEST(full_queues),
+                                        C4TEST(no_memory_for_large),
                                         C4TEST(pause),
                                         C4TEST(declared_memory),
                                         C4TEST_END};

@@ -89,8 +89,12 @@ static void test_malformed_messages(void)
         CU_ASSERT(!c4_verbs_message_unpack(wire, C4_VERBS_HEADER_BYTES + 1, &back));
         CU_ASSERT(!c4_verbs_message_unpack(wire, C4_VERBS_HEADER_BYTES - 1, &back));
     }
+    message.frame.bytes = 0;
+    message.tag = C4_VERBS_TAG_LIMIT;
+    c4_verbs_message_pack(&message, wire);
+    CU_ASSERT(!c4_verbs_message_unpack(wire, C4_VERBS_HEADER_BYTES, &back));
+    message.tag--;
     for (unsigned kind = 0; kind < 256; kind++) {
-        message.frame.bytes = 0;
         c4_verbs_message_pack(&message, wire);
         wire[0] = (unsigned char)kind;
         C4TEST_INT(c4_verbs_message_unpack(wire, C4_VERBS_HEADER_BYTES, &back),
