@@ -165,11 +165,17 @@ static int to_receive(c4_verbs_link *link, const c4_verbs_words *theirs)
                                                 IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
 }
 
+/* Soft-RoCE takes 7 for ever: a peer that is gone would never be found out. */
+#define MOST_SOFTWARE_RETRIES 6
+
 static int to_send(const c4_verbs_link *link)
 {
+    uint8_t retries = link->module->retries;
+    if (link->rail->port.software && retries > MOST_SOFTWARE_RETRIES)
+        retries = MOST_SOFTWARE_RETRIES;
     struct ibv_qp_attr attributes = {.qp_state = IBV_QPS_RTS,
                                      .timeout = link->module->timeout,
-                                     .retry_cnt = link->module->retries,
+                                     .retry_cnt = retries,
                                      .rnr_retry = 7, /* for ever */
                                      .sq_psn = link->psn,
                                      .max_rd_atomic = 1};
