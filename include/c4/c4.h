@@ -299,11 +299,16 @@ c4_status c4_wait(c4_request **request);
 
 /* ---- memory ---- */
 
-/* Page-aligned zeroed memory that peers on this host can map, so that collectives read and write it directly. */
+/* Page-aligned zeroed memory that peers on this host can map and RDMA devices reach, so that collectives read and write it
+ * directly. */
 c4_status c4_mem_alloc(size_t bytes, void **memory);
+/* When no call uses it any more. NULL: nothing. */
 c4_status c4_mem_free(void *memory);
-/* Declares a buffer that will be used often. A hint: never needed for correctness. */
+/* Declares a buffer that will be used often: RDMA devices then read and write it directly (it stays in memory, and counts
+ * against `ulimit -l`, from its first use on). A hint, never needed for correctness; for all communicators of the process.
+ * Take it back before the memory is freed or unmapped: a device would go on writing to the old pages. */
 c4_status c4_mem_register(c4_comm *comm, void *memory, size_t bytes, void **handle);
+/* When no call uses the buffer any more. C4_ERR_ARGUMENT: no handle of c4_mem_register, or taken back already. */
 c4_status c4_mem_deregister(c4_comm *comm, void *handle);
 
 /* ---- operations ---- */

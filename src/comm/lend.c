@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "comm/declared.h"
 
 static int64_t lend_int(void *context, const char *name)
 {
@@ -35,6 +36,18 @@ static c4_status lend_fail(void *context, c4_status status, const char *text)
     return c4_fail(status, "%s", text);
 }
 
+static int lend_memory_find(void *context, const void *pointer, size_t bytes, c4_transport_memory *memory)
+{
+    (void)context;
+    return c4_declared_find(pointer, bytes, memory);
+}
+
+static uint64_t lend_memory_taken_back(void *context)
+{
+    (void)context;
+    return c4_declared_removals();
+}
+
 c4_transport_host c4_lend(c4_options *options)
 {
     return (c4_transport_host){.struct_size = sizeof(c4_transport_host),
@@ -42,5 +55,7 @@ c4_transport_host c4_lend(c4_options *options)
                                .option_int = lend_int,
                                .option_string = lend_string,
                                .log = lend_log,
-                               .fail = lend_fail};
+                               .fail = lend_fail,
+                               .memory_find = lend_memory_find,
+                               .memory_taken_back = lend_memory_taken_back};
 }

@@ -8,6 +8,7 @@ src_comm_libc4_comm_la_SOURCES = \
     src/comm/collectives.c \
     src/comm/comm.c \
     src/comm/create.c src/comm/create.h \
+    src/comm/declared.c src/comm/declared.h \
     src/comm/fork.c \
     src/comm/group.c \
     src/comm/grow.c \

@@ -4,6 +4,7 @@ tests_comm_test_bad_days_SOURCES = tests/comm/test_bad_days.c tests/comm/bad_day
 check_PROGRAMS += tests/comm/test_killed
 tests_comm_test_killed_SOURCES = tests/comm/test_killed.c tests/comm/bad_days.c tests/comm/bad_days.h \
     $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_declared
 check_PROGRAMS += tests/comm/test_arguments
 tests_comm_test_arguments_SOURCES = tests/comm/test_arguments.c $(c4_collectives_sources)
 C4_SMOKE += tests/comm/test_arguments
