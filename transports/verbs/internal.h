@@ -24,6 +24,8 @@
 /* Tickets of one channel that are under way at most. */
 #define C4_VERBS_TICKETS         8u
 #define C4_VERBS_MAX_FRAME_BYTES ((size_t)512 << 10)
+/* Copies of large frames, of all channels, from which on only those are made without which one could not go on. */
+#define C4_VERBS_UNITS_AHEAD 16u
 /* Default of c4_channel_spec.depth_bytes: unasked-for bytes kept for a channel before its writer is paused. */
 #define C4_VERBS_DEPTH_BYTES ((size_t)4 << 20)
 /* Headers and small frames up to this size are given to the device with the request, if it can. */

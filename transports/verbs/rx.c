@@ -111,12 +111,13 @@ static c4_status place(c4_channel *channel, c4_xfer *xfer, c4_verbs_ticket *tick
         ticket->rkey = region->mrs[rail]->rkey;
         return C4_OK;
     }
-    /* Units are given to the receive at the head alone: any number of channels must be able to go on. */
-    if (xfer != channel->first)
+    /* Any number of channels must be able to go on: the receive at the head gets a unit, those behind it only while few are
+     * out. Without any of these the writer would stand still from each frame to the next. */
+    if (xfer != channel->first && module->slots.nunits_out >= C4_VERBS_UNITS_AHEAD)
         return C4_IN_PROGRESS;
     c4_verbs_unit *unit = c4_verbs_unit_get(&module->slots);
     if (unit == NULL)
-        return C4_ERR_MEMORY;
+        return xfer == channel->first ? C4_ERR_MEMORY : C4_IN_PROGRESS;
     if (unit->region->mrs[rail] == NULL) {
         c4_verbs_unit_put(&module->slots, unit);
         return C4_IN_PROGRESS;

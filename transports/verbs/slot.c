@@ -71,10 +71,12 @@ c4_verbs_unit *c4_verbs_unit_get(c4_verbs_slots *slots)
     table *made = slots->free_units == NULL ? add_table(slots, slots->unit_bytes, &region) : NULL;
     if (made != NULL) {
         made->of.unit = (c4_verbs_unit){.region = region, .pointer = region->base};
-        c4_verbs_unit_put(slots, &made->of.unit);
+        slots->free_units = &made->of.unit;
     }
     c4_verbs_unit *unit = slots->free_units;
-    if (unit != NULL)
-        slots->free_units = unit->next;
+    if (unit == NULL)
+        return NULL;
+    slots->free_units = unit->next;
+    slots->nunits_out++;
     return unit;
 }

@@ -31,6 +31,7 @@ typedef struct c4_verbs_slots {
     size_t slot_bytes, unit_bytes;
     c4_verbs_slot *free;
     c4_verbs_unit *free_units;
+    unsigned nunits_out;
     void *tables; /* of slots and units, chained */
 } c4_verbs_slots;
 
@@ -50,6 +51,7 @@ static inline void c4_verbs_slot_put(c4_verbs_slots *slots, c4_verbs_slot *slot)
 
 static inline void c4_verbs_unit_put(c4_verbs_slots *slots, c4_verbs_unit *unit)
 {
+    slots->nunits_out--;
     unit->next = slots->free_units;
     slots->free_units = unit;
 }
