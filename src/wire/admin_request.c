@@ -63,11 +63,12 @@ static bool take_comm(const char **at, const char *end, c4_admin_request *reques
 bool c4_admin_request_parse(const char *line, size_t bytes, c4_admin_request *request, char error[C4_ADMIN_ERROR_BYTES])
 {
     memset(request, 0, sizeof *request);
+    const bool fits = bytes < C4_ADMIN_LINE_BYTES;
     if (bytes > 0 && line[bytes - 1] == '\r')
         bytes--;
     while (bytes > 0 && line[bytes - 1] == ' ')
         bytes--;
-    if (bytes >= C4_ADMIN_LINE_BYTES || !is_text(line, bytes)) {
+    if (!fits || !is_text(line, bytes)) {
         snprintf(error, C4_ADMIN_ERROR_BYTES, "a request is one line of text of at most %u bytes",
                  C4_ADMIN_LINE_BYTES - 1);
         return false;

@@ -21,7 +21,7 @@ static void fuzz_request(const char *line, size_t bytes)
         require(*error && memchr(error, '\0', sizeof error) != NULL);
         return;
     }
-    require(request.command < C4_ADMIN_NCOMMANDS && bytes < C4_ADMIN_LINE_BYTES + 1);
+    require(request.command < C4_ADMIN_NCOMMANDS && bytes < C4_ADMIN_LINE_BYTES);
     require(memchr(request.comm, '\0', sizeof request.comm) && memchr(request.reason, '\0', sizeof request.reason));
     require(request.command == C4_ADMIN_ABORT || !*request.reason);
     size_t length = c4_admin_request_format(&request, again);

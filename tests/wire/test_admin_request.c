@@ -57,6 +57,12 @@ static void test_request_limits(void)
     c4_admin_request request;
     memset(line, 'x', sizeof line);
     CU_ASSERT(!c4_admin_request_parse(line, sizeof line, &request, error));
+    memset(line + 6, ' ', sizeof line - 6); /* blanks at the end count too: what is accepted is a line */
+    memcpy(line, "status", 6);
+    CU_ASSERT(c4_admin_request_parse(line, C4_ADMIN_LINE_BYTES - 1, &request, error));
+    CU_ASSERT(!c4_admin_request_parse(line, C4_ADMIN_LINE_BYTES, &request, error));
+    C4TEST_CONTAINS(error, "one line of text of at most 511 bytes");
+    memset(line, 'x', sizeof line);
     memcpy(line, "abort ", 6);
     CU_ASSERT(c4_admin_request_parse(line, 6 + C4_ADMIN_REASON_BYTES - 1, &request, error));
     CU_ASSERT(!c4_admin_request_parse(line, 6 + C4_ADMIN_REASON_BYTES, &request, error));
