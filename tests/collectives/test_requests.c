@@ -462,7 +462,7 @@ typedef struct leaving {
     bool child;  /* it leaves a child and stays in the job */
     bool sender; /* rank 1 sends to the leaver; else all wait for it in an all_reduce */
     bool tcp;
-    int *pipes;
+    int first[2], second[2]; /* pipes to ranks 1 and 2 */
 } leaving;
 
 static void leaver_rank(c4_comm *comm, c4_comm **leave, const leaving *l)
@@ -472,8 +472,25 @@ static void leaver_rank(c4_comm *comm, c4_comm **leave, const leaving *l)
         WORLD_OK(c4_send(&values[i], 1, C4_INT32, 1, comm, NULL));
     WORLD_OK(c4_comm_destroy(*leave));
     *leave = NULL;
+    WORLD_TRUE(write(l->first[1], "x", 1) == 1);
+}
+
+/* An error of one rank is all ranks' error: none may begin to wait for the leaver before all others have what it sent. */
+static void after_leaver(c4_comm *comm, int rank, const leaving *l)
+{
+    char bytes[2];
+    if (rank == 2) {
+        WORLD_TRUE(write(l->first[1], "x", 1) == 1);
+        WORLD_TRUE(read(l->second[0], bytes, 1) == 1);
+        return;
+    }
     for (int i = 0; i < 2; i++)
-        WORLD_TRUE(write(l->pipes[1], "x", 1) == 1);
+        WORLD_TRUE(read(l->first[0], bytes, 1) == 1);
+    for (int32_t i = 0, value = 0; i < 3; i++) { /* what it has sent arrives */
+        WORLD_OK(c4_recv(&value, 1, C4_INT32, 0, comm, NULL));
+        WORLD_TRUE(value == 7 + i);
+    }
+    WORLD_TRUE(write(l->second[1], "x", 1) == 1);
 }
 
 static void left_rank(c4_comm **world, int rank, void *arg)
@@ -481,7 +498,6 @@ static void left_rank(c4_comm **world, int rank, void *arg)
     enum { COUNT = 4 << 20 };
     const leaving *l = arg;
     c4_comm *child = NULL, **comm = l->child ? &child : world;
-    char byte;
     if (l->child)
         WORLD_OK(c4_comm_split(*world, 0, 0, NULL, NULL, &child));
     WORLD_OK(c4_barrier(*comm, NULL));
@@ -489,11 +505,7 @@ static void left_rank(c4_comm **world, int rank, void *arg)
         leaver_rank(*comm, comm, l);
         return;
     }
-    WORLD_TRUE(read(l->pipes[0], &byte, 1) == 1);
-    for (int32_t i = 0, value = 0; rank == 1 && i < 3; i++) { /* what it has sent arrives */
-        WORLD_OK(c4_recv(&value, 1, C4_INT32, 0, *comm, NULL));
-        WORLD_TRUE(value == 7 + i);
-    }
+    after_leaver(*comm, rank, l);
     int64_t one = 1;
     char *large = calloc(COUNT, 1);
     c4_status status = l->sender && rank == 1 ? c4_send(large, COUNT, C4_UINT8, 0, *comm, NULL)
@@ -512,12 +524,14 @@ static void test_left(void)
     static const char *const options[] = {"C4_TRANSPORTS=shm", "C4_TRANSPORTS=tcp"};
     setenv("C4_LOG", "none", 1);
     for (int i = 0; i < 8; i++) {
-        int pipes[2];
-        C4TEST_INT_FATAL(pipe(pipes), 0);
-        leaving l = {.child = i & 2, .sender = i & 4, .tcp = i & 1, .pipes = pipes};
+        leaving l = {.child = i & 2, .sender = i & 4, .tcp = i & 1};
+        C4TEST_INT_FATAL(pipe(l.first), 0);
+        C4TEST_INT_FATAL(pipe(l.second), 0);
         world_run(&(world_spec){.nranks = 3, .options = options[i & 1]}, left_rank, &l);
-        close(pipes[0]);
-        close(pipes[1]);
+        for (int end = 0; end < 2; end++) {
+            close(l.first[end]);
+            close(l.second[end]);
+        }
     }
 }
 
