@@ -108,6 +108,8 @@ static void log_line(void *context, int level, const char *format, ...)
     }
     if (level == C4_TLOG_INFO)
         memcpy(host->last_info, line, sizeof line);
+    if (level == C4_TLOG_DEBUG)
+        memcpy(host->last_debug, line, sizeof line);
     if (level <= C4_TLOG_WARN)
         fprintf(stderr, "rank %d: %s\n", host->host.rank, line);
 }

@@ -13,7 +13,7 @@ typedef struct c4_test_host {
     char overrides[512];          /* "C4_TCP_SOCKETS=3 C4_PORT_RANGE=5000-5001" */
     char value[256];
     int errors_logged, warnings_logged;
-    char last_warning[512], last_info[512];
+    char last_warning[512], last_info[512], last_debug[512];
 } c4_test_host;
 
 /* Job of `nranks` ranks on this host. `job_id` sets this job apart from others on the machine. */

@@ -1,5 +1,7 @@
 #include "transports/verbs/calls.h"
 
+#include "transports/verbs/mlx5.h"
+
 /* These are macros or inline in the header, and have no address. */
 static int query_port(struct ibv_context *context, uint8_t port, struct ibv_port_attr *attributes)
 {
@@ -36,6 +38,7 @@ const c4_verbs_calls c4_verbs_real_calls = {
     .destroy_srq = ibv_destroy_srq,
     .create_qp = ibv_create_qp,
     .modify_qp = ibv_modify_qp,
+    .modify_qp_udp_sport = c4_verbs_mlx5_set_udp_sport,
     .destroy_qp = ibv_destroy_qp,
     .reg_mr = reg_mr,
     .dereg_mr = ibv_dereg_mr,

@@ -26,6 +26,8 @@ typedef struct c4_verbs_calls {
     int (*destroy_srq)(struct ibv_srq *srq);
     struct ibv_qp *(*create_qp)(struct ibv_pd *pd, struct ibv_qp_init_attr *attributes);
     int (*modify_qp)(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask);
+    /* What mlx5 alone can: see mlx5.h. EOPNOTSUPP with all others. */
+    int (*modify_qp_udp_sport)(struct ibv_qp *qp, uint16_t udp_sport);
     int (*destroy_qp)(struct ibv_qp *qp);
     struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *pointer, size_t bytes, int access);
     int (*dereg_mr)(struct ibv_mr *mr);
@@ -33,7 +35,7 @@ typedef struct c4_verbs_calls {
     void (*ack_async_event)(struct ibv_async_event *event);
 } c4_verbs_calls;
 
-/* libibverbs. */
+/* libibverbs, and what devices can beyond it. */
 extern const c4_verbs_calls c4_verbs_real_calls;
 
 /* Whom modules call that open from now on; set by tests, before any does. */

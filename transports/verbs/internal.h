@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "transports/link/link.h"
+#include "transports/verbs/path.h"
 #include "transports/verbs/rail.h"
 #include "transports/verbs/verbs.h"
 
@@ -93,6 +94,7 @@ struct c4_verbs_link {
     unsigned inline_bytes;
     uint32_t psn;
     c4_verbs_gid gid;             /* ours */
+    c4_verbs_path path;           /* of the queue pair that is connected */
     uint32_t window, peer_window; /* messages that the peer, and that this side, may have under way */
     /* sending */
     unsigned sq_room, unsignaled;

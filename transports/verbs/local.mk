@@ -11,8 +11,10 @@ transports_verbs_libc4_transport_verbs_la_SOURCES = \
     transports/verbs/internal.h \
     transports/verbs/link.c transports/verbs/link.h \
     transports/verbs/memory.c transports/verbs/memory.h \
+    transports/verbs/mlx5.c transports/verbs/mlx5.h \
     transports/verbs/module.c \
     transports/verbs/pair.c transports/verbs/pair.h \
+    transports/verbs/path.c transports/verbs/path.h \
     transports/verbs/ports.c transports/verbs/ports.h \
     transports/verbs/progress.c transports/verbs/progress.h \
     transports/verbs/rail.c transports/verbs/rail.h \

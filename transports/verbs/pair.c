@@ -119,21 +119,6 @@ c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_
 
 /* ---- connecting ---- */
 
-/* Both ends compute the same one, of the same two queue pairs: 20 bits, of which switches make a UDP source port that spreads
- * queue pairs over equal paths. */
-static uint32_t flow_label(const c4_verbs_link *link, const c4_verbs_words *theirs)
-{
-    if (link->module->flow_label != 0)
-        return link->module->flow_label;
-    uint64_t low = link->qp->qp_num, high = theirs->qpn;
-    if (low > high) {
-        low = theirs->qpn;
-        high = link->qp->qp_num;
-    }
-    uint64_t mixed = (low << 24 | high) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(mixed >> 44);
-}
-
 static bool is_routed(const c4_verbs_link *link, const c4_verbs_words *theirs)
 {
     return theirs->ethernet || memcmp(link->gid.raw, theirs->gid.raw, 8) != 0; /* InfiniBand: another subnet's prefix */
@@ -141,6 +126,7 @@ static bool is_routed(const c4_verbs_link *link, const c4_verbs_words *theirs)
 
 static int to_receive(c4_verbs_link *link, const c4_verbs_words *theirs)
 {
+    link->path = (c4_verbs_path){.flow_label = 0};
     const c4_module *module = link->module;
     unsigned mtu = theirs->mtu < link->rail->port.mtu ? theirs->mtu : link->rail->port.mtu;
     struct ibv_qp_attr attributes = {
@@ -158,7 +144,8 @@ static int to_receive(c4_verbs_link *link, const c4_verbs_words *theirs)
         attributes.ah_attr.grh.sgid_index = link->gid.index;
         attributes.ah_attr.grh.hop_limit = 64;
         attributes.ah_attr.grh.traffic_class = module->traffic_class;
-        attributes.ah_attr.grh.flow_label = flow_label(link, theirs);
+        attributes.ah_attr.grh.flow_label = link->path.flow_label =
+            c4_verbs_flow_label(module->flow_label, link->qp->qp_num, theirs->qpn);
     }
     return c4_verbs_calls_in_use->modify_qp(link->qp, &attributes,
                                             IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
@@ -189,8 +176,10 @@ int c4_verbs_pair_connect(c4_verbs_link *link, const c4_verbs_words *theirs)
     int error = to_receive(link, theirs);
     if (error == 0)
         error = to_send(link);
-    if (error == 0)
+    if (error == 0) {
         link->trouble[0] = '\0';
+        c4_verbs_path_settle(link);
+    }
     link->peer_window = theirs->window;
     link->credits = theirs->window;
     link->owed_credits = 0;

@@ -458,6 +458,7 @@ static int step(standin_qp *qp, const struct ibv_qp_attr *attributes, int mask)
         if (!attributes->ah_attr.is_global || attributes->ah_attr.grh.sgid_index != 3)
             return EINVAL;
         qp->to_gid = attributes->ah_attr.grh.dgid;
+        qp->flow_label = attributes->ah_attr.grh.flow_label;
         qp->to_qpn = attributes->dest_qp_num;
         qp->rq_psn = attributes->rq_psn;
         qp->mtu = attributes->path_mtu;
@@ -481,6 +482,20 @@ static int modify_qp(struct ibv_qp *base, struct ibv_qp_attr *attributes, int ma
     if (error != 0)
         return error;
     error = step(qp, attributes, mask);
+    unlock();
+    return error;
+}
+
+static int modify_qp_udp_sport(struct ibv_qp *base, uint16_t udp_sport)
+{
+    standin_qp *qp = (standin_qp *)base;
+    int error = !standin.setup.sets_udp_sport ? EOPNOTSUPP : refused("modify_qp_udp_sport");
+    if (error != 0)
+        return error;
+    if (base->state == IBV_QPS_RTS)
+        qp->udp_sport = udp_sport;
+    else
+        error = EINVAL;
     unlock();
     return error;
 }
@@ -524,6 +539,7 @@ static const c4_verbs_calls calls = {.get_device_list = get_device_list,
                                      .destroy_srq = destroy_srq,
                                      .create_qp = create_qp,
                                      .modify_qp = modify_qp,
+                                     .modify_qp_udp_sport = modify_qp_udp_sport,
                                      .destroy_qp = destroy_qp,
                                      .reg_mr = reg_mr,
                                      .dereg_mr = dereg_mr,

@@ -31,6 +31,7 @@ typedef struct standin_setup {
     unsigned max_inline; /* bytes; at most 256 */
     bool lags;           /* requests are carried out sometime when anybody looks for completions; else when posted */
     uint64_t seed;       /* of when */
+    bool sets_udp_sport; /* as mlx5 does */
 } standin_setup;
 
 /* c4_verbs_calls_in_use is the stand-in from now on. To be called before any module opens. */
@@ -47,6 +48,10 @@ void standin_fail(unsigned nth, unsigned times, int error);
 void standin_fail_only(const char *call);
 /* The first that was made to fail since then: "create_qp"; NULL: none. */
 const char *standin_failed(void);
+
+/* What its queue pair was told of its way through the network; a port of 0: nothing. */
+uint32_t standin_flow_label(const struct ibv_qp *qp);
+uint16_t standin_udp_sport(const struct ibv_qp *qp);
 
 /* The port of a device goes down or up; the device is taken away for good. */
 void standin_port(unsigned device, bool up);

@@ -64,3 +64,13 @@ void standin_remove(unsigned device)
             standin_async_event(context, event);
     pthread_mutex_unlock(&standin.lock);
 }
+
+uint32_t standin_flow_label(const struct ibv_qp *qp)
+{
+    return ((const standin_qp *)qp)->flow_label;
+}
+
+uint16_t standin_udp_sport(const struct ibv_qp *qp)
+{
+    return ((const standin_qp *)qp)->udp_sport;
+}

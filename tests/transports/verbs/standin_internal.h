@@ -81,7 +81,8 @@ typedef struct standin_qp {
     uint64_t posted, done, retired; /* requests; retired: the user has seen that they are done */
     int access;
     union ibv_gid to_gid;
-    uint32_t to_qpn, rq_psn, sq_psn;
+    uint32_t to_qpn, rq_psn, sq_psn, flow_label;
+    uint16_t udp_sport; /* 0: nobody has set it */
     enum ibv_mtu mtu;
 } standin_qp;
 
