@@ -107,6 +107,7 @@ struct c4_verbs_link {
     unsigned nqueued;                      /* posted, waiting at their channels */
     c4_channel *waiting_first, *waiting_last;
     /* receiving */
+    c4_verbs_receives receives; /* where the rail has no SRQ */
     uint64_t received;
     uint32_t told;         /* of them the peer knows, modulo 2^32 */
     unsigned owed_credits; /* buffers that are free again, which the peer does not know */

@@ -18,6 +18,7 @@ transports_verbs_libc4_transport_verbs_la_SOURCES = \
     transports/verbs/ports.c transports/verbs/ports.h \
     transports/verbs/progress.c transports/verbs/progress.h \
     transports/verbs/rail.c transports/verbs/rail.h \
+    transports/verbs/receives.c transports/verbs/receives.h \
     transports/verbs/rx.c transports/verbs/rx.h \
     transports/verbs/slot.c transports/verbs/slot.h \
     transports/verbs/tx.c transports/verbs/tx.h \

@@ -34,10 +34,16 @@ static int to_init(struct ibv_qp *qp, uint8_t port)
                                             IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
+/* Of all that it may have under way, and of receive buffers that nobody has filled when it ends. */
+static unsigned most_completions(const c4_verbs_link *link, const c4_verbs_rail *rail)
+{
+    return C4_VERBS_SQ_DEPTH + link->window + (rail->srq != NULL ? 0 : C4_VERBS_REFILL_AT);
+}
+
 static void forget(c4_verbs_link *link)
 {
-    link->cq->room += C4_VERBS_SQ_DEPTH + link->window;
-    link->rail->promised -= link->window;
+    link->cq->room += most_completions(link, link->rail);
+    c4_verbs_receives_end(link, link->rail, link->window);
     link->qp = NULL;
     link->cq = NULL;
     link->rail = NULL;
@@ -53,6 +59,7 @@ static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
         .recv_cq = link->cq->cq,
         .srq = rail->srq,
         .cap = {.max_send_wr = C4_VERBS_SQ_DEPTH,
+                .max_recv_wr = rail->srq != NULL ? 0 : link->window + C4_VERBS_REFILL_AT,
                 .max_send_sge = 1,
                 .max_recv_sge = 1,
                 .max_inline_data = C4_VERBS_INLINE_BYTES},
@@ -67,6 +74,8 @@ static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
     if (qp == NULL)
         return refused(link, rail, "no queue pair", errno != 0 ? errno : ENOMEM);
     int error = to_init(qp, rail->port.number);
+    if (error == 0)
+        error = c4_verbs_receives_begin(link, rail, qp);
     if (error == 0 && !c4_verbs_rail_add_link(rail, qp->qp_num, link))
         error = ENOMEM;
     if (error != 0) {
@@ -89,11 +98,11 @@ c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_
         return c4_verbs_pair_trouble(link, "%s: %s", rail->port.device, reason);
     C4_TRY(c4_random_bytes(&psn, sizeof psn));
     link->window = module->window;
-    C4_TRY(c4_verbs_rail_promise(rail, &module->slots, link->window));
+    C4_TRY(c4_verbs_receives_promise(link, rail, link->window));
     link->rail = rail;
-    link->cq = c4_verbs_rail_cq(rail, C4_VERBS_SQ_DEPTH + link->window);
+    link->cq = c4_verbs_rail_cq(rail, most_completions(link, rail));
     if (link->cq == NULL) {
-        rail->promised -= link->window;
+        c4_verbs_receives_end(link, rail, link->window);
         return C4_ERR_SYSTEM;
     }
     c4_status status = make_pair(link, rail);

@@ -40,18 +40,28 @@ static c4_status lacking(const c4_verbs_rail *rail, const char *what)
                    c4_verbs_memory_advice(error, advice, sizeof advice));
 }
 
+/* Without one the queue pairs have receive queues of their own. */
+static c4_status do_without_srq(c4_verbs_rail *rail, const struct ibv_device_attr *device)
+{
+    rail->srq = NULL;
+    rail->max_posted = (unsigned)device->max_qp_wr;
+    return C4_OK;
+}
+
 static c4_status make_srq(c4_verbs_rail *rail, const struct ibv_device_attr *device)
 {
     unsigned most = (unsigned)device->max_srq_wr;
     struct ibv_srq_init_attr attributes = {.attr = {.max_wr = most < MOST_POSTED ? most : MOST_POSTED, .max_sge = 1}};
     if (device->max_srq == 0 || most == 0)
-        return c4_fail(C4_ERR_UNSUPPORTED, "verbs: %s has no shared receive queues", rail->port.device);
+        return do_without_srq(rail, device);
     /* Drivers make room for max_wr at once: what is asked for is what a few thousand peers need, then less and less. */
     attributes.attr.max_wr = attributes.attr.max_wr < 32768 ? attributes.attr.max_wr : 32768;
     do {
         rail->srq = c4_verbs_calls_in_use->create_srq(rail->pd, &attributes);
     } while (rail->srq == NULL && errno == ENOMEM && (attributes.attr.max_wr /= 2) >= 256);
     rail->max_posted = attributes.attr.max_wr;
+    if (rail->srq == NULL && (errno == EOPNOTSUPP || errno == ENOSYS)) /* it only says that it has some */
+        return do_without_srq(rail, device);
     return rail->srq != NULL ? C4_OK : lacking(rail, "shared receive queue");
 }
 
@@ -108,61 +118,6 @@ void c4_verbs_rail_close(c4_verbs_rail *rail)
         c4_verbs_calls_in_use->close_device(rail->context);
     rail->pd = NULL;
     rail->context = NULL;
-}
-
-/* ---- receive buffers ---- */
-
-int c4_verbs_rail_refill(c4_verbs_rail *rail)
-{
-    enum { AT_ONCE = 16 };
-    while (rail->nspare > 0) {
-        struct ibv_recv_wr requests[AT_ONCE], *bad = NULL;
-        struct ibv_sge pieces[AT_ONCE];
-        c4_verbs_slot *slot = rail->spare;
-        unsigned count = 0;
-        for (; count < AT_ONCE && slot != NULL; count++, slot = slot->next) {
-            size_t offset = (size_t)(slot->wire - slot->region->base);
-            pieces[count] = (struct ibv_sge){.addr = (uintptr_t)slot->region->base + offset,
-                                             .length = rail->slot_bytes,
-                                             .lkey = slot->region->mrs[rail->index]->lkey};
-            requests[count] = (struct ibv_recv_wr){.wr_id = (uintptr_t)slot, .sg_list = &pieces[count], .num_sge = 1};
-            if (count > 0)
-                requests[count - 1].next = &requests[count];
-        }
-        int error = ibv_post_srq_recv(rail->srq, requests, &bad);
-        unsigned taken = error == 0 ? count : (unsigned)(bad - requests);
-        for (unsigned i = 0; i < taken; i++)
-            rail->spare = rail->spare->next;
-        rail->nspare -= taken;
-        rail->posted += taken;
-        if (error != 0)
-            return error;
-    }
-    return 0;
-}
-
-c4_status c4_verbs_rail_promise(c4_verbs_rail *rail, c4_verbs_slots *slots, unsigned count)
-{
-    rail->slot_bytes = (uint32_t)slots->slot_bytes;
-    unsigned wanted = rail->promised + count + C4_VERBS_REFILL_AT;
-    if (wanted > rail->max_posted)
-        return c4_fail(C4_ERR_MEMORY,
-                       "verbs: %s:%u holds %u receive buffers and can hold no more: lower C4_VERBS_CREDITS",
-                       rail->port.device, rail->port.number, rail->max_posted);
-    while (rail->posted + rail->nspare < wanted) {
-        c4_verbs_slot *slot = c4_verbs_slot_get(slots);
-        if (slot == NULL)
-            return C4_ERR_MEMORY;
-        slot->next = rail->spare;
-        rail->spare = slot;
-        rail->nspare++;
-    }
-    int error = c4_verbs_rail_refill(rail);
-    if (error != 0)
-        return c4_fail_errno(C4_ERR_SYSTEM, error, "verbs: receive buffers of %s:%u", rail->port.device,
-                             rail->port.number);
-    rail->promised += count;
-    return C4_OK;
 }
 
 /* ---- completion queues ---- */

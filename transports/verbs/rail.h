@@ -1,16 +1,12 @@
-/* A rail: one port of one device, opened. Its queue pairs share a receive queue (SRQ), so that memory follows what peers are
- * allowed to send and not their number; a completion queue serves as many queue pairs as fit into it, then another one is
- * made. Receive buffers cannot run out (no RNR): a link is granted a window only when that many more are posted. */
+/* A rail: one port of one device, opened. Its queue pairs share a receive queue (receives.h); a completion queue serves as many
+ * queue pairs as fit into it, then another one is made. */
 #ifndef C4_TRANSPORTS_VERBS_RAIL_H
 #define C4_TRANSPORTS_VERBS_RAIL_H
 
 #include "transports/verbs/memory.h"
+#include "transports/verbs/receives.h"
 #include "transports/verbs/slot.h"
 
-typedef struct c4_verbs_link c4_verbs_link;
-
-/* Receive buffers are posted again so many at once, or when nothing else arrives: that many more than promised are there. */
-#define C4_VERBS_REFILL_AT  8u
 #define C4_VERBS_CQ_ENTRIES 8192
 #define C4_VERBS_CQS        16u
 
@@ -34,20 +30,16 @@ struct c4_verbs_rail {
     struct ibv_context *context;
     struct ibv_pd *pd;
     struct ibv_comp_channel *wake;
-    struct ibv_srq *srq;
+    struct ibv_srq *srq; /* NULL: the device has none */
     c4_verbs_cq cqs[C4_VERBS_CQS];
     unsigned ncqs;
-    unsigned max_cqe, max_posted; /* limits of the device */
-    unsigned posted;              /* receive slots that the SRQ holds, or that were just taken from it */
-    unsigned promised;            /* of them to links */
-    uint32_t slot_bytes;          /* of a receive slot */
-    c4_verbs_slot *spare;         /* receive slots to be posted again */
-    unsigned nspare;
-    c4_verbs_qpn_entry *links; /* open addressing, capacity a power of two */
+    unsigned max_cqe, max_posted; /* limits of the device; of receive slots: of the SRQ, or of each queue pair */
+    unsigned promised;            /* receive slots, to links */
+    uint32_t slot_bytes;          /* of each */
+    c4_verbs_receives receives;   /* of the SRQ */
+    c4_verbs_qpn_entry *links;    /* open addressing, capacity a power of two */
     unsigned nlinks, capacity;
 };
-
-typedef struct c4_verbs_slots c4_verbs_slots;
 
 /* Opens the device behind `port`. Errors are logged; nothing is left behind then. */
 c4_status c4_verbs_rail_open(c4_verbs_rail *rail, unsigned index, const c4_verbs_port *port);
@@ -55,11 +47,6 @@ c4_status c4_verbs_rail_open(c4_verbs_rail *rail, unsigned index, const c4_verbs
 void c4_verbs_rail_close_queues(c4_verbs_rail *rail);
 /* After the memory has gone. */
 void c4_verbs_rail_close(c4_verbs_rail *rail);
-
-/* Has `count` more receive slots posted. C4_ERR_MEMORY when the device takes no more (logged). */
-c4_status c4_verbs_rail_promise(c4_verbs_rail *rail, c4_verbs_slots *slots, unsigned count);
-/* Posts what is spare. 0 or errno. */
-int c4_verbs_rail_refill(c4_verbs_rail *rail);
 
 /* A completion queue with room for `entries` more; NULL: the device has no more (logged). Give back with `room`. */
 c4_verbs_cq *c4_verbs_rail_cq(c4_verbs_rail *rail, unsigned entries);

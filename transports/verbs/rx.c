@@ -348,12 +348,8 @@ static void take_completion(c4_verbs_rail *rail, const struct ibv_wc *wc)
         take_message(link, slot->wire, wc->byte_len);
     else if (link != NULL)
         sent(link, c4_verbs_wr_count(wc->wr_id));
-    if (slot != NULL) {
-        slot->next = rail->spare;
-        rail->spare = slot;
-        rail->nspare++;
-        rail->posted--;
-    }
+    if (slot != NULL)
+        c4_verbs_receives_back(rail, link, slot);
 }
 
 static int poll_cq(c4_verbs_rail *rail, struct ibv_cq *cq)
@@ -371,8 +367,8 @@ bool c4_verbs_rx_poll(c4_module *module, c4_verbs_rail *rail)
     (void)module;
     for (unsigned i = 0; i < rail->ncqs; i++)
         moved |= poll_cq(rail, rail->cqs[i].cq) > 0;
-    if (rail->nspare >= C4_VERBS_REFILL_AT || (rail->nspare > 0 && !moved))
-        (void)c4_verbs_rail_refill(rail); /* what fails here breaks the queue pairs, and shows there */
+    if (rail->receives.nspare >= C4_VERBS_REFILL_AT || (rail->receives.nspare > 0 && !moved))
+        (void)c4_verbs_receives_refill(rail); /* what fails here breaks the queue pairs, and shows there */
     return moved;
 }
 

@@ -23,6 +23,11 @@ tests_transports_verbs_test_standin_conformance_SOURCES = \
     tests/transports/verbs/test_standin_conformance.c $(c4_verbs_standin)
 tests_transports_verbs_test_standin_conformance_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_transports_verbs_test_standin_conformance_LDADD = $(C4_VERBS_LDADD)
+check_PROGRAMS += tests/transports/verbs/test_own_receives_conformance
+tests_transports_verbs_test_own_receives_conformance_SOURCES = \
+    tests/transports/verbs/test_own_receives_conformance.c $(c4_verbs_standin)
+tests_transports_verbs_test_own_receives_conformance_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_own_receives_conformance_LDADD = $(C4_VERBS_LDADD)
 c4_verbs_rig = tests/transports/verbs/rig.c tests/transports/verbs/rig.h $(c4_verbs_standin)
 check_PROGRAMS += tests/transports/verbs/test_failures
 tests_transports_verbs_test_failures_SOURCES = tests/transports/verbs/test_failures.c $(c4_verbs_rig)
@@ -36,6 +41,10 @@ check_PROGRAMS += tests/transports/verbs/test_path
 tests_transports_verbs_test_path_SOURCES = tests/transports/verbs/test_path.c $(c4_verbs_rig)
 tests_transports_verbs_test_path_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
 tests_transports_verbs_test_path_LDADD = $(C4_VERBS_LDADD)
+check_PROGRAMS += tests/transports/verbs/test_receives
+tests_transports_verbs_test_receives_SOURCES = tests/transports/verbs/test_receives.c $(c4_verbs_rig)
+tests_transports_verbs_test_receives_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)
+tests_transports_verbs_test_receives_LDADD = $(C4_VERBS_LDADD)
 check_PROGRAMS += tests/transports/verbs/test_rails
 tests_transports_verbs_test_rails_SOURCES = tests/transports/verbs/test_rails.c $(c4_verbs_rig)
 tests_transports_verbs_test_rails_CFLAGS = $(AM_CFLAGS) $(C4_VERBS_CFLAGS)

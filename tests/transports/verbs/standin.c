@@ -169,6 +169,7 @@ static struct ibv_context *open_device(struct ibv_device *device)
     context->base.ops.poll_cq = standin_poll_cq;
     context->base.ops.req_notify_cq = standin_req_notify_cq;
     context->base.ops.post_srq_recv = standin_post_srq_recv;
+    context->base.ops.post_recv = standin_post_recv;
     context->base.ops.post_send = standin_post_send;
     context->next = standin.contexts;
     standin.contexts = context;
@@ -195,8 +196,11 @@ static int query_device(struct ibv_context *context, struct ibv_device_attr *att
     (void)context;
     if (error != 0)
         return error;
-    *attributes =
-        (struct ibv_device_attr){.phys_port_cnt = 1, .max_cqe = 1 << 16, .max_srq = 64, .max_srq_wr = 1 << 12};
+    *attributes = (struct ibv_device_attr){.phys_port_cnt = 1,
+                                           .max_cqe = 1 << 16,
+                                           .max_qp_wr = 1 << 10,
+                                           .max_srq = standin.setup.no_srq ? 0 : 64,
+                                           .max_srq_wr = standin.setup.no_srq ? 0 : 1 << 12};
     unlock();
     return 0;
 }
@@ -369,17 +373,24 @@ static void ack_cq_events(struct ibv_cq *cq, unsigned count)
 
 /* ---- receive queues ---- */
 
+static void receives_init(standin_srq *srq, struct ibv_pd *pd, unsigned capacity)
+{
+    srq->base.context = pd->context;
+    srq->base.pd = pd;
+    srq->capacity = capacity;
+    srq->ring = calloc(capacity, sizeof *srq->ring);
+    if (srq->ring == NULL)
+        abort();
+}
+
 static struct ibv_srq *create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attributes)
 {
     if (refuses("create_srq"))
         return NULL;
+    if (standin.setup.no_srq)
+        standin_misused("the device has said that it has no shared receive queues");
     standin_srq *srq = make(STANDIN_SRQ, sizeof *srq);
-    srq->base.context = pd->context;
-    srq->base.pd = pd;
-    srq->capacity = attributes->attr.max_wr;
-    srq->ring = calloc(srq->capacity, sizeof *srq->ring);
-    if (srq->ring == NULL)
-        abort();
+    receives_init(srq, pd, attributes->attr.max_wr);
     unlock();
     return &srq->base;
 }
@@ -428,7 +439,12 @@ static struct ibv_qp *create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr
         abort();
     ((standin_cq *)qp->base.send_cq)->nqps++;
     ((standin_cq *)qp->base.recv_cq)->nqps++;
-    ((standin_srq *)qp->base.srq)->nqps++;
+    qp->receives = (standin_srq *)qp->base.srq;
+    if (qp->receives == NULL) {
+        qp->receives = &qp->own;
+        receives_init(qp->receives, pd, qp->cap.max_recv_wr);
+    }
+    qp->receives->nqps++;
     standin.qps[place] = qp;
     unlock();
     return &qp->base;
@@ -510,7 +526,8 @@ static int destroy_qp(struct ibv_qp *base)
         standin_completions_drop(qp);
     ((standin_cq *)base->send_cq)->nqps--;
     ((standin_cq *)base->recv_cq)->nqps--;
-    ((standin_srq *)base->srq)->nqps--;
+    qp->receives->nqps--;
+    free(qp->own.ring);
     standin.qps[base->qp_num - STANDIN_FIRST_QPN] = NULL;
     free(qp->ring);
     unmake(STANDIN_QP, qp);

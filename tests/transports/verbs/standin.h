@@ -32,6 +32,7 @@ typedef struct standin_setup {
     bool lags;           /* requests are carried out sometime when anybody looks for completions; else when posted */
     uint64_t seed;       /* of when */
     bool sets_udp_sport; /* as mlx5 does */
+    bool no_srq;         /* each queue pair has receives of its own */
 } standin_setup;
 
 /* c4_verbs_calls_in_use is the stand-in from now on. To be called before any module opens. */

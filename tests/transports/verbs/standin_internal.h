@@ -77,6 +77,7 @@ typedef struct standin_qp {
     bool pending; /* has requests to be carried out */
     uint64_t serial;
     struct ibv_qp_cap cap;
+    standin_srq *receives, own; /* an SRQ, or its own */
     standin_request *ring;
     uint64_t posted, done, retired; /* requests; retired: the user has seen that they are done */
     int access;
@@ -121,6 +122,7 @@ unsigned standin_index_of(const struct ibv_context *context); /* of its device *
 int standin_poll_cq(struct ibv_cq *cq, int most, struct ibv_wc *wc);
 int standin_req_notify_cq(struct ibv_cq *cq, int solicited_only);
 int standin_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
+int standin_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
 int standin_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad);
 /* What it has to do comes back undone. */
 void standin_qp_break(standin_qp *qp);

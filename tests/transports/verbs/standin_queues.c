@@ -92,6 +92,17 @@ void standin_qp_forget(standin_qp *qp)
     qp->pending = false;
 }
 
+/* Where requests lag, the last of its receives come back later than anybody waits for them. */
+static void flush_receives(standin_qp *qp)
+{
+    standin_srq *own = &qp->own;
+    unsigned kept = standin.setup.lags && own->count > 0 ? (unsigned)c4_rng_below(&standin.rng, own->count + 1) : 0;
+    for (; own->count > kept; own->count--) {
+        complete_receive(qp, &own->ring[own->first], 0, IBV_WC_WR_FLUSH_ERR);
+        own->first = (own->first + 1) % own->capacity;
+    }
+}
+
 void standin_qp_break(standin_qp *qp)
 {
     qp->base.state = IBV_QPS_ERR;
@@ -99,6 +110,7 @@ void standin_qp_break(standin_qp *qp)
         const standin_request *request = &qp->ring[qp->done++ % qp->cap.max_send_wr];
         complete_send(qp, request, IBV_WC_WR_FLUSH_ERR);
     }
+    flush_receives(qp);
     standin_qp_forget(qp);
 }
 
@@ -142,7 +154,7 @@ static standin_qp *peer_of(const standin_qp *qp)
 /* False: no buffer is there, after a call that was made to fail; it is tried again. */
 static bool carry_send(standin_qp *qp, standin_qp *peer, const standin_request *request, const void *source)
 {
-    standin_srq *srq = (standin_srq *)peer->base.srq;
+    standin_srq *srq = peer->receives;
     if (srq->count == 0) {
         if (standin.failed == NULL)
             standin_misused("a message found no receive buffer: credits are to see to that");
@@ -256,21 +268,43 @@ int standin_req_notify_cq(struct ibv_cq *base, int solicited_only)
     return 0;
 }
 
+/* 0 or errno; *bad is the first that was not taken. */
+static int post_receives(standin_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
+{
+    for (*bad = wr; wr != NULL; *bad = wr = wr->next) {
+        if (wr->num_sge != 1)
+            standin_misused("a receive is of one piece");
+        if (srq->count == srq->capacity)
+            return ENOMEM;
+        srq->ring[(srq->first + srq->count++) % srq->capacity] = (standin_receive){wr->wr_id, wr->sg_list[0]};
+    }
+    return 0;
+}
+
 int standin_post_srq_recv(struct ibv_srq *base, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
-    standin_srq *srq = (standin_srq *)base;
     pthread_mutex_lock(&standin.lock);
     int error = standin_try("post_srq_recv");
     *bad = wr;
-    for (; wr != NULL && error == 0; *bad = wr = wr->next) {
-        if (wr->num_sge != 1)
-            standin_misused("a receive is of one piece");
-        if (srq->count == srq->capacity) {
-            error = ENOMEM;
-            break;
-        }
-        srq->ring[(srq->first + srq->count++) % srq->capacity] = (standin_receive){wr->wr_id, wr->sg_list[0]};
-    }
+    if (error == 0)
+        error = post_receives((standin_srq *)base, wr, bad);
+    carry_now_if_need_be();
+    pthread_mutex_unlock(&standin.lock);
+    return error;
+}
+
+int standin_post_recv(struct ibv_qp *base, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
+{
+    standin_qp *qp = (standin_qp *)base;
+    pthread_mutex_lock(&standin.lock);
+    int error = standin_try("post_recv");
+    *bad = wr;
+    if (base->srq != NULL || base->state == IBV_QPS_RESET)
+        standin_misused("receives are posted to a queue pair that cannot take them");
+    if (error == 0)
+        error = post_receives(qp->receives, wr, bad);
+    if (error == 0 && base->state == IBV_QPS_ERR)
+        standin_qp_break(qp);
     carry_now_if_need_be();
     pthread_mutex_unlock(&standin.lock);
     return error;
