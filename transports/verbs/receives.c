@@ -111,7 +111,7 @@ static void back_own(c4_verbs_rail *rail, c4_verbs_link *link, c4_verbs_slot *sl
     c4_verbs_receives *own = &link->receives;
     if (own->first != slot) {
         c4_verbs_link_break(link, EPROTO);
-       
+        return;
     }
     own->first = slot->next;
     own->posted--;
