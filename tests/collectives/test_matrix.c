@@ -68,16 +68,29 @@ static void rank_main(c4_comm **comm, int rank, void *arg)
     runner_fini(&runner);
 }
 
+/* With C4_TEST_NETWORK only what runs over it: the rest is tested without. */
+static size_t list_transports(const char **names)
+{
+    static const char *const all[] = {"shm", "tcp", "loop", "ucx"};
+    bool other = strcmp(world_network(), "tcp") != 0;
+    size_t n = other ? 1 : world_has_transport("ucx") ? 4 : 3;
+    for (size_t i = 0; i < n; i++)
+        names[i] = other ? "tcp" : all[i];
+    return n;
+}
+
 static void run(int nranks, const char *transport, const char *more, matrix_run m)
 {
     char options[256], label[320];
+    if (strcmp(world_network(), "tcp") != 0 && strcmp(transport, "tcp") != 0)
+        return;
     snprintf(options, sizeof options, "C4_TRANSPORTS=%s %s", transport, more);
     m.seed = c4test_rand();
     m.ncases = c4test_samples(m.ncases);
     m.label = label;
     snprintf(label, sizeof label, "n=%d %s seed 0x%llx", nranks, options, (unsigned long long)m.seed);
     if (getenv("C4_TEST_VERBOSE"))
-        fprintf(stderr, "%s\n", label);
+        fprintf(stderr, "%s over %s\n", label, world_network());
     bool threads = strcmp(transport, "loop") == 0;
     world_spec spec = {.nranks = nranks, .threads = threads, .options = options, .deadline_s = long_run ? 300 : 60};
     world_run(&spec, rank_main, &m);
@@ -120,8 +133,8 @@ static void test_ucx(void)
 
 static void test_every_op(void)
 {
-    static const char *const transports[] = {"shm", "tcp", "loop", "ucx"};
-    size_t n = world_has_transport("ucx") ? 4 : 3;
+    const char *transports[4];
+    size_t n = list_transports(transports);
     for (size_t i = 0; i < NALL; i++)
         for (size_t t = 0; t < n; t++)
             if (long_run || i % n == t)
@@ -141,8 +154,8 @@ static void test_large(void)
 static void test_algorithms(void)
 {
     static const int nranks[] = {2, 3, 4, 5, 7, 8};
-    static const char *const transports[] = {"shm", "tcp", "loop", "ucx"};
-    size_t n = world_has_transport("ucx") ? 4 : 3;
+    const char *transports[4];
+    size_t n = list_transports(transports);
     for (int a = 0; a < c4_nalgorithms; a++)
         for (size_t i = 0; i < 6; i++)
             for (size_t t = 0; t < n; t++) {

@@ -51,10 +51,38 @@ bool world_has_transport(const char *name)
     return found;
 }
 
+const char *world_network(void)
+{
+    const char *name = getenv("C4_TEST_NETWORK");
+    return name ? name : "tcp";
+}
+
+const char *world_options(const char *options)
+{
+    static _Thread_local char text[1024];
+    const char *found;
+    size_t used = 0;
+    if (!options || strcmp(world_network(), "tcp") == 0)
+        return options;
+    for (; (found = strstr(options, "=tcp")) && used < sizeof text; options = found + strlen("=tcp")) {
+        bool whole = strchr(" @,", found[strlen("=tcp")]); /* the end of the text too */
+        used += (size_t)snprintf(text + used, sizeof text - used, "%.*s=%s", (int)(found - options), options,
+                                 whole ? world_network() : "tcp");
+    }
+    if (used < sizeof text)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s", options);
+    if (used >= sizeof text) {
+        fprintf(stderr, "options too long: %s\n", options);
+        abort();
+    }
+    return text;
+}
+
 c4_comm *world_comm(const c4_unique_id *id, const world_spec *spec, int rank)
 {
     c4_comm *comm = NULL;
-    c4_comm_config config = {.struct_size = sizeof config, .options = spec->options, .timeout_ms = 20000};
+    c4_comm_config config = {
+        .struct_size = sizeof config, .options = world_options(spec->options), .timeout_ms = 20000};
     c4_status status = c4_comm_create(id, spec->nranks, rank, &config, NULL, &comm);
     if (status != C4_OK)
         world_fail("rank %d of %d (%s): c4_comm_create = %s: %s", rank, spec->nranks,

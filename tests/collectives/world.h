@@ -31,6 +31,13 @@ c4_comm *world_comm(const c4_unique_id *id, const world_spec *spec, int rank);
 /* Can this build and this machine use it? Of modules it depends on what was found at configure time. */
 bool world_has_transport(const char *name);
 
+/* The network that tests of networks use: tcp, or what C4_TEST_NETWORK names, so that all of them can be run over another
+ * one. */
+const char *world_network(void);
+/* `options` with that one in the place of tcp, also in the C4_HOOK of a fault. World functions do it by themselves; for those
+ * who call c4_comm_create. Valid until this thread's next call. */
+const char *world_options(const char *options);
+
 /* Counts a failure and prints it (the first few). Any thread. */
 void world_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int world_failures(void);

@@ -164,7 +164,8 @@ static void exec_rank(c4_comm **comm, int rank, void *arg)
     (void)comm;
     (void)rank;
     char line[512] = "";
-    FILE *list = popen("ls -l /proc/self/fd | grep -E 'socket:|c4|eventpoll|pidfd|timerfd' | tr '\\n' ';'", "r");
+    FILE *list =
+        popen("ls -l /proc/self/fd | grep -E 'socket:|c4|eventpoll|pidfd|timerfd|infiniband' | tr '\\n' ';'", "r");
     WORLD_TRUE(list != NULL);
     if (fgets(line, sizeof line, list))
         world_fail("a program that rank %d starts has %s", rank, line);
@@ -189,7 +190,7 @@ static void killed_parent_rank(int rank, void *arg)
     c4_unique_id id;
     c4_comm *comm;
     float value = 1;
-    c4_comm_config config = {.struct_size = sizeof config, .options = job->options};
+    c4_comm_config config = {.struct_size = sizeof config, .options = world_options(job->options)};
     setenv("C4_LOG", "none", 1);
     bool told = rank == 0
                     ? c4_unique_id_create(&id) == C4_OK && write(job->ids[1], &id, sizeof id) == (ssize_t)sizeof id

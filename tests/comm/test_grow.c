@@ -48,7 +48,7 @@ static c4_comm *create_old(const growing *g, int rank)
 {
     c4_unique_id id;
     c4_comm *comm = NULL;
-    c4_comm_config config = {.struct_size = sizeof config, .options = g->options};
+    c4_comm_config config = {.struct_size = sizeof config, .options = world_options(g->options)};
     if (rank == 0) {
         C4TEST_OK_FATAL(c4_unique_id_create(&id));
         send_id(g->ids[1], &id, g->old - 1);
@@ -63,7 +63,8 @@ static c4_comm *join_new(const growing *g, int rank, c4_status expected)
 {
     c4_unique_id id;
     c4_comm *comm = NULL;
-    c4_comm_config config = {.struct_size = sizeof config, .options = g->options, .timeout_ms = g->late ? 1500 : 0};
+    c4_comm_config config = {
+        .struct_size = sizeof config, .options = world_options(g->options), .timeout_ms = g->late ? 1500 : 0};
     get_id(g->late_ids[0], &id);
     c4_status status = g->by_create ? c4_comm_create(&id, g->total, rank, &config, NULL, &comm)
                                     : c4_comm_grow(NULL, &id, g->total, rank, &config, NULL, &comm);

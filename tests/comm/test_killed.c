@@ -81,7 +81,7 @@ static void killing_rank(int rank, void *arg)
         capture_output(rank);
     setenv("C4_LOG", "none", 1);
     bad_days_get_id(k->pipe, rank, k->nranks, &id);
-    c4_comm_config config = {.struct_size = sizeof config, .options = k->options};
+    c4_comm_config config = {.struct_size = sizeof config, .options = world_options(k->options)};
     C4TEST_OK_FATAL(c4_comm_create(&id, k->nranks, rank, &config, NULL, &comm));
     C4TEST_OK(c4_all_reduce(buffer, buffer, 1000, C4_FLOAT32, C4_SUM, comm, NULL));
     if (rank == k->victim) {
@@ -219,7 +219,7 @@ static void massacre_rank(int rank, void *arg)
     int32_t value = 1;
     void *mapped;
     bad_days_get_id(m->id_pipe, rank, 3, &id);
-    c4_comm_config config = {.struct_size = sizeof config, .options = m->options};
+    c4_comm_config config = {.struct_size = sizeof config, .options = world_options(m->options)};
     C4TEST_OK_FATAL(c4_comm_create(&id, 3, rank, &config, NULL, &comm));
     C4TEST_OK(c4_mem_alloc(1 << 20, &mapped));
     C4TEST_OK(c4_all_reduce(mapped, mapped, 100000, C4_FLOAT32, C4_SUM, comm, NULL));

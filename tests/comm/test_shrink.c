@@ -40,7 +40,7 @@ static c4_comm *create(shrinking *s, int rank)
 {
     c4_unique_id id;
     c4_comm *comm = NULL;
-    c4_comm_config config = {.struct_size = sizeof config, .options = s->options};
+    c4_comm_config config = {.struct_size = sizeof config, .options = world_options(s->options)};
     setenv("C4_LOG", getenv("C4_TEST_VERBOSE") ? "info" : "none", 1);
     pass_id(s->ids, s->nranks, rank, &id);
     C4TEST_OK_FATAL(c4_comm_create(&id, s->nranks, rank, &config, NULL, &comm));

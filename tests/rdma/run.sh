@@ -3,7 +3,8 @@
 # (tests/rigs/rdma-guest). Then those that start guests of their own. Prints a line for each program when it is done, the
 # end of the log of one that failed, and last the totals.
 #     run.sh short|long
-#     C4_RDMA_TESTS         programs and bash scripts of the build or source tree that run where the devices are
+#     C4_RDMA_TESTS         programs and bash scripts of the build or source tree that run where the devices are;
+#                           PROGRAM:CASE,CASE runs these cases of it with verbs in the place of tcp
 #     C4_RDMA_GUEST_TESTS   bash scripts that run here and start guests
 #     C4_RDMA_WHERE         guest: in a guest although there are devices here
 # Logs are in tests/rdma/results of the build tree. A guest that dies fails the test that was running; the next are run in a new one.
@@ -29,14 +30,15 @@ else
 fi
 export C4_TEST_LIMIT_S=$test_limit
 
-log_of() { echo "$results/$(tr / . <<<"${1%.sh}").log"; }
+log_of() { echo "$results/$(tr /:, ... <<<"${1%.sh}").log"; }
 result_of() { local log; log=$(log_of "$1"); echo "${log%.log}.trs"; }
 
 # As `make check` does: its driver, its result lines, a log and a .trs for each program.
 drive() { # TEST
-    local command=("./$1") log
+    local command=("./${1%%:*}") log
     log=$(log_of "$1")
     [[ $1 != *.sh ]] || command=(bash "$source_root/$1")
+    [[ $1 != *:* ]] || command=(env C4_TEST_NETWORK=verbs "${command[@]}" $(tr , ' ' <<<"${1#*:}"))
     "$source_root/tools/build-aux/test-driver-c4" --test-name "$1" --log-file "$log" --trs-file "${log%.log}.trs" -- "${command[@]}"
     ! grep -q '^:test-result: FAIL' "${log%.log}.trs" || tail -n 40 "$log" | sed 's/^/        /'
 }
