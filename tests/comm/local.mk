@@ -47,3 +47,8 @@ if C4_HAVE_UCX
 check_PROGRAMS += tests/comm/test_ucx
 tests_comm_test_ucx_SOURCES = tests/comm/test_ucx.c tests/chaos/usage.c tests/chaos/usage.h $(c4_collectives_sources)
 endif
+if C4_HAVE_VERBS
+EXTRA_PROGRAMS += tests/comm/test_verbs
+tests_comm_test_verbs_SOURCES = tests/comm/test_verbs.c tests/chaos/usage.c tests/chaos/usage.h $(c4_collectives_sources)
+C4_RDMA_TESTS += tests/comm/test_verbs$(EXEEXT)
+endif
