@@ -51,4 +51,7 @@ if C4_HAVE_VERBS
 EXTRA_PROGRAMS += tests/comm/test_verbs
 tests_comm_test_verbs_SOURCES = tests/comm/test_verbs.c tests/chaos/usage.c tests/chaos/usage.h $(c4_collectives_sources)
 C4_RDMA_TESTS += tests/comm/test_verbs$(EXEEXT)
+EXTRA_PROGRAMS += tests/comm/test_rails
+C4_RDMA_GUEST_NEEDS += tests/comm/test_rails$(EXEEXT)
+tests_comm_test_rails_SOURCES = tests/comm/test_rails.c $(c4_collectives_sources)
 endif
