@@ -13,8 +13,8 @@ C4_RDMA_LONG_TESTS += tests/transports/shm/test_shm_conformance$(EXEEXT) tests/t
 C4_RDMA_GUEST_TESTS += tests/rdma/test_link.sh
 
 if C4_HAVE_VERBS
-EXTRA_DIST += tests/rdma/test_c4perf.sh tests/rdma/test_rails.sh
-C4_RDMA_GUEST_TESTS += tests/rdma/test_rails.sh
+EXTRA_DIST += tests/rdma/test_c4perf.sh tests/rdma/test_rails.sh tests/rdma/test_two_guests.sh
+C4_RDMA_GUEST_TESTS += tests/rdma/test_rails.sh tests/rdma/test_two_guests.sh
 C4_RDMA_TESTS += tests/rdma/test_c4perf.sh \
     tests/collectives/test_matrix$(EXEEXT):tcp \
     tests/collectives/test_failures$(EXEEXT):abort,concurrent_use \
