@@ -123,6 +123,7 @@ struct c4_module {
     c4_verbs_memory memory;
     c4_verbs_slots slots;
     c4_verbs_link *busy;
+    unsigned polls;
     bool software; /* a device that needs this core for its work */
     bool moved;    /* since progress last said so */
     uint64_t taken_back;

@@ -8,6 +8,11 @@
 #include "transports/verbs/tx.h"
 
 #define FLUSH_NS 1000000000u
+/* Of so many polls one looks after what is not a message, ports and connections: that costs more than a message does. */
+#define REST_POLLS 16u
+/* Of so many polls one leaves the core to whoever does a software device's work, if nothing has come. At each one, what comes would
+ * wait for the system call: 18.3 us for 8 bytes over Soft-RoCE instead of 17.3. */
+#define YIELD_POLLS 64u
 
 static void look_at_rails(c4_module *module)
 {
@@ -64,7 +69,7 @@ static bool linked(const c4_module *module)
     return any;
 }
 
-c4_status c4_verbs_progress(c4_module *module, int *peer)
+static bool poll_rails(c4_module *module)
 {
     bool moved = module->moved;
     module->moved = false;
@@ -73,14 +78,29 @@ c4_status c4_verbs_progress(c4_module *module, int *peer)
             moved |= c4_verbs_rx_poll(module, &module->rails[i]);
     if (module->busy != NULL)
         moved |= service(module);
-    bool live = linked(module);
-    if (live && c4_tsc() - module->events_tsc >= module->events_period_tsc) {
-        look_at_rails(module);
-        look_at_memory(module);
-    }
-    c4_status status = c4_tlink_hub_progress(&module->hub, peer);
-    if (!moved && live && module->software)
+    return moved;
+}
+
+/* Ports, and memory that was taken back. */
+static void look_around(c4_module *module)
+{
+    if (!linked(module) || c4_tsc() - module->events_tsc < module->events_period_tsc)
+        return;
+    look_at_rails(module);
+    look_at_memory(module);
+}
+
+c4_status c4_verbs_progress(c4_module *module, int *peer)
+{
+    bool moved = poll_rails(module);
+    bool due = ++module->polls % REST_POLLS == 0 || module->events_tsc == 0;
+    if (due)
+        look_around(module);
+    if (module->software && !moved && module->polls % YIELD_POLLS == 0 && linked(module))
         sched_yield();
+    *peer = -1;
+    bool skip = !due && module->hub.nactive > 0 && module->hub.failed == NULL;
+    c4_status status = skip ? C4_IN_PROGRESS : c4_tlink_hub_progress(&module->hub, peer);
     return status == C4_IN_PROGRESS && moved ? C4_OK : status;
 }
 

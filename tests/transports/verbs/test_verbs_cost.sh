@@ -9,7 +9,7 @@ nm "$program" 2> /dev/null | grep -q -e __asan_init -e __tsan_init && { echo "SK
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 rounds=2000
-most=1160 # 1,052 were counted with gcc 12 -O2
+most=990 # 902 were counted with gcc 12 -O2
 
 # Toggling within turns counting off: for what the stand-in does.
 "$C4_TEST_BUILD_ROOT/libtool" --mode=execute valgrind --tool=callgrind \
