@@ -1,7 +1,9 @@
 #include "transports/builtin.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "host/rdma.h"
 #include "transports/hook/hook.h"
 #include "transports/link/link.h"
 #include "transports/loop/loop.h"
@@ -24,12 +26,17 @@
 #endif
 
 const c4_transport_entry c4_transports[] = {
-    {"loop", &c4_loop_ops, NULL, NULL, NULL},
-    {"shm", &c4_shm_ops, NULL, NULL, NULL},
-    {"verbs", NULL, "libc4_verbs.so", "c4_verbs_ops", VERBS_MEND},
-    {"ucx", NULL, "libc4_ucx.so", "c4_ucx_ops", UCX_MEND},
-    {"tcp", &c4_tcp_ops, NULL, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    {.name = "loop", .ops = &c4_loop_ops},
+    {.name = "shm", .ops = &c4_shm_ops},
+    {.name = "verbs",
+     .file = "libc4_verbs.so",
+     .symbol = "c4_verbs_ops",
+     .mend = VERBS_MEND,
+     .devices = C4_RDMA_FOLDER,
+     .unprotected = true},
+    {.name = "ucx", .file = "libc4_ucx.so", .symbol = "c4_ucx_ops", .mend = UCX_MEND, .unprotected = true},
+    {.name = "tcp", .ops = &c4_tcp_ops},
+    {.name = NULL},
 };
 
 const c4_option_table *const c4_builtin_transport_options[] = {&c4_hook_option_table,  &c4_shm_option_table,
@@ -57,6 +64,15 @@ c4_status c4_transport_get(const c4_transport_entry *entry, const char *path, co
         return c4_module_load(entry, path, ops, reason, reason_bytes);
     *ops = entry->ops;
     return C4_OK;
+}
+
+bool c4_transport_is_absent(const c4_transport_entry *entry, const char *path, char *reason, size_t reason_bytes)
+{
+    if (entry->devices != NULL && !c4_rdma_any(entry->devices))
+        snprintf(reason, reason_bytes, "this machine has no device for it (%s is empty)", entry->devices);
+    else if (entry->ops != NULL || c4_module_is_installed(entry, path, reason, reason_bytes))
+        return false;
+    return true;
 }
 
 const c4_transport_ops *c4_builtin_transport_hooked(const c4_transport_ops *ops, const char *rules)

@@ -120,18 +120,30 @@ static c4_status open_file(const search *s, const c4_transport_ops **ops, char *
     return status;
 }
 
+static bool find(search *s, const char *path, char *reason, size_t reason_bytes)
+{
+    if (try_path(s, path) || try_beside(s))
+        return true;
+    snprintf(reason, reason_bytes, "%s is not installed%s%s: %s", s->entry->file, s->own[0] != '\0' ? " in " : "",
+             s->own, s->entry->mend);
+    return false;
+}
+
+bool c4_module_is_installed(const c4_transport_entry *entry, const char *path, char *reason, size_t reason_bytes)
+{
+    search s = {.entry = entry};
+    return find(&s, path, reason, reason_bytes);
+}
+
 c4_status c4_module_load(const c4_transport_entry *entry, const char *path, const c4_transport_ops **ops, char *reason,
                          size_t reason_bytes)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a child of fork must not inherit half a module */
     search s = {.entry = entry};
-    if (try_path(&s, path) || try_beside(&s)) {
-        c4_fork_lock(&lock);
-        c4_status status = open_file(&s, ops, reason, reason_bytes);
-        pthread_mutex_unlock(&lock);
-        return status;
-    }
-    snprintf(reason, reason_bytes, "%s is not installed%s%s: %s", entry->file, s.own[0] != '\0' ? " in " : "", s.own,
-             entry->mend);
-    return C4_ERR_UNSUPPORTED;
+    if (!find(&s, path, reason, reason_bytes))
+        return C4_ERR_UNSUPPORTED;
+    c4_fork_lock(&lock);
+    c4_status status = open_file(&s, ops, reason, reason_bytes);
+    pthread_mutex_unlock(&lock);
+    return status;
 }

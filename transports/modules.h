@@ -13,4 +13,7 @@
 c4_status c4_module_load(const c4_transport_entry *entry, const char *path, const c4_transport_ops **ops, char *reason,
                          size_t reason_bytes);
 
+/* Is its file in one of these places? Where not, `reason` says how to get it. */
+bool c4_module_is_installed(const c4_transport_entry *entry, const char *path, char *reason, size_t reason_bytes);
+
 #endif

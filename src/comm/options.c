@@ -1,8 +1,10 @@
 #include "comm/options.h"
 
 static const c4_option_spec specs[] = {
-    {"C4_TRANSPORTS", C4_OPTION_LIST, C4_OPTION_AGREE, "shm,tcp", NULL, NULL,
-     "Transports to use, best first; see `c4info transports`."},
+    {"C4_TRANSPORTS", C4_OPTION_LIST, C4_OPTION_AGREE, "shm,verbs,tcp", NULL, NULL,
+     "Transports to use, best first; see `c4info transports`. The default leaves out verbs where there is no RDMA "
+     "device, "
+     "and with C4_TLS=on."},
     {"C4_REQUIRE_TRANSPORT", C4_OPTION_STRING, C4_OPTION_AGREE, "", NULL, NULL,
      "Transport that all ranks must reach one another by: else set-up fails and says why. Where C4_TRANSPORTS is not "
      "set, "

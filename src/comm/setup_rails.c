@@ -1,4 +1,5 @@
 /* Which transports a communicator opens, and what C4_REQUIRE_TRANSPORT makes of the rest. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,8 +20,48 @@ void c4_setup_lack_room(c4_setup *setup, const char *name, const char *reason)
     snprintf(setup->no_room, sizeof setup->no_room, "%s", reason);
 }
 
-static void do_without(c4_setup *setup, c4_status status, const char *name, const char *what, const char *reason)
+/* Where the default names a transport and not the user. */
+static bool is_unasked(const c4_setup *setup, const c4_transport_entry *entry)
 {
+    const c4_options *options = setup->comm->options;
+    return (entry->devices != NULL || entry->file != NULL) && c4_option_is_default(options, "C4_TRANSPORTS") &&
+           *setup->required == '\0';
+}
+
+/* Nobody misses a transport that nobody has asked for and that this machine has not; none that does not encrypt takes the
+ * place of one that would. */
+static bool pass_over(const c4_setup *setup, const c4_transport_entry *entry)
+{
+    char reason[320] = "it does not encrypt, and C4_TLS=on: C4_TRANSPORTS may name it all the same";
+    const c4_options *options = setup->comm->options;
+    if (!is_unasked(setup, entry))
+        return false;
+    if (!(entry->unprotected && c4_option_int(options, "C4_TLS") != 0) &&
+        !c4_transport_is_absent(entry, c4_option_string(options, "C4_MODULE_PATH"), reason, sizeof reason))
+        return false;
+    c4_log(C4_LOG_INFO, "transport %s is left out: %s", entry->name, reason);
+    return true;
+}
+
+/* What is there and cannot be used is worth a warning even where nobody has asked for it: one on each host, once. */
+static void do_without_unasked(c4_setup *setup, const char *name, const char *reason)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    bool tell = setup->comm->roster.local_rank == 0 && !atomic_flag_test_and_set(&told);
+    c4_log(tell ? C4_LOG_WARN : C4_LOG_INFO,
+           "transport %s is left out: %s (this machine has devices for it; C4_TRANSPORTS=shm,tcp does without)", name,
+           reason);
+    leave_out(setup, name, reason);
+}
+
+static void do_without(c4_setup *setup, c4_status status, const c4_transport_entry *entry, const char *what,
+                       const char *reason)
+{
+    const char *name = entry->name;
+    if (is_unasked(setup, entry)) {
+        do_without_unasked(setup, name, reason);
+        return;
+    }
     if (status == C4_ERR_SHM)
         c4_setup_lack_room(setup, name, reason);
     c4_log(status == C4_ERR_SHM ? C4_LOG_INFO : C4_LOG_WARN, "transport %s is %s: %s", name, what, reason);
@@ -34,22 +75,24 @@ static c4_status open_rail(c4_setup *setup, const c4_transport_entry *entry, boo
     const c4_options *options = setup->comm->options;
     c4_rail *rail = &setup->rails[setup->nrails];
     const c4_transport_ops *ops;
+    if (pass_over(setup, entry))
+        return C4_OK;
     c4_status status =
         c4_transport_get(entry, c4_option_string(options, "C4_MODULE_PATH"), &ops, reason, sizeof reason);
     if (status < 0) {
-        do_without(setup, status, entry->name, "not available", reason);
+        do_without(setup, status, entry, "not available", reason);
         return C4_OK;
     }
     rail->ops = ops = c4_builtin_transport_hooked(ops, c4_option_string(options, "C4_HOOK"));
     rail->caps.struct_size = sizeof rail->caps;
     status = ops->probe(&setup->comm->host, &rail->caps, reason, sizeof reason);
     if (status < 0) {
-        do_without(setup, status, ops->name, "not available", reason);
+        do_without(setup, status, entry, "not available", reason);
         return C4_OK;
     }
     status = ops->open(&setup->comm->host, &rail->module);
     if (status < 0) {
-        do_without(setup, status, ops->name, "left out", c4_fail_text());
+        do_without(setup, status, entry, "left out", c4_fail_text());
         return needed ? status : C4_OK;
     }
     setup->nrails++; /* counted first: from here on setup_fini closes it */

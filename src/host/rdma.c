@@ -1,5 +1,6 @@
 #include "host/rdma.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -42,6 +43,17 @@ int c4_rdma_distance_to_node(const c4_topology *topology, const char *nodes, int
             nearest = distance;
     fclose(file);
     return nearest != 0 ? nearest : C4_RDMA_NEAR;
+}
+
+bool c4_rdma_any(const char *folder)
+{
+    DIR *list = opendir(folder);
+    bool any = false;
+    for (const struct dirent *entry = NULL; list != NULL && !any && (entry = readdir(list)) != NULL;)
+        any = entry->d_name[0] != '.';
+    if (list != NULL)
+        closedir(list);
+    return any;
 }
 
 bool c4_rdma_is_software(const char *device)

@@ -11,6 +11,11 @@
  * software devices and machines of one node. Reads /sys; blocks briefly. */
 int c4_rdma_distance(const c4_topology *topology, const char *device);
 
+/* Where the kernel lists RDMA devices, one entry each. */
+#define C4_RDMA_FOLDER "/sys/class/infiniband"
+/* Is there any? No library is needed to know; whether one can be used is another question. */
+bool c4_rdma_any(const char *folder);
+
 /* Is it one that the kernel plays (Soft-RoCE, Soft-iWARP), on the cores of this process? Nothing is behind it in /sys. */
 bool c4_rdma_is_software(const char *device);
 

@@ -1,6 +1,8 @@
 check_PROGRAMS += tests/comm/test_bad_days
 tests_comm_test_bad_days_SOURCES = tests/comm/test_bad_days.c tests/comm/bad_days.c tests/comm/bad_days.h \
     $(c4_collectives_sources)
+check_PROGRAMS += tests/comm/test_default_transports
+tests_comm_test_default_transports_SOURCES = tests/comm/test_default_transports.c $(c4_collectives_sources)
 check_PROGRAMS += tests/comm/test_killed
 tests_comm_test_killed_SOURCES = tests/comm/test_killed.c tests/comm/bad_days.c tests/comm/bad_days.h \
     $(c4_collectives_sources)

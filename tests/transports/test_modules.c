@@ -40,7 +40,8 @@ static void make_module(const char *definitions, const char *libraries)
 
 #define RIGHT "-DSYMBOL=c4_ucx_ops -DMORE=0 -DNEWER=0 -DNAME='\"ucx\"' "
 
-static const c4_transport_entry entry = {"ucx", NULL, "libc4_ucx.so", "c4_ucx_ops", "do this and that"};
+static const c4_transport_entry entry = {
+    .name = "ucx", .file = "libc4_ucx.so", .symbol = "c4_ucx_ops", .mend = "do this and that"};
 
 static const char *load(const char *path)
 {

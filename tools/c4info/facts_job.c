@@ -39,7 +39,7 @@ enum {
 static const struct {
     const char *name, *fallback;
 } wanted[NVALUES] = {
-    [TRANSPORTS] = {"C4_TRANSPORTS", "shm,tcp"},
+    [TRANSPORTS] = {"C4_TRANSPORTS", "shm,verbs,tcp"},
     [SHM_BACKEND] = {"C4_SHM_BACKEND", "auto"},
     [SHM_BUDGET] = {"C4_SHM_BUDGET_BYTES", "512M"},
     [RECORD] = {"C4_RECORD", "1"},
@@ -109,7 +109,8 @@ static void fill_job(c4info_facts *facts, const values *read)
     uint16_t lo = 0, hi = 0;
     int64_t sockets = 1;
     job->wants_tcp = lists(read->text[TRANSPORTS], "tcp");
-    job->wants_verbs = lists(read->text[TRANSPORTS], "verbs") || lists(read->text[TRANSPORTS], "ucx");
+    job->wants_verbs = !read->is_default[TRANSPORTS] && /* which does without, where there are no devices */
+                       (lists(read->text[TRANSPORTS], "verbs") || lists(read->text[TRANSPORTS], "ucx"));
     job->shm_named = strcmp(read->text[SHM_BACKEND], "file") == 0;
     job->shm_budget_bytes = bytes_of(read->text[SHM_BUDGET]);
     job->record = truth_of(read->text[RECORD]);

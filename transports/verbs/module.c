@@ -8,11 +8,12 @@
 #include "transports/stubs.h"
 #include "transports/verbs/channel.h"
 #include "transports/verbs/link.h"
+#include "transports/verbs/pair.h"
 #include "transports/verbs/progress.h"
 
 /* How often progress asks for events of ports and for memory that was taken back. */
 #define EVENTS_PERIOD_US 1000
-#define REASON_BYTES     256
+#define REASON_BYTES     320
 
 static void fill_caps(c4_transport_caps *caps)
 {
@@ -54,7 +55,17 @@ static c4_status read_gid(const c4_verbs_rail *rail, int index, int family, c4_v
     return status < 0 ? c4_fail(status, "verbs: %s: %s", rail->port.device, reason) : C4_OK;
 }
 
-/* Has it the address that it is to have? A limit on locked memory shows only when memory is registered. */
+static c4_status try_pair(c4_verbs_rail *rail)
+{
+    char advice[320];
+    int error = c4_verbs_pair_try(rail);
+    if (error == 0)
+        return C4_OK;
+    return c4_fail(C4_ERR_SYSTEM, "verbs: no queue pair on %s:%u: %s", rail->port.device, rail->port.number,
+                   c4_verbs_memory_advice(error, advice, sizeof advice));
+}
+
+/* Has it the address that it is to have, and queue pairs? A limit on locked memory shows only when memory is registered. */
 static c4_status try_port(const c4_transport_host *host, const c4_verbs_port *port)
 {
     c4_verbs_rail rail;
@@ -66,6 +77,8 @@ static c4_status try_port(const c4_transport_host *host, const c4_verbs_port *po
     c4_status status = read_gid(&rail, index, family_of(host), &gid);
     if (status == C4_OK)
         status = c4_verbs_memory_make(&memory, 256 << 10, &region);
+    if (status == C4_OK)
+        status = try_pair(&rail);
     c4_verbs_rail_close_queues(&rail);
     c4_verbs_memory_fini(&memory);
     c4_verbs_rail_close(&rail);

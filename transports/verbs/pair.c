@@ -51,15 +51,17 @@ static void forget(c4_verbs_link *link)
     link->broken = 0;
 }
 
-static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
+/* NULL with errno. */
+static struct ibv_qp *create(const c4_verbs_rail *rail, const c4_verbs_cq *cq, unsigned window, c4_verbs_link *link,
+                             unsigned *inline_bytes)
 {
     struct ibv_qp_init_attr attributes = {
         .qp_context = link,
-        .send_cq = link->cq->cq,
-        .recv_cq = link->cq->cq,
+        .send_cq = cq->cq,
+        .recv_cq = cq->cq,
         .srq = rail->srq,
         .cap = {.max_send_wr = C4_VERBS_SQ_DEPTH,
-                .max_recv_wr = rail->srq != NULL ? 0 : link->window + C4_VERBS_REFILL_AT,
+                .max_recv_wr = rail->srq != NULL ? 0 : window + C4_VERBS_REFILL_AT,
                 .max_send_sge = 1,
                 .max_recv_sge = 1,
                 .max_inline_data = C4_VERBS_INLINE_BYTES},
@@ -71,6 +73,26 @@ static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
         attributes.cap.max_inline_data = C4_VERBS_HEADER_BYTES;
         qp = c4_verbs_calls_in_use->create_qp(rail->pd, &attributes);
     }
+    *inline_bytes = attributes.cap.max_inline_data;
+    return qp;
+}
+
+int c4_verbs_pair_try(c4_verbs_rail *rail)
+{
+    unsigned inline_bytes;
+    c4_verbs_cq *cq = c4_verbs_rail_cq(rail, C4_VERBS_SQ_DEPTH + C4_VERBS_LEAST_WINDOW);
+    struct ibv_qp *qp = cq != NULL ? create(rail, cq, C4_VERBS_LEAST_WINDOW, NULL, &inline_bytes) : NULL;
+    if (qp == NULL)
+        return errno != 0 ? errno : ENOMEM;
+    int error = to_init(qp, rail->port.number);
+    c4_verbs_calls_in_use->destroy_qp(qp);
+    return error;
+}
+
+static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
+{
+    unsigned inline_bytes;
+    struct ibv_qp *qp = create(rail, link->cq, link->window, link, &inline_bytes);
     if (qp == NULL)
         return refused(link, rail, "no queue pair", errno != 0 ? errno : ENOMEM);
     int error = to_init(qp, rail->port.number);
@@ -83,7 +105,7 @@ static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)
         return refused(link, rail, "initialising a queue pair", error);
     }
     link->qp = qp;
-    link->inline_bytes = attributes.cap.max_inline_data;
+    link->inline_bytes = inline_bytes;
     return C4_OK;
 }
 

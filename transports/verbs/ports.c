@@ -80,6 +80,9 @@ static c4_status no_device(int error, char *reason, size_t reason_bytes)
         snprintf(reason, reason_bytes,
                  "no permission to open /dev/infiniband/uverbs*: add this user to the group of those files, "
                  "or give the container the devices");
+    else if (error == EPROTOTYPE)
+        snprintf(reason, reason_bytes,
+                 "this machine's RDMA devices are neither InfiniBand nor RoCE (iWARP, EFA): verbs cannot use them");
     else if (error != 0)
         snprintf(reason, reason_bytes, "the RDMA devices cannot be used: %s", strerror(error));
     else
@@ -87,6 +90,12 @@ static c4_status no_device(int error, char *reason, size_t reason_bytes)
                  "this machine has no RDMA device (/sys/class/infiniband is empty; are the NIC's driver and "
                  "ib_uverbs loaded, and is its package for libibverbs installed?)");
     return error == EACCES || error == EPERM ? C4_ERR_SYSTEM : C4_ERR_UNREACHABLE;
+}
+
+/* iWARP connects its queue pairs by a connection manager, and others (EFA, usNIC) have none of the kind that is used here. */
+static bool is_fit(const struct ibv_device *device)
+{
+    return device->transport_type == IBV_TRANSPORT_IB;
 }
 
 c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason, size_t reason_bytes)
@@ -99,6 +108,10 @@ c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason,
         (void)c4_topology_init(&topology);
     *count = 0;
     for (int i = 0; devices != NULL && i < ndevices; i++) {
+        if (!is_fit(devices[i])) {
+            error = error != 0 ? error : EPROTOTYPE;
+            continue;
+        }
         struct ibv_context *context = c4_verbs_calls_in_use->open_device(devices[i]);
         if (context == NULL) {
             error = errno != 0 ? errno : ENODEV;

@@ -37,7 +37,7 @@ typedef struct c4_verbs_gid {
     c4_verbs_gid_kind kind;
 } c4_verbs_gid;
 
-/* All ports of all devices. *count: in capacity, out number. On failure `reason` says what to mend: no device
+/* All ports of all devices that are InfiniBand or RoCE. *count: in capacity, out number. On failure `reason` says what to mend: no device
  * (C4_ERR_UNREACHABLE), no permission (C4_ERR_SYSTEM). */
 c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason, size_t reason_bytes);
 

@@ -382,6 +382,12 @@ static void test_list_fails(void)
     list_error = 0;
     open_error = EPERM;
     check_unlisted(C4_ERR_SYSTEM, shut);
+    devices[0].transport_type =
+        IBV_TRANSPORT_IWARP; /* one that has no queue pairs for us keeps no other from being told of */
+    check_unlisted(C4_ERR_SYSTEM, shut);
+    devices[1].transport_type = IBV_TRANSPORT_UNSPECIFIED;
+    check_unlisted(C4_ERR_UNREACHABLE,
+                   "this machine's RDMA devices are neither InfiniBand nor RoCE (iWARP, EFA): verbs cannot use them");
 }
 
 static void test_gid_read(void)
