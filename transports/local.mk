@@ -5,6 +5,8 @@ transports_libc4_transports_la_SOURCES = \
     transports/hook/hook.c transports/hook/hook.h \
     transports/hook/rules.c transports/hook/rules.h
 
-# Below the transports in C4_LAYERS: they name stubs in their tables.
+# Below the transports in C4_LAYERS: stubs for their tables, and what their channels share.
 noinst_LTLIBRARIES += transports/libc4_transport_stubs.la
-transports_libc4_transport_stubs_la_SOURCES = transports/stubs.c transports/stubs.h
+transports_libc4_transport_stubs_la_SOURCES = \
+    transports/posts.c transports/posts.h \
+    transports/stubs.c transports/stubs.h

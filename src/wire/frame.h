@@ -7,6 +7,8 @@
 #include "wire/bytes.h"
 
 #define C4_FRAME_BYTES 32u
+/* Tags are below this: they ride beside the frame, in three bytes. */
+#define C4_FRAME_TAG_LIMIT (1u << 24)
 
 static inline void c4_frame_pack(const c4_frame *frame, unsigned char wire[C4_FRAME_BYTES])
 {

@@ -5,6 +5,7 @@
 
 #include "transports/link/contact.h"
 #include "transports/tcp/frame.h"
+#include "wire/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,7 +21,7 @@ static void fuzz_header(const uint8_t *data)
     unsigned char again[C4_TCP_HEADER_BYTES];
     if (c4_tcp_header_unpack(data, &header) != NULL)
         return;
-    require(header.frame.bytes <= C4_TCP_MAX_FRAME_BYTES && header.tag < C4_TCP_TAG_LIMIT);
+    require(header.frame.bytes <= C4_TCP_MAX_FRAME_BYTES && header.tag < C4_FRAME_TAG_LIMIT);
     require(header.kind == C4_TCP_DATA || header.frame.bytes == 0);
     c4_tcp_header_pack(&header, again);
     require(memcmp(again, data, sizeof again) == 0);

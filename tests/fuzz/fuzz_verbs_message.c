@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "transports/verbs/wire.h"
+#include "wire/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,7 +21,7 @@ static void fuzz_message(const uint8_t *data, size_t size)
     unsigned char again[C4_VERBS_HEADER_BYTES];
     if (!c4_verbs_message_unpack(data, size, &message))
         return;
-    require(message.kind >= C4_VERBS_FRAME && message.kind <= C4_VERBS_ACK && message.tag < C4_VERBS_TAG_LIMIT);
+    require(message.kind >= C4_VERBS_FRAME && message.kind <= C4_VERBS_ACK && message.tag < C4_FRAME_TAG_LIMIT);
     require(size == C4_VERBS_HEADER_BYTES + (message.kind == C4_VERBS_FRAME ? message.frame.bytes : 0));
     c4_verbs_message_pack(&message, again);
     again[1] = data[1]; /* means nothing */

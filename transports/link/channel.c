@@ -95,22 +95,6 @@ void c4_tchannels_free(c4_tlink *link)
     }
 }
 
-static c4_status check_spec(const c4_tlink_hub *hub, const c4_channel_spec *spec, int *peer)
-{
-    if (spec->nreaders != 1 || spec->tag >= C4_TCHANNEL_TAG_LIMIT)
-        return c4_fail(C4_ERR_ARGUMENT, "%s: channel %u.%u has %d readers: one is possible", hub->ops->name, spec->comm,
-                       spec->tag, spec->nreaders);
-    bool writes = spec->writer == hub->host.rank;
-    *peer = writes ? spec->readers[0] : spec->writer;
-    if (!writes && spec->readers[0] != hub->host.rank)
-        return c4_fail(C4_ERR_ARGUMENT, "%s: rank %d is neither writer nor reader of channel %u.%u", hub->ops->name,
-                       hub->host.rank, spec->comm, spec->tag);
-    if (*peer < 0 || *peer >= hub->host.nranks || *peer == hub->host.rank || !hub->peers[*peer].known)
-        return c4_fail(C4_ERR_ROOT, "%s: channel %u.%u to rank %d, which is no peer", hub->ops->name, spec->comm,
-                       spec->tag, *peer);
-    return C4_OK;
-}
-
 /* Neighbouring tags (lanes) go to different links; both directions agree. */
 static uint32_t link_index(const c4_tlink_hub *hub, const c4_channel_spec *spec)
 {
@@ -120,7 +104,9 @@ static uint32_t link_index(const c4_tlink_hub *hub, const c4_channel_spec *spec)
 c4_status c4_tchannel_open(c4_tlink_hub *hub, const c4_channel_spec *spec, c4_channel **out)
 {
     int peer = -1;
-    C4_TRY(check_spec(hub, spec, &peer));
+    C4_TRY(c4_channel_peer(&hub->host, hub->ops->name, spec, &peer));
+    if (!hub->peers[peer].known)
+        return c4_channel_no_peer(hub->ops->name, spec, peer);
     c4_tlink *link;
     C4_TRY(c4_tlink_get(hub, peer, link_index(hub, spec), &link));
     bool writer = spec->writer == hub->host.rank;
@@ -150,9 +136,9 @@ void c4_tchannel_close(c4_channel *channel)
         if (link->expect == channel)
             link->expect = NULL;
         channel->ops->forget(channel);
-        for (c4_xfer *xfer = channel->first; xfer != NULL; xfer = xfer->next)
+        for (c4_xfer *xfer = channel->posts.first; xfer != NULL; xfer = xfer->next)
             link->nposted--;
-        channel->first = NULL;
+        channel->posts.first = NULL;
     }
     c4_channel **at = &link->channels;
     while (*at != channel)
@@ -163,57 +149,14 @@ void c4_tchannel_close(c4_channel *channel)
 
 /* ---- posted xfers ---- */
 
-static void list_append(c4_channel *channel, c4_xfer *xfer)
-{
-    if (channel->first != NULL)
-        channel->last->next = xfer;
-    else
-        channel->first = xfer;
-    channel->last = xfer;
-}
-
-static bool list_remove(c4_channel *channel, const c4_xfer *xfer)
-{
-    c4_xfer *before = NULL;
-    c4_xfer *at = channel->first;
-    while (at != NULL && at != xfer) {
-        before = at;
-        at = at->next;
-    }
-    if (at == NULL)
-        return false;
-    if (before != NULL)
-        before->next = at->next;
-    else
-        channel->first = at->next;
-    if (channel->last == at)
-        channel->last = before;
-    at->next = NULL;
-    return true;
-}
-
-static c4_status check_post(const c4_channel *channel, c4_xfer *xfer, bool writer)
-{
-    xfer->next = NULL;
-    xfer->handed_over = 0;
-    xfer->state = C4_IN_PROGRESS;
-    if (channel->writer != writer)
-        return xfer->state = C4_ERR_ARGUMENT;
-    if (xfer->bytes > channel->ops->max_frame_bytes)
-        return xfer->state = C4_ERR_COUNT;
-    if (xfer->kind != C4_MEMORY_HOST)
-        return xfer->state = C4_ERR_UNSUPPORTED;
-    return C4_OK;
-}
-
 c4_status c4_tchannel_send(c4_channel *channel, c4_xfer *xfer)
 {
     c4_tlink *link = channel->link;
-    C4_TRY(check_post(channel, xfer, true));
+    C4_TRY(c4_post_begin(xfer, channel->writer, channel->ops->max_frame_bytes));
     if (link->state >= C4_TLINK_ENDED)
         return xfer->state = link->status;
-    if (channel->paused || channel->first != NULL) {
-        list_append(channel, xfer);
+    if (channel->paused || channel->posts.first != NULL) {
+        c4_posts_append(&channel->posts, xfer);
         c4_tlink_activate(link);
         return C4_IN_PROGRESS;
     }
@@ -223,16 +166,16 @@ c4_status c4_tchannel_send(c4_channel *channel, c4_xfer *xfer)
 c4_status c4_tchannel_recv(c4_channel *channel, c4_xfer *xfer)
 {
     c4_tlink *link = channel->link;
-    C4_TRY(check_post(channel, xfer, false));
-    if (channel->in_first != NULL && channel->first == NULL) {
+    C4_TRY(c4_post_begin(xfer, !channel->writer, channel->ops->max_frame_bytes));
+    if (channel->in_first != NULL && channel->posts.first == NULL) {
         match(channel, xfer);
         return xfer->state;
     }
     if (link->state >= C4_TLINK_ENDED)
         return xfer->state = link->status;
-    list_append(channel, xfer);
+    c4_posts_append(&channel->posts, xfer);
     link->nposted++;
-    if (link->expect == NULL || link->expect->first == NULL)
+    if (link->expect == NULL || link->expect->posts.first == NULL)
         link->expect = channel;
     c4_tlink_activate(link);
     channel->ops->posted(channel);
@@ -242,7 +185,7 @@ c4_status c4_tchannel_recv(c4_channel *channel, c4_xfer *xfer)
 void c4_tchannel_cancel(c4_channel *channel, c4_xfer *xfer)
 {
     c4_tlink *link = channel->link;
-    if (list_remove(channel, xfer)) {
+    if (c4_posts_remove(&channel->posts, xfer)) {
         if (!channel->writer)
             link->nposted--;
         return;
@@ -269,7 +212,7 @@ void c4_tchannel_store(c4_channel *channel, c4_tchannel_in *in)
     channel->in_last = in;
     /* Empty frames take memory too. */
     channel->in_bytes += in->frame.bytes + sizeof *in;
-    while (channel->first != NULL && channel->in_first != NULL) {
+    while (channel->posts.first != NULL && channel->in_first != NULL) {
         link->nposted--;
         match(channel, c4_tchannel_pop(channel));
     }
@@ -284,14 +227,14 @@ void c4_tchannel_pause(c4_tlink *link, uint32_t comm, uint32_t tag, bool pause)
         return; /* closed meanwhile */
     channel->paused = pause;
     link->npaused += pause ? 1 : -1u;
-    while (!channel->paused && channel->first != NULL)
+    while (!channel->paused && channel->posts.first != NULL)
         channel->ops->send(channel, c4_tchannel_pop(channel));
 }
 
 void c4_tchannels_fail(c4_tlink *link, c4_status status)
 {
     for (c4_channel *channel = link->channels; channel != NULL; channel = channel->next)
-        while (channel->first != NULL)
+        while (channel->posts.first != NULL)
             c4_tchannel_pop(channel)->state = status;
     link->nposted = 0;
 }

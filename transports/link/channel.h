@@ -7,10 +7,10 @@
 #define C4_TRANSPORTS_LINK_CHANNEL_H
 
 #include "transports/link/link.h"
+#include "transports/posts.h"
 
 /* Default of c4_channel_spec.depth_bytes: unasked-for bytes kept for a channel before its writer is paused. */
 #define C4_TCHANNEL_DEPTH_BYTES (4u << 20)
-#define C4_TCHANNEL_TAG_LIMIT   (1u << 24)
 
 /* What a transport gives. */
 typedef struct c4_tchannel_ops {
@@ -41,9 +41,9 @@ struct c4_channel {
     const c4_tchannel_ops *ops;
     uint32_t comm, tag;
     bool writer;
-    bool opened;           /* false: frames came before channel_open */
-    bool paused;           /* writer: by the peer; reader: we have paused the peer */
-    c4_xfer *first, *last; /* reader: posted receives; writer: sends held back while paused */
+    bool opened;    /* false: frames came before channel_open */
+    bool paused;    /* writer: by the peer; reader: we have paused the peer */
+    c4_posts posts; /* reader: receives; writer: sends held back while paused */
     c4_tchannel_in *in_first, *in_last;
     size_t in_bytes, depth_bytes;
     c4_edge_counters counters;
@@ -67,10 +67,7 @@ c4_channel *c4_tchannel_incoming(c4_tlink *link, uint32_t comm, uint32_t tag);
 /* The first that is posted, out of the list; there must be one. A receive counts in link->nposted until it is complete. */
 static inline c4_xfer *c4_tchannel_pop(c4_channel *channel)
 {
-    c4_xfer *xfer = channel->first;
-    channel->first = xfer->next;
-    xfer->next = NULL;
-    return xfer;
+    return c4_posts_take(&channel->posts);
 }
 /* Completes a receive with a frame that lies whole at `payload`, aligned to its elements. */
 void c4_tchannel_fill(c4_xfer *xfer, const c4_frame *frame, const void *payload);

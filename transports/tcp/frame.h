@@ -8,7 +8,6 @@
 
 #define C4_TCP_HEADER_BYTES    48u
 #define C4_TCP_MAX_FRAME_BYTES ((size_t)16 << 20)
-#define C4_TCP_TAG_LIMIT       (1u << 24)
 
 typedef enum c4_tcp_kind {
     C4_TCP_DATA = 1,  /* payload follows */

@@ -113,7 +113,7 @@ static bool frame_begin(c4_tcp_link *link, const c4_tcp_header *header)
     c4_channel *channel = c4_tchannel_incoming(&link->base, header->comm, header->tag);
     if (channel == NULL)
         return false;
-    bool posted = channel->first != NULL;
+    bool posted = channel->posts.first != NULL;
     bool drop = link->base.hub->closing;
     if (!posted && !drop && !may_put_aside(link, header->frame.bytes))
         return false;
@@ -234,7 +234,7 @@ static void unpredict(c4_tcp_rx *rx, const void *target, size_t payload, size_t 
 static ssize_t read_predicted(c4_tcp_link *link, c4_channel *channel, size_t *wanted)
 {
     c4_tcp_rx *rx = &link->rx;
-    c4_xfer *xfer = channel->first;
+    c4_xfer *xfer = channel->posts.first;
     size_t room = xfer->bytes < 65536 ? xfer->bytes : 65536;
     bool reduce = xfer->reduce != NULL;
     void *target = reduce ? (void *)c4_tcp_module(link)->bounce : xfer->pointer;
@@ -294,8 +294,8 @@ static ssize_t read_some(c4_tcp_link *link, size_t *wanted)
     if (rx->mode != C4_TCP_RX_HEADER)
         return read_payload(link, wanted);
     c4_channel *expect = link->base.expect;
-    if (rx->tail == rx->head && expect != NULL && expect->first != NULL && !expect->writer &&
-        expect->first->bytes >= PREDICT_BYTES)
+    if (rx->tail == rx->head && expect != NULL && expect->posts.first != NULL && !expect->writer &&
+        expect->posts.first->bytes >= PREDICT_BYTES)
         return read_predicted(link, expect, wanted);
     return read_stage(link, wanted);
 }

@@ -24,7 +24,7 @@ static c4_channel *channel_create(c4_ucx_link *link, uint32_t comm, uint32_t tag
 {
     c4_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL) {
-        c4_ucx_fail(&link->module->host, C4_ERR_MEMORY, "ucx: channel to rank %d", link->peer);
+        c4_fail(C4_ERR_MEMORY, "ucx: channel to rank %d", link->peer);
         return NULL;
     }
     channel->link = link;
@@ -69,34 +69,18 @@ void c4_ucx_channels_free(c4_ucx_link *link)
     }
 }
 
-static c4_status check_spec(const c4_module *module, const c4_channel_spec *spec, int *peer)
-{
-    const c4_transport_host *host = &module->host;
-    if (spec->nreaders != 1 || spec->tag >= C4_UCX_TAG_LIMIT)
-        return c4_ucx_fail(host, C4_ERR_ARGUMENT, "ucx: channel %u.%u has %d readers: one is possible", spec->comm,
-                           spec->tag, spec->nreaders);
-    bool writes = spec->writer == host->rank;
-    *peer = writes ? spec->readers[0] : spec->writer;
-    if (!writes && spec->readers[0] != host->rank)
-        return c4_ucx_fail(host, C4_ERR_ARGUMENT, "ucx: rank %d is neither writer nor reader of channel %u.%u",
-                           host->rank, spec->comm, spec->tag);
-    if (*peer < 0 || *peer >= host->nranks || *peer == host->rank || module->addresses[*peer] == NULL)
-        return c4_ucx_fail(host, C4_ERR_ROOT, "ucx: channel %u.%u to rank %d, which is no peer", spec->comm, spec->tag,
-                           *peer);
-    return C4_OK;
-}
-
 c4_status c4_ucx_channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **out)
 {
     int peer = -1;
     c4_ucx_link *link;
-    C4_TRY(check_spec(module, spec, &peer));
+    C4_TRY(c4_channel_peer(&module->host, "ucx", spec, &peer));
+    if (module->addresses[peer] == NULL)
+        return c4_channel_no_peer("ucx", spec, peer);
     C4_TRY(c4_ucx_link_create(module, peer, &link));
     bool writer = spec->writer == module->host.rank;
     c4_channel *channel = channel_find(link, spec->comm, spec->tag, writer);
     if (channel != NULL && channel->opened)
-        return c4_ucx_fail(&module->host, C4_ERR_ARGUMENT, "ucx: channel %u.%u to rank %d is open already", spec->comm,
-                           spec->tag, peer);
+        return c4_fail(C4_ERR_ARGUMENT, "ucx: channel %u.%u to rank %d is open already", spec->comm, spec->tag, peer);
     if (channel == NULL)
         channel = channel_create(link, spec->comm, spec->tag, writer);
     if (channel == NULL)
@@ -118,65 +102,31 @@ static size_t *counter_of(const c4_channel *channel)
 
 static void list_append(c4_channel *channel, c4_xfer *xfer)
 {
-    if (channel->first != NULL)
-        channel->last->next = xfer;
-    else
-        channel->first = xfer;
-    channel->last = xfer;
+    c4_posts_append(&channel->posts, xfer);
     ++*counter_of(channel);
 }
 
 static c4_xfer *list_take(c4_channel *channel)
 {
-    c4_xfer *xfer = channel->first;
-    channel->first = xfer->next;
-    xfer->next = NULL;
     --*counter_of(channel);
-    return xfer;
+    return c4_posts_take(&channel->posts);
 }
 
 static bool list_remove(c4_channel *channel, const c4_xfer *xfer)
 {
-    c4_xfer *before = NULL;
-    c4_xfer *at = channel->first;
-    while (at != NULL && at != xfer) {
-        before = at;
-        at = at->next;
-    }
-    if (at == NULL)
+    if (!c4_posts_remove(&channel->posts, xfer))
         return false;
-    if (before != NULL)
-        before->next = at->next;
-    else
-        channel->first = at->next;
-    if (channel->last == at)
-        channel->last = before;
-    at->next = NULL;
     --*counter_of(channel);
     return true;
-}
-
-static c4_status check_post(const c4_channel *channel, c4_xfer *xfer, bool writer)
-{
-    xfer->next = NULL;
-    xfer->handed_over = 0;
-    xfer->state = C4_IN_PROGRESS;
-    if (channel->writer != writer)
-        return xfer->state = C4_ERR_ARGUMENT;
-    if (xfer->bytes > C4_UCX_MAX_FRAME_BYTES)
-        return xfer->state = C4_ERR_COUNT;
-    if (xfer->kind != C4_MEMORY_HOST)
-        return xfer->state = C4_ERR_UNSUPPORTED;
-    return C4_OK;
 }
 
 c4_status c4_ucx_channel_send(c4_channel *channel, c4_xfer *xfer)
 {
     c4_ucx_link *link = channel->link;
-    C4_TRY(check_post(channel, xfer, true));
+    C4_TRY(c4_post_begin(xfer, channel->writer, C4_UCX_MAX_FRAME_BYTES));
     if (link->state >= C4_UCX_ENDED)
         return xfer->state = link->status;
-    if (link->sends && link->state == C4_UCX_LIVE && !channel->paused && channel->first == NULL)
+    if (link->sends && link->state == C4_UCX_LIVE && !channel->paused && channel->posts.first == NULL)
         return c4_ucx_send_frame(channel, xfer);
     list_append(channel, xfer);
     c4_ucx_greeting_begin(link);
@@ -186,8 +136,8 @@ c4_status c4_ucx_channel_send(c4_channel *channel, c4_xfer *xfer)
 c4_status c4_ucx_channel_recv(c4_channel *channel, c4_xfer *xfer)
 {
     c4_ucx_link *link = channel->link;
-    C4_TRY(check_post(channel, xfer, false));
-    if (channel->in_first != NULL && channel->first == NULL) {
+    C4_TRY(c4_post_begin(xfer, !channel->writer, C4_UCX_MAX_FRAME_BYTES));
+    if (channel->in_first != NULL && channel->posts.first == NULL) {
         c4_ucx_receive_kept(channel, xfer);
         return (c4_status)xfer->state;
     }
@@ -228,7 +178,7 @@ c4_status c4_ucx_channel_counters(c4_channel *channel, c4_edge_counters *counter
 void c4_ucx_channel_close(c4_channel *channel)
 {
     c4_ucx_link *link = channel->link;
-    while (channel->first != NULL)
+    while (channel->posts.first != NULL)
         list_take(channel);
     c4_ucx_works_forget(channel);
     c4_channel **at = &link->channels;
@@ -256,7 +206,7 @@ static void tell(c4_channel *channel)
 
 c4_xfer *c4_ucx_channel_posted(c4_channel *channel)
 {
-    return channel->first != NULL && channel->in_first == NULL ? list_take(channel) : NULL;
+    return channel->posts.first != NULL && channel->in_first == NULL ? list_take(channel) : NULL;
 }
 
 void c4_ucx_channel_keep(c4_channel *channel, c4_ucx_in *in)
@@ -289,7 +239,7 @@ c4_ucx_in *c4_ucx_channel_take(c4_channel *channel)
 static void go(c4_channel *channel)
 {
     c4_ucx_link *link = channel->link;
-    while (link->state == C4_UCX_LIVE && link->sends && !channel->paused && channel->first != NULL)
+    while (link->state == C4_UCX_LIVE && link->sends && !channel->paused && channel->posts.first != NULL)
         c4_ucx_send_frame(channel, list_take(channel));
 }
 
@@ -315,14 +265,14 @@ void c4_ucx_channels_go(c4_ucx_link *link)
 void c4_ucx_channels_fail(c4_ucx_link *link, c4_status status)
 {
     for (c4_channel *channel = link->channels; channel != NULL; channel = channel->next)
-        while (channel->first != NULL)
+        while (channel->posts.first != NULL)
             list_take(channel)->state = status;
 }
 
 bool c4_ucx_channels_wait(const c4_ucx_link *link)
 {
     for (const c4_channel *channel = link->channels; channel != NULL; channel = channel->next)
-        if (channel->first != NULL)
+        if (channel->posts.first != NULL)
             return true;
     for (const c4_ucx_work *work = link->works; work != NULL; work = work->next)
         if (work->xfer != NULL)

@@ -81,8 +81,7 @@ void c4_ucx_greeting_begin(c4_ucx_link *link)
     if (c4_random_bytes(&attempt, sizeof attempt) == C4_OK)
         link->client = begin(link, attempt, true);
     if (link->client == NULL)
-        c4_ucx_link_fail(link,
-                         c4_ucx_fail(&link->module->host, C4_ERR_MEMORY, "ucx: handshake with rank %d", link->peer));
+        c4_ucx_link_fail(link, c4_fail(C4_ERR_MEMORY, "ucx: handshake with rank %d", link->peer));
     else
         say(link, link->client, true);
 }
@@ -97,8 +96,7 @@ static void client_hears(c4_ucx_link *link, uint64_t attempt, const void *messag
     }
     c4_status status = c4_handshake_input(&client->state, message, bytes, &consumed);
     if (status < 0) {
-        c4_ucx_link_fail(link, c4_ucx_fail(&link->module->host, status, "ucx: handshake with rank %d: %s", link->peer,
-                                           client->state.reason));
+        c4_ucx_link_fail(link, c4_fail(status, "ucx: handshake with rank %d: %s", link->peer, client->state.reason));
         return;
     }
     say(link, client, true);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "transports/posts.h"
 #include "transports/ucx/ucx.h"
 #include "transports/ucx/wire.h"
 #include "wire/handshake.h"
@@ -105,10 +106,10 @@ struct c4_channel {
     c4_ucx_link *link;
     uint32_t comm, tag;
     bool writer;
-    bool opened;           /* false: frames came before channel_open */
-    bool paused;           /* writer: by the peer; reader: the peer ought to be */
-    bool told;             /* reader: what the peer has been told of `paused` */
-    c4_xfer *first, *last; /* reader: posted receives; writer: sends held back */
+    bool opened;    /* false: frames came before channel_open */
+    bool paused;    /* writer: by the peer; reader: the peer ought to be */
+    bool told;      /* reader: what the peer has been told of `paused` */
+    c4_posts posts; /* reader: receives; writer: sends held back */
     c4_ucx_in *in_first, *in_last;
     size_t in_bytes, depth_bytes;
     c4_edge_counters counters;
@@ -145,9 +146,6 @@ struct c4_module {
 /* Through the host's log. */
 #define C4_UCX_LOG(module, level, ...) (module)->host.log((module)->host.context, level, __VA_ARGS__)
 
-/* Tells the host of a failure, once; returns `status`. */
-c4_status c4_ucx_fail(const c4_transport_host *host, c4_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 c4_status c4_ucx_status(ucs_status_t status);
 
 #endif

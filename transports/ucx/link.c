@@ -32,7 +32,7 @@ c4_status c4_ucx_link_create(c4_module *module, int peer, c4_ucx_link **out)
     if (link == NULL) {
         link = calloc(1, sizeof *link);
         if (link == NULL)
-            return c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: link to rank %d", peer);
+            return c4_fail(C4_ERR_MEMORY, "ucx: link to rank %d", peer);
         link->module = module;
         link->peer = peer;
         module->links[peer] = link;
@@ -127,19 +127,17 @@ void c4_ucx_link_lost(c4_ucx_link *link, ucs_status_t why)
 /* Nobody knew better. */
 static void tell_lost(c4_ucx_link *link)
 {
-    const c4_transport_host *host = &link->module->host;
     c4_status failed;
     if (link->refused == UCS_OK)
-        failed = c4_ucx_fail(host, link->status,
-                             "ucx: the connection to rank %d is lost, and UCX does not make it again", link->peer);
+        failed =
+            c4_fail(link->status, "ucx: the connection to rank %d is lost, and UCX does not make it again", link->peer);
     else
-        failed = c4_ucx_fail(host, link->status, "ucx: connecting to rank %d: %s%s", link->peer,
-                             ucs_status_string(link->refused),
-                             link->refused == UCS_ERR_UNREACHABLE
-                                 ? " (its process may have ended; else UCX_TLS and UCX_NET_DEVICES must leave both "
-                                   "ranks a network in common; shared memory will not do, as it does not notice that "
-                                   "a peer has died)"
-                                 : "");
+        failed = c4_fail(link->status, "ucx: connecting to rank %d: %s%s", link->peer, ucs_status_string(link->refused),
+                         link->refused == UCS_ERR_UNREACHABLE
+                             ? " (its process may have ended; else UCX_TLS and UCX_NET_DEVICES must leave both "
+                               "ranks a network in common; shared memory will not do, as it does not notice that "
+                               "a peer has died)"
+                             : "");
     c4_ucx_link_fail(link, failed);
 }
 
@@ -149,8 +147,7 @@ void c4_ucx_link_ended(c4_ucx_link *link)
         return;
     bool missed = c4_ucx_channels_wait(link) || link->lost != NULL;
     if (missed && !link->module->closing)
-        c4_ucx_link_fail(link, c4_ucx_fail(&link->module->host, C4_ERR_LINK,
-                                           "ucx: rank %d closed its end while data was expected", link->peer));
+        c4_ucx_link_fail(link, c4_fail(C4_ERR_LINK, "ucx: rank %d closed its end while data was expected", link->peer));
     else
         end_with(link, C4_UCX_ENDED, C4_ERR_LINK);
 }
@@ -201,7 +198,7 @@ c4_ucx_work *c4_ucx_work_begin(c4_ucx_link *link, c4_channel *channel, c4_xfer *
     } else {
         work = calloc(1, sizeof *work);
         if (work == NULL) {
-            c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: message to or from rank %d", link->peer);
+            c4_fail(C4_ERR_MEMORY, "ucx: message to or from rank %d", link->peer);
             return NULL;
         }
         work->all = module->all_works;
@@ -274,9 +271,9 @@ void c4_ucx_work_cancel(c4_ucx_work *work)
     if (wait_for(work, xfer))
         return;
     /* UCX lets go of a closed endpoint's memory at once, so that the second wait is short. */
-    c4_ucx_link_fail(link, c4_ucx_fail(&link->module->host, C4_ERR_LINK,
-                                       "ucx: cancelling a frame that rank %d has begun to move: the connection ends",
-                                       link->peer));
+    c4_ucx_link_fail(link,
+                     c4_fail(C4_ERR_LINK, "ucx: cancelling a frame that rank %d has begun to move: the connection ends",
+                             link->peer));
     if (link->close_endpoint)
         close_endpoint(link);
     link->module->patience_ns = C4_UCX_PATIENCE_NS;

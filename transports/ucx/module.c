@@ -1,8 +1,5 @@
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,19 +17,6 @@
 
 /* Of a worker's address before the first device: 10 bytes in UCX 1.13, and a device has more than the difference. */
 #define EMPTY_ADDRESS_BYTES 16u
-
-c4_status c4_ucx_fail(const c4_transport_host *host, c4_status status, const char *format, ...)
-{
-    char text[C4_ERROR_TEXT_BYTES];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (host->struct_size >= offsetof(c4_transport_host, fail) + sizeof host->fail && host->fail != NULL)
-        return host->fail(host->context, status, text);
-    host->log(host->context, C4_TLOG_ERROR, "%s", text);
-    return status;
-}
 
 /* What the choice of algorithm goes by: UCX does not say what it will find. Frames are of a size that a reduction finds in
  * the second-level cache. */
@@ -162,10 +146,10 @@ static c4_status take_address(c4_module *module, const ucp_worker_attr_t *attrib
     ucp_worker_release_address(module->worker, attributes->address);
     if (status != C4_ERR_COUNT)
         return status;
-    return c4_ucx_fail(&module->host, C4_ERR_UNSUPPORTED,
-                       "ucx: this host's address has %zu bytes, and %u fit: name fewer devices in UCX_NET_DEVICES or "
-                       "transports in UCX_TLS",
-                       attributes->address_length, C4_ADDRESS_MAX_BYTES - C4_UCX_ADDRESS_BYTES);
+    return c4_fail(C4_ERR_UNSUPPORTED,
+                   "ucx: this host's address has %zu bytes, and %u fit: name fewer devices in UCX_NET_DEVICES or "
+                   "transports in UCX_TLS",
+                   attributes->address_length, C4_ADDRESS_MAX_BYTES - C4_UCX_ADDRESS_BYTES);
 }
 
 static c4_status open_worker(c4_module *module, int *event_fd)
@@ -184,8 +168,8 @@ static c4_status open_worker(c4_module *module, int *event_fd)
         status = ucp_worker_get_efd(module->worker, event_fd);
     if (status == UCS_OK)
         return C4_OK;
-    return c4_ucx_fail(&module->host, c4_ucx_status(status), "ucx: UCX does not start: %s (%s)",
-                       ucs_status_string(status), advice(status));
+    return c4_fail(c4_ucx_status(status), "ucx: UCX does not start: %s (%s)", ucs_status_string(status),
+                   advice(status));
 }
 
 static bool watch(const c4_module *module, int fd)
@@ -201,7 +185,7 @@ static c4_status open_waiters(c4_module *module, int event_fd)
     if (module->idle_fd >= 0 && module->timer_fd >= 0 && watch(module, event_fd) && watch(module, module->timer_fd))
         return C4_OK;
     int error = errno;
-    return c4_ucx_fail(&module->host, c4_status_from_errno(error), "ucx: epoll: %s", strerror(error));
+    return c4_fail(c4_status_from_errno(error), "ucx: epoll: %s", strerror(error));
 }
 
 static c4_status module_fill(c4_module *module)
@@ -212,7 +196,7 @@ static c4_status module_fill(c4_module *module)
     module->links = calloc(n, sizeof *module->links);
     module->bounce = aligned_alloc(64, C4_UCX_BOUNCE_BYTES);
     if (module->addresses == NULL || module->links == NULL || module->bounce == NULL)
-        return c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: module for %zu ranks", n);
+        return c4_fail(C4_ERR_MEMORY, "ucx: module for %zu ranks", n);
     module->patience_ns = C4_UCX_PATIENCE_NS;
     module->nap_ns = C4_UCX_SHORTEST_NAP_NS;
     C4_TRY(open_worker(module, &event_fd));
@@ -248,9 +232,10 @@ static void module_free(c4_module *module)
 
 static c4_status ucx_open(const c4_transport_host *host, c4_module **out)
 {
+    c4_fail_tell(host->fail);
     c4_module *module = calloc(1, sizeof *module);
     if (module == NULL)
-        return c4_ucx_fail(host, C4_ERR_MEMORY, "ucx: module");
+        return c4_fail(C4_ERR_MEMORY, "ucx: module");
     size_t known = host->struct_size < sizeof module->host ? host->struct_size : sizeof module->host;
     memcpy(&module->host, host, known);
     module->idle_fd = module->timer_fd = -1;
@@ -311,7 +296,7 @@ static c4_status ucx_add_peer(c4_module *module, int peer, const void *bytes, si
                               size_t reason_bytes)
 {
     if (peer < 0 || peer >= module->host.nranks)
-        return c4_ucx_fail(&module->host, C4_ERR_ROOT, "ucx: peer %d of %d ranks", peer, module->host.nranks);
+        return c4_fail(C4_ERR_ROOT, "ucx: peer %d of %d ranks", peer, module->host.nranks);
     const char *wrong = c4_ucx_address_check(bytes, nbytes, ucx_version());
     if (peer == module->host.rank)
         wrong = "ucx does not carry a rank's messages to itself";
@@ -321,7 +306,7 @@ static c4_status ucx_add_peer(c4_module *module, int peer, const void *bytes, si
     }
     unsigned char *copy = malloc(nbytes);
     if (copy == NULL)
-        return c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: address of rank %d", peer);
+        return c4_fail(C4_ERR_MEMORY, "ucx: address of rank %d", peer);
     memcpy(copy, bytes, nbytes);
     free(module->addresses[peer]);
     module->addresses[peer] = copy;

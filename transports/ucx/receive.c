@@ -109,15 +109,14 @@ static bool arrive(c4_channel *channel, c4_xfer *xfer, const c4_ucx_header *head
 
 /* ---- kept for later ---- */
 
-static c4_ucx_in *in_create(c4_module *module, const c4_ucx_header *header, void *data, size_t bytes,
-                            const ucp_am_recv_param_t *param)
+static c4_ucx_in *in_create(const c4_ucx_header *header, void *data, size_t bytes, const ucp_am_recv_param_t *param)
 {
     bool is_rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
     bool held = bytes > 0 && (is_rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0);
     size_t size = sizeof(c4_ucx_in) + (held ? 0 : bytes);
     c4_ucx_in *in = aligned_alloc(64, (size + 63) & ~(size_t)63);
     if (in == NULL) {
-        c4_ucx_fail(&module->host, C4_ERR_MEMORY, "ucx: a frame of %zu bytes that nobody has asked for yet", bytes);
+        c4_fail(C4_ERR_MEMORY, "ucx: a frame of %zu bytes that nobody has asked for yet", bytes);
         return NULL;
     }
     in->next = NULL;
@@ -209,7 +208,7 @@ static void keep_early(c4_ucx_link *link, c4_ucx_in *in)
 static ucs_status_t keep(c4_ucx_link *link, const c4_ucx_header *header, void *data, size_t bytes,
                          const ucp_am_recv_param_t *param)
 {
-    c4_ucx_in *in = in_create(link->module, header, data, bytes, param);
+    c4_ucx_in *in = in_create(header, data, bytes, param);
     if (in == NULL) {
         c4_ucx_link_fail(link, C4_ERR_MEMORY);
         return UCS_OK;

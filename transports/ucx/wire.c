@@ -4,34 +4,9 @@
 
 #include "base/hash.h"
 #include "wire/bytes.h"
+#include "wire/frame.h"
 
 #define MAGIC 0x55583443u /* "C4XU", as bytes */
-
-static void frame_pack(const c4_frame *frame, unsigned char *wire)
-{
-    c4_put_u32(wire, frame->comm);
-    c4_put_u16(wire + 4, frame->epoch);
-    c4_put_u16(wire + 6, frame->flags);
-    c4_put_u32(wire + 8, frame->sequence);
-    c4_put_u32(wire + 12, frame->signature);
-    c4_put_u16(wire + 16, frame->lane);
-    c4_put_u16(wire + 18, frame->step);
-    c4_put_u32(wire + 20, frame->bytes);
-    c4_put_u64(wire + 24, frame->offset);
-}
-
-static c4_frame frame_unpack(const unsigned char *wire)
-{
-    return (c4_frame){.comm = c4_get_u32(wire),
-                      .epoch = c4_get_u16(wire + 4),
-                      .flags = c4_get_u16(wire + 6),
-                      .sequence = c4_get_u32(wire + 8),
-                      .signature = c4_get_u32(wire + 12),
-                      .lane = c4_get_u16(wire + 16),
-                      .step = c4_get_u16(wire + 18),
-                      .bytes = c4_get_u32(wire + 20),
-                      .offset = c4_get_u64(wire + 24)};
-}
 
 void c4_ucx_header_pack(const c4_ucx_header *header, unsigned char wire[C4_UCX_HEADER_BYTES])
 {
@@ -41,7 +16,7 @@ void c4_ucx_header_pack(const c4_ucx_header *header, unsigned char wire[C4_UCX_H
     c4_put_u64(wire + 16, header->sequence);
     c4_put_u32(wire + 24, header->from);
     c4_put_u32(wire + 28, 0);
-    frame_pack(&header->frame, wire + 32);
+    c4_frame_pack(&header->frame, wire + 32);
 }
 
 bool c4_ucx_header_unpack(const void *bytes, size_t nbytes, c4_ucx_header *header)
@@ -55,8 +30,8 @@ bool c4_ucx_header_unpack(const void *bytes, size_t nbytes, c4_ucx_header *heade
                               .comm = c4_get_u32(wire + 4),
                               .token = c4_get_u64(wire + 8),
                               .sequence = c4_get_u64(wire + 16),
-                              .from = c4_get_u32(wire + 24),
-                              .frame = frame_unpack(wire + 32)};
+                              .from = c4_get_u32(wire + 24)};
+    c4_frame_unpack(wire + 32, &header->frame);
     return header->kind >= C4_UCX_DATA && header->kind <= C4_UCX_BYE && c4_get_u32(wire + 28) == 0 &&
            header->frame.bytes <= C4_UCX_MAX_FRAME_BYTES && (header->kind == C4_UCX_DATA || header->frame.bytes == 0);
 }

@@ -10,7 +10,6 @@
 #define C4_UCX_GREETING_BYTES  16u
 #define C4_UCX_ADDRESS_BYTES   24u /* before UCX's own */
 #define C4_UCX_MAX_FRAME_BYTES ((size_t)1 << 20)
-#define C4_UCX_TAG_LIMIT       (1u << 24)
 
 typedef enum c4_ucx_kind {
     C4_UCX_DATA = 1,

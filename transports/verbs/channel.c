@@ -81,27 +81,13 @@ void c4_verbs_channels_free(c4_verbs_link *link)
     link->waiting_first = link->waiting_last = NULL;
 }
 
-static c4_status check_spec(const c4_module *module, const c4_channel_spec *spec, int *peer)
-{
-    int rank = module->hub.host.rank;
-    if (spec->nreaders != 1 || spec->tag >= C4_VERBS_TAG_LIMIT)
-        return c4_fail(C4_ERR_ARGUMENT, "verbs: channel %u.%u has %d readers: one is possible", spec->comm, spec->tag,
-                       spec->nreaders);
-    bool writes = spec->writer == rank;
-    *peer = writes ? spec->readers[0] : spec->writer;
-    if (!writes && spec->readers[0] != rank)
-        return c4_fail(C4_ERR_ARGUMENT, "verbs: rank %d is neither writer nor reader of channel %u.%u", rank,
-                       spec->comm, spec->tag);
-    if (*peer < 0 || *peer >= module->hub.host.nranks || *peer == rank || !module->hub.peers[*peer].known)
-        return c4_fail(C4_ERR_ROOT, "verbs: channel %u.%u to rank %d, which is no peer", spec->comm, spec->tag, *peer);
-    return C4_OK;
-}
-
 c4_status c4_verbs_channel_open(c4_module *module, const c4_channel_spec *spec, c4_channel **out)
 {
     int peer = -1;
     c4_tlink *base = NULL;
-    C4_TRY(check_spec(module, spec, &peer));
+    C4_TRY(c4_channel_peer(&module->hub.host, "verbs", spec, &peer));
+    if (!module->hub.peers[peer].known)
+        return c4_channel_no_peer("verbs", spec, peer);
     /* Neighbouring tags (lanes) go to different queue pairs; both directions agree. */
     C4_TRY(c4_tlink_get(&module->hub, peer, (spec->tag + spec->comm) % module->hub.nlinks, &base));
     c4_verbs_link *link = c4_verbs_link_of(base);
@@ -166,11 +152,7 @@ static void stop_waiting(c4_channel *channel)
 
 void c4_verbs_channel_append(c4_channel *channel, c4_xfer *xfer)
 {
-    if (channel->first != NULL)
-        channel->last->next = xfer;
-    else
-        channel->first = xfer;
-    channel->last = xfer;
+    c4_posts_append(&channel->posts, xfer);
     if (channel->writer)
         channel->link->nqueued++;
     else
@@ -187,49 +169,21 @@ static void gone(c4_channel *channel)
 
 void c4_verbs_channel_shift(c4_channel *channel)
 {
-    c4_xfer *xfer = channel->first;
-    channel->first = xfer->next;
-    xfer->next = NULL;
+    c4_posts_take(&channel->posts);
     gone(channel);
 }
 
 static bool list_remove(c4_channel *channel, const c4_xfer *xfer)
 {
-    c4_xfer *before = NULL, *at = channel->first;
-    while (at != NULL && at != xfer) {
-        before = at;
-        at = at->next;
-    }
-    if (at == NULL)
+    if (!c4_posts_remove(&channel->posts, xfer))
         return false;
-    if (before != NULL)
-        before->next = at->next;
-    else
-        channel->first = at->next;
-    if (channel->last == at)
-        channel->last = before;
-    at->next = NULL;
     gone(channel);
     return true;
 }
 
-static c4_status check_post(const c4_channel *channel, c4_xfer *xfer, bool writer)
-{
-    xfer->next = NULL;
-    xfer->handed_over = 0;
-    xfer->state = C4_IN_PROGRESS;
-    if (channel->writer != writer)
-        return xfer->state = C4_ERR_ARGUMENT;
-    if (xfer->bytes > C4_VERBS_MAX_FRAME_BYTES)
-        return xfer->state = C4_ERR_COUNT;
-    if (xfer->kind != C4_MEMORY_HOST)
-        return xfer->state = C4_ERR_UNSUPPORTED;
-    return C4_OK;
-}
-
 c4_status c4_verbs_channel_send(c4_channel *channel, c4_xfer *xfer)
 {
-    C4_TRY(check_post(channel, xfer, true));
+    C4_TRY(c4_post_begin(xfer, channel->writer, C4_VERBS_MAX_FRAME_BYTES));
     if (channel->link->base.state >= C4_TLINK_ENDED)
         return xfer->state = channel->link->base.status;
     return c4_verbs_tx_post(channel, xfer);
@@ -238,7 +192,7 @@ c4_status c4_verbs_channel_send(c4_channel *channel, c4_xfer *xfer)
 c4_status c4_verbs_channel_recv(c4_channel *channel, c4_xfer *xfer)
 {
     c4_verbs_link *link = channel->link;
-    C4_TRY(check_post(channel, xfer, false));
+    C4_TRY(c4_post_begin(xfer, !channel->writer, C4_VERBS_MAX_FRAME_BYTES));
     if (link->base.state >= C4_TLINK_ENDED && channel->in_first == NULL)
         return xfer->state = link->base.status;
     c4_verbs_channel_append(channel, xfer);
@@ -272,7 +226,7 @@ void c4_verbs_channel_close(c4_channel *channel)
     c4_verbs_link *link = channel->link;
     if (!channel->writer && channel->ntickets > 0)
         end_queue_pair(link);
-    while (channel->first != NULL)
+    while (channel->posts.first != NULL)
         c4_verbs_channel_shift(channel);
     if (channel->writer)
         c4_verbs_tx_forget(channel);
@@ -295,8 +249,8 @@ c4_status c4_verbs_channel_counters(c4_channel *channel, c4_edge_counters *count
 void c4_verbs_channels_fail(c4_verbs_link *link, c4_status status)
 {
     for (c4_channel *channel = link->channels; channel != NULL; channel = channel->next)
-        while (channel->first != NULL) {
-            c4_xfer *xfer = channel->first;
+        while (channel->posts.first != NULL) {
+            c4_xfer *xfer = channel->posts.first;
             c4_verbs_channel_shift(channel);
             xfer->state = status;
         }

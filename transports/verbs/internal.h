@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "transports/link/link.h"
+#include "transports/posts.h"
 #include "transports/verbs/path.h"
 #include "transports/verbs/rail.h"
 #include "transports/verbs/verbs.h"
@@ -62,7 +63,7 @@ struct c4_channel {
     bool refused; /* reader: the first receive fails as soon as the peer cannot write to it any more */
     /* Writer: the frame at the head has been announced. Reader: a pause or resume is owed. */
     bool announced, tell_pause;
-    c4_xfer *first, *last;                     /* reader: posted receives; writer: frames that wait */
+    c4_posts posts;                            /* reader: receives; writer: frames that wait */
     c4_verbs_ticket tickets[C4_VERBS_TICKETS]; /* a ring */
     unsigned first_ticket, ntickets;
     uint32_t next_number; /* reader: of tickets, over all queue pairs */

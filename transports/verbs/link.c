@@ -173,8 +173,8 @@ static void open_link(c4_verbs_link *link)
     link->open = true;
     for (c4_channel *channel = link->channels; channel != NULL; channel = channel->next) {
         channel->tell_pause = !channel->writer && channel->paused;
-        if ((channel->writer && channel->first != NULL) ||
-            (!channel->writer && (channel->first != NULL || channel->paused)))
+        if ((channel->writer && channel->posts.first != NULL) ||
+            (!channel->writer && (channel->posts.first != NULL || channel->paused)))
             c4_verbs_channel_waits(channel);
     }
     c4_verbs_link_busy(link);

@@ -14,8 +14,8 @@
 
 static void complete(c4_channel *channel, int state)
 {
-    c4_xfer *xfer = channel->first;
-    channel->first = xfer->next;
+    c4_xfer *xfer = channel->posts.first;
+    channel->posts.first = xfer->next;
     channel->link->nposted--;
     xfer->state = state;
 }
@@ -34,7 +34,7 @@ static void refuse(c4_channel *channel)
 /* The frame at `payload` goes to the first posted receive, which ends. */
 static void deliver(c4_channel *channel, const c4_frame *frame, const unsigned char *payload)
 {
-    c4_xfer *xfer = channel->first;
+    c4_xfer *xfer = channel->posts.first;
     xfer->frame = *frame;
     if (frame->bytes != xfer->bytes) {
         refuse(channel);
@@ -78,7 +78,7 @@ void c4_verbs_rx_revoke(c4_verbs_link *link)
     for (c4_channel *channel = link->channels; channel != NULL; channel = channel->next) {
         while (channel->ntickets > 0)
             drop_ticket(channel);
-        if (channel->refused && channel->first != NULL)
+        if (channel->refused && channel->posts.first != NULL)
             complete(channel, C4_ERR_PROTOCOL);
         channel->refused = false;
         for (c4_verbs_in **at = &channel->in_first; *at != NULL;) {
@@ -113,11 +113,11 @@ static c4_status place(c4_channel *channel, c4_xfer *xfer, c4_verbs_ticket *tick
     }
     /* Any number of channels must be able to go on: the receive at the head gets a unit, those behind it only while few are
      * out. Without any of these the writer would stand still from each frame to the next. */
-    if (xfer != channel->first && module->slots.nunits_out >= C4_VERBS_UNITS_AHEAD)
+    if (xfer != channel->posts.first && module->slots.nunits_out >= C4_VERBS_UNITS_AHEAD)
         return C4_IN_PROGRESS;
     c4_verbs_unit *unit = c4_verbs_unit_get(&module->slots);
     if (unit == NULL)
-        return xfer == channel->first ? C4_ERR_MEMORY : C4_IN_PROGRESS;
+        return xfer == channel->posts.first ? C4_ERR_MEMORY : C4_IN_PROGRESS;
     if (unit->region->mrs[rail] == NULL) {
         c4_verbs_unit_put(&module->slots, unit);
         return C4_IN_PROGRESS;
@@ -139,7 +139,8 @@ static bool has_ticket(c4_channel *channel, const c4_xfer *xfer)
 void c4_verbs_rx_grant(c4_channel *channel)
 {
     c4_verbs_link *link = channel->link;
-    for (c4_xfer *xfer = channel->first; xfer != NULL && channel->ntickets < C4_VERBS_TICKETS; xfer = xfer->next) {
+    for (c4_xfer *xfer = channel->posts.first; xfer != NULL && channel->ntickets < C4_VERBS_TICKETS;
+         xfer = xfer->next) {
         if (xfer->bytes <= link->module->eager_bytes || has_ticket(channel, xfer))
             continue;
         c4_verbs_ticket *ticket = ticket_at(channel, channel->ntickets);
@@ -186,7 +187,7 @@ static c4_verbs_in *in_pop(c4_channel *channel)
 static void check_announced(c4_channel *channel)
 {
     c4_verbs_in *in = channel->in_first;
-    c4_xfer *xfer = channel->first;
+    c4_xfer *xfer = channel->posts.first;
     if (in->frame.bytes != xfer->bytes) {
         xfer->frame = in->frame;
         refuse(channel);
@@ -196,7 +197,7 @@ static void check_announced(c4_channel *channel)
 
 void c4_verbs_rx_match(c4_channel *channel)
 {
-    while (channel->first != NULL && channel->in_first != NULL && !channel->refused) {
+    while (channel->posts.first != NULL && channel->in_first != NULL && !channel->refused) {
         if (channel->in_first->announced) {
             check_announced(channel);
             continue;
@@ -252,9 +253,10 @@ static void take_frame(c4_verbs_link *link, const c4_verbs_message *message, con
         return;
     if (message->kind == C4_VERBS_FRAME)
         link->received++;
-    if (channel->first != NULL && channel->in_first == NULL && !channel->refused && message->kind == C4_VERBS_FRAME) {
+    if (channel->posts.first != NULL && channel->in_first == NULL && !channel->refused &&
+        message->kind == C4_VERBS_FRAME) {
         deliver(channel, &message->frame, payload);
-        if (channel->first != NULL)
+        if (channel->posts.first != NULL)
             c4_verbs_rx_grant(channel);
         return;
     }
@@ -273,7 +275,7 @@ static void take_data(c4_verbs_link *link, const c4_verbs_message *message)
     if (channel == NULL)
         return;
     c4_verbs_ticket *ticket = ticket_at(channel, 0);
-    if (channel->ntickets == 0 || ticket->number != message->ticket || ticket->xfer != channel->first ||
+    if (channel->ntickets == 0 || ticket->number != message->ticket || ticket->xfer != channel->posts.first ||
         ticket->bytes != message->frame.bytes) {
         c4_verbs_link_break(link, EPROTO);
         return;

@@ -255,7 +255,7 @@ static bool send_again(c4_verbs_link *link)
 
 c4_status c4_verbs_tx_post(c4_channel *channel, c4_xfer *xfer)
 {
-    if (channel->first == NULL && channel->link->again == NULL) {
+    if (channel->posts.first == NULL && channel->link->again == NULL) {
         c4_status status = send_first_time(channel, xfer);
         if (status != C4_IN_PROGRESS || xfer->handed_over)
             return xfer->state = status;
@@ -271,8 +271,8 @@ c4_status c4_verbs_tx_post(c4_channel *channel, c4_xfer *xfer)
 static bool send_waiting(c4_channel *channel)
 {
     bool moved = false;
-    while (channel->first != NULL) {
-        c4_xfer *xfer = channel->first;
+    while (channel->posts.first != NULL) {
+        c4_xfer *xfer = channel->posts.first;
         c4_status status = send_first_time(channel, xfer);
         if (status == C4_IN_PROGRESS && !xfer->handed_over)
             return moved;
@@ -297,7 +297,7 @@ static bool tell_pause(c4_channel *channel)
 static bool still_waits(const c4_channel *channel)
 {
     if (channel->writer)
-        return channel->first != NULL;
+        return channel->posts.first != NULL;
     return channel->tell_pause || !c4_verbs_tx_may(channel->link, C4_VERBS_CREDITS_FOR_TICKETS);
 }
 
@@ -378,7 +378,7 @@ void c4_verbs_tx_hear(c4_verbs_link *link, const c4_verbs_message *message)
                               .rkey = message->rkey,
                               .address = message->address};
     }
-    if (channel->first != NULL)
+    if (channel->posts.first != NULL)
         c4_verbs_channel_waits(channel);
 }
 

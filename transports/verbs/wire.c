@@ -36,7 +36,7 @@ bool c4_verbs_message_unpack(const unsigned char *wire, size_t nbytes, c4_verbs_
     message->rkey = c4_get_u32(wire + 56);
     message->comm = c4_get_u32(wire + 60);
     size_t payload = message->kind == C4_VERBS_FRAME ? message->frame.bytes : 0;
-    return message->tag < C4_VERBS_TAG_LIMIT && nbytes == C4_VERBS_HEADER_BYTES + payload;
+    return message->tag < C4_FRAME_TAG_LIMIT && nbytes == C4_VERBS_HEADER_BYTES + payload;
 }
 
 void c4_verbs_words_pack(const c4_verbs_words *words, unsigned char wire[C4_VERBS_WORDS_BYTES])

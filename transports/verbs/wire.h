@@ -21,7 +21,6 @@ typedef enum c4_verbs_kind {
 } c4_verbs_kind;
 
 #define C4_VERBS_HEADER_BYTES 64u
-#define C4_VERBS_TAG_LIMIT    (1u << 24)
 
 typedef struct c4_verbs_message {
     c4_verbs_kind kind;

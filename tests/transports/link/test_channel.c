@@ -5,6 +5,7 @@
 #include "tests/c4test.h"
 #include "transports/link/channel.h"
 #include "transports/link/internal.h"
+#include "wire/frame.h"
 
 #define FRAME_BYTES 1000
 
@@ -236,7 +237,7 @@ static void test_refused(void)
     channel->link->status = C4_ERR_LINK;
     send.bytes = 8;
     C4TEST_INT(c4_tchannel_send(channel, &send), C4_ERR_LINK);
-    spec.tag = C4_TCHANNEL_TAG_LIMIT;
+    spec.tag = C4_FRAME_TAG_LIMIT;
     C4TEST_INT(c4_tchannel_open(&hub, &spec, &channel), C4_ERR_ARGUMENT);
     spec = (c4_channel_spec){sizeof spec, 1, 2, 0, both, 2, 0};
     C4TEST_INT(c4_tchannel_open(&hub, &spec, &channel), C4_ERR_ARGUMENT);

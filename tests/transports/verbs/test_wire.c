@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "transports/verbs/wire.h"
+#include "wire/frame.h"
 
 static const c4_frame some_frame = {.comm = 0x01020304,
                                     .epoch = 0x0506,
@@ -90,7 +91,7 @@ static void test_malformed_messages(void)
         CU_ASSERT(!c4_verbs_message_unpack(wire, C4_VERBS_HEADER_BYTES - 1, &back));
     }
     message.frame.bytes = 0;
-    message.tag = C4_VERBS_TAG_LIMIT;
+    message.tag = C4_FRAME_TAG_LIMIT;
     c4_verbs_message_pack(&message, wire);
     CU_ASSERT(!c4_verbs_message_unpack(wire, C4_VERBS_HEADER_BYTES, &back));
     message.tag--;
