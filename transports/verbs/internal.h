@@ -85,6 +85,7 @@ struct c4_verbs_link {
     bool open;          /* the peer's end is ready too */
     bool heard;         /* it has carried something */
     int broken;         /* errno: lost, as soon as nobody is in the middle of something */
+    bool deaf;          /* broken, and something that came was not taken: nor is what came behind it */
     unsigned next_rail; /* to try */
     bool greeted;       /* as client, and nothing has come of it yet */
     bool unanswered;    /* nothing came of the last one */

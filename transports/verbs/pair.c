@@ -47,7 +47,7 @@ static void forget(c4_verbs_link *link)
     link->qp = NULL;
     link->cq = NULL;
     link->rail = NULL;
-    link->open = false;
+    link->open = link->deaf = false;
     link->broken = 0;
 }
 

@@ -73,14 +73,22 @@ void c4_verbs_rx_forget(c4_channel *channel)
     c4_verbs_link_break(channel->link, ECANCELED);
 }
 
+/* What came behind the frame of another size has waited for this. */
+static void end_refused(c4_channel *channel)
+{
+    if (!channel->refused)
+        return;
+    channel->refused = false;
+    if (channel->posts.first != NULL)
+        complete(channel, C4_ERR_PROTOCOL);
+    c4_verbs_rx_match(channel);
+}
+
 void c4_verbs_rx_revoke(c4_verbs_link *link)
 {
     for (c4_channel *channel = link->channels; channel != NULL; channel = channel->next) {
         while (channel->ntickets > 0)
             drop_ticket(channel);
-        if (channel->refused && channel->posts.first != NULL)
-            complete(channel, C4_ERR_PROTOCOL);
-        channel->refused = false;
         for (c4_verbs_in **at = &channel->in_first; *at != NULL;) {
             c4_verbs_in *in = *at;
             if (!in->announced) {
@@ -93,6 +101,7 @@ void c4_verbs_rx_revoke(c4_verbs_link *link)
         }
         if (channel->in_first == NULL)
             channel->in_last = NULL;
+        end_refused(channel);
     }
 }
 
@@ -212,11 +221,19 @@ void c4_verbs_rx_match(c4_channel *channel)
 
 /* ---- messages ---- */
 
+/* This message is not taken. If it is a frame, the peer sends it again, and all behind it: which would be counted, and kept, in
+ * its place if they were taken now. */
+static void miss(c4_verbs_link *link, int error)
+{
+    link->deaf = true;
+    c4_verbs_link_break(link, error);
+}
+
 static c4_channel *reader_of(c4_verbs_link *link, const c4_verbs_message *message)
 {
     c4_channel *channel = c4_verbs_channel_incoming(link, message->comm, message->tag, false);
     if (channel == NULL)
-        c4_verbs_link_break(link, ENOMEM);
+        miss(link, ENOMEM);
     return channel;
 }
 
@@ -264,8 +281,8 @@ static void take_frame(c4_verbs_link *link, const c4_verbs_message *message, con
         c4_verbs_rx_match(channel);
         return;
     }
-    link->received -= message->kind == C4_VERBS_FRAME; /* it is sent again on the next queue pair */
-    c4_verbs_link_break(link, ENOMEM);
+    link->received -= message->kind == C4_VERBS_FRAME;
+    miss(link, ENOMEM);
 }
 
 /* The data lies where the oldest ticket said, and its receive is the first one. */
@@ -276,8 +293,8 @@ static void take_data(c4_verbs_link *link, const c4_verbs_message *message)
         return;
     c4_verbs_ticket *ticket = ticket_at(channel, 0);
     if (channel->ntickets == 0 || ticket->number != message->ticket || ticket->xfer != channel->posts.first ||
-        ticket->bytes != message->frame.bytes) {
-        c4_verbs_link_break(link, EPROTO);
+        ticket->bytes != message->frame.bytes || channel->refused) { /* then it is not for this receive */
+        miss(link, EPROTO);
         return;
     }
     link->received++;
@@ -302,10 +319,12 @@ static bool take_acked(c4_verbs_link *link, uint32_t acked)
 static void take_message(c4_verbs_link *link, const unsigned char *wire, size_t nbytes)
 {
     c4_verbs_message message;
+    if (link->deaf)
+        return;
     bool granted = link->owed_credits < link->window; /* it had a buffer of ours to send it to */
     if (!granted || !c4_verbs_message_unpack(wire, nbytes, &message) || !take_acked(link, message.acked) ||
         link->credits + message.credits > link->peer_window) {
-        c4_verbs_link_break(link, EPROTO);
+        miss(link, EPROTO);
         return;
     }
     link->heard = true;
