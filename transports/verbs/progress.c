@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 
 #include "transports/verbs/link.h"
 #include "transports/verbs/rx.h"
@@ -14,6 +15,13 @@
  * wait for the system call: 18.3 us for 8 bytes over Soft-RoCE instead of 17.3. */
 #define YIELD_POLLS 64u
 
+/* The descriptors of a device that was taken away are readable for ever (ib_uverbs_event_poll says EPOLLERR): nobody could sleep. */
+static void stop_watching(const c4_module *module, const c4_verbs_rail *rail)
+{
+    epoll_ctl(module->hub.idle_fd, EPOLL_CTL_DEL, rail->wake->fd, NULL);
+    epoll_ctl(module->hub.idle_fd, EPOLL_CTL_DEL, rail->context->async_fd, NULL);
+}
+
 static void look_at_rails(c4_module *module)
 {
     module->events_tsc = c4_tsc();
@@ -24,6 +32,8 @@ static void look_at_rails(c4_module *module)
                 c4_verbs_link_return_to_rail(module, rail);
             else
                 c4_verbs_link_leave_rail(module, rail);
+            if (rail->gone)
+                stop_watching(module, rail);
         }
 }
 

@@ -217,7 +217,7 @@ static void take_event(c4_verbs_rail *rail, const struct ibv_async_event *event)
 bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host)
 {
     struct ibv_async_event event;
-    bool was = rail->up;
+    const bool was = rail->up, was_gone = rail->gone;
     while (!rail->gone && c4_verbs_calls_in_use->get_async_event(rail->context, &event) == 0) {
         take_event(rail, &event);
         c4_verbs_calls_in_use->ack_async_event(&event);
@@ -226,19 +226,20 @@ bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host)
         rail->gone = true; /* a device that is taken away answers EIO from then on */
         rail->up = false;
     }
-    if (rail->up != was)
+    bool changed = rail->up != was || rail->gone != was_gone; /* one that is down may be taken away too */
+    if (changed)
         host->log(host->context, rail->up ? C4_TLOG_INFO : C4_TLOG_WARN, "verbs: rail %u (%s:%u) is %s", rail->index,
                   rail->port.device, rail->port.number,
                   rail->gone ? "gone: the device was removed"
                   : rail->up ? "up again"
                              : "down");
-    return rail->up != was;
+    return changed;
 }
 
 bool c4_verbs_rail_arm(c4_verbs_rail *rail)
 {
     bool armed = true;
-    for (unsigned i = 0; i < rail->ncqs; i++)
+    for (unsigned i = 0; i < rail->ncqs && !rail->gone; i++) /* what was under way there has been given up */
         armed &= ibv_req_notify_cq(rail->cqs[i].cq, 0) == 0;
     return armed;
 }

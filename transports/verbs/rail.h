@@ -55,7 +55,7 @@ bool c4_verbs_rail_add_link(c4_verbs_rail *rail, uint32_t qpn, c4_verbs_link *li
 void c4_verbs_rail_remove_link(c4_verbs_rail *rail, uint32_t qpn);
 c4_verbs_link *c4_verbs_rail_find_link(const c4_verbs_rail *rail, uint32_t qpn);
 
-/* Port down or up, device gone: reads what the device has said, without waiting. True when `up` has changed. */
+/* Port down or up, device gone: reads what the device has said, without waiting. True when `up` or `gone` has changed. */
 bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host);
 
 /* From now on the next completion makes wake->fd readable. False: there may be completions already. */

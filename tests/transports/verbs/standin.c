@@ -90,7 +90,18 @@ void standin_event_put(standin_events *events)
 static bool event_get(const standin_events *events)
 {
     eventfd_t one;
+    if (events->hung_up && events->count == 0) {
+        errno = EIO;
+        return false;
+    }
     return eventfd_read(events->fd, &one) == 0;
+}
+
+void standin_events_hang_up(standin_events *events)
+{
+    events->hung_up = true;
+    if (eventfd_write(events->fd, 1u << 30) != 0)
+        abort();
 }
 
 void standin_async_event(standin_context *context, struct ibv_async_event event)
@@ -293,16 +304,21 @@ static struct ibv_comp_channel *create_comp_channel(struct ibv_context *context)
     events_open(&channel->events);
     channel->base.context = context;
     channel->base.fd = channel->events.fd;
+    channel->next = standin.channels;
+    standin.channels = channel;
     unlock();
     return &channel->base;
 }
 
 static int destroy_comp_channel(struct ibv_comp_channel *base)
 {
-    standin_channel *channel = (standin_channel *)base;
+    standin_channel *channel = (standin_channel *)base, **at = &standin.channels;
     pthread_mutex_lock(&standin.lock);
     if (channel->base.refcnt != 0)
         standin_misused("a completion channel was destroyed before its queues");
+    while (*at != channel)
+        at = &(*at)->next;
+    *at = channel->next;
     close(channel->events.fd);
     unmake(STANDIN_CHANNEL, channel);
     unlock();
@@ -569,6 +585,7 @@ void standin_start(const standin_setup *setup)
     standin.rng = (c4_rng){setup->seed};
     for (unsigned i = 0; i < setup->ndevices; i++) {
         standin.devices[i].up = true;
+        standin.devices[i].gone = false;
         snprintf(standin.devices[i].base.name, sizeof standin.devices[i].base.name, "standin%u", i);
     }
     c4_verbs_calls_in_use = &calls;

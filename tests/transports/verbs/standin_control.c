@@ -60,8 +60,13 @@ void standin_remove(unsigned device)
         if (standin.qps[i] != NULL && standin_index_of(standin.qps[i]->base.context) == device)
             standin_qp_break(standin.qps[i]);
     for (standin_context *context = standin.contexts; context != NULL; context = context->next)
-        if (standin_index_of(&context->base) == device)
+        if (standin_index_of(&context->base) == device) {
             standin_async_event(context, event);
+            standin_events_hang_up(&context->events);
+        }
+    for (standin_channel *channel = standin.channels; channel != NULL; channel = channel->next)
+        if (standin_index_of(channel->base.context) == device)
+            standin_events_hang_up(&channel->events);
     pthread_mutex_unlock(&standin.lock);
 }
 

@@ -21,6 +21,7 @@ typedef struct standin_device {
 typedef struct standin_events {
     int fd; /* eventfd, a semaphore */
     unsigned count;
+    bool hung_up; /* the device has gone: readable for ever, as the kernel's are */
     union {
         struct ibv_cq *cqs[64];
         struct ibv_async_event async[64];
@@ -35,6 +36,7 @@ typedef struct standin_context {
 
 typedef struct standin_channel {
     struct ibv_comp_channel base;
+    struct standin_channel *next;
     standin_events events;
 } standin_channel;
 
@@ -92,6 +94,7 @@ typedef struct standin_world {
     standin_setup setup;
     standin_device devices[STANDIN_DEVICES];
     standin_context *contexts;
+    standin_channel *channels;
     standin_qp *qps[STANDIN_MAX_QPS];
     struct ibv_mr *mrs[STANDIN_MAX_MRS];
     uint64_t serials; /* of queue pairs and keys */
@@ -114,6 +117,7 @@ int standin_try(const char *call);
 _Noreturn void standin_misused(const char *rule);
 union ibv_gid standin_gid(unsigned device, unsigned index);
 void standin_event_put(standin_events *events); /* of[count] has been filled in */
+void standin_events_hang_up(standin_events *events);
 void standin_async_event(standin_context *context, struct ibv_async_event event);
 unsigned standin_index_of(const struct ibv_context *context); /* of its device */
 

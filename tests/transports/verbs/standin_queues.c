@@ -259,6 +259,10 @@ int standin_req_notify_cq(struct ibv_cq *base, int solicited_only)
     standin_cq *cq = (standin_cq *)base;
     (void)solicited_only;
     pthread_mutex_lock(&standin.lock);
+    if (standin.devices[standin_index_of(cq->base.context)].gone) {
+        pthread_mutex_unlock(&standin.lock);
+        return EIO;
+    }
     if (!cq->armed) {
         cq->armed = true;
         standin.narmed++;

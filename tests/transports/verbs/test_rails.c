@@ -1,6 +1,7 @@
 /* Two rails, of which one goes down, comes back, or is taken away, idle or in the middle of frames. */
 #include "tests/c4test.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,52 @@ static void test_device_removed(void)
     exchange_all(&r);
     check_rails(&r, 1, 1);
     rig_close(&r);
+}
+
+static bool sleeps(rig *r, int rank)
+{
+    int fd = -1;
+    bool slept = false;
+    if (c4_verbs_ops.arm(r->modules[rank], &fd) == C4_IN_PROGRESS) {
+        struct pollfd waiter = {.fd = fd, .events = POLLIN};
+        slept = poll(&waiter, 1, 20) == 0;
+    }
+    c4_verbs_ops.disarm(r->modules[rank]);
+    return slept;
+}
+
+static bool sleeps_soon(rig *r, int rank)
+{
+    for (unsigned wakings = 0; wakings < 100; wakings++) {
+        if (sleeps(r, rank))
+            return true;
+        rig_progress(r);
+    }
+    return false;
+}
+
+/* The descriptors of a device that was taken away are readable for ever: that keeps nobody awake, whether its port was up till
+ * then or not. */
+static void test_sleep_without_the_device(void)
+{
+    for (int was_down = 0; was_down < 2; was_down++) {
+        rig r;
+        standin_start(&two);
+        rig_open(&r, NULL);
+        exchange_all(&r);
+        if (was_down) {
+            standin_port(0, false);
+            RIG_UNTIL(&r, all_up(&r, 0, false));
+        }
+        standin_remove(0);
+        RIG_UNTIL(&r, r.modules[0]->rails[0].gone && r.modules[1]->rails[0].gone);
+        for (int rank = 0; rank < 2; rank++)
+            C4TEST_STRING(r.hosts[rank].last_warning, "verbs: rail 0 (standin0:1) is gone: the device was removed");
+        exchange_all(&r);
+        CU_ASSERT(sleeps_soon(&r, 0) && sleeps_soon(&r, 1));
+        exchange_all(&r);
+        rig_close(&r);
+    }
 }
 
 /* Until one of the two ranks knows that no port is up; it gives up its queue pairs then, and the other has none either. */
@@ -178,8 +225,8 @@ static void test_in_the_middle(void)
         stream_post(&r, &large, 1, large.bytes, FRAMES / 2, FRAMES);
         stream_check(&r, &small);
         stream_check(&r, &large);
-        for (int rank = 0; rank < 2; rank++) /* a link that was done before has no rail at all now */
-            CU_ASSERT(rail_of(&r, rank, 0) != rail && rail_of(&r, rank, 1) != rail);
+        for (int rank = 0; rank < 2; rank++) /* a link that was done before has no rail at all, soon */
+            RIG_UNTIL(&r, rail_of(&r, rank, 0) != rail && rail_of(&r, rank, 1) != rail);
         standin_port(rail, true);
         rig_close(&r);
     }
@@ -189,6 +236,7 @@ int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(port_down_and_up),
                                         C4TEST(device_removed),
+                                        C4TEST(sleep_without_the_device),
                                         C4TEST(all_down),
                                         C4TEST(down_while_idle),
                                         C4TEST_DEADLINE(in_the_middle, 60),
