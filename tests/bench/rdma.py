@@ -88,7 +88,8 @@ def perftest(tool, column, options, setting):
 
 def ucx_perftest(test, column, bytes_, rounds, setting):
     command = ["ucx_perftest", "-p", setting.port(), "-t", test, "-s", str(bytes_), "-n", str(rounds), "-w", "20", "-f"]
-    return figure(r"Final: +" + r"\S+ +" * (column - 1) + r"([\d.]+)", served(command, setting.ucx, setting.limit_s))
+    return figure(rf"^(?:Final:)? *{rounds} +" + r"\S+ +" * (column - 2) + r"([\d.]+)",
+                  served(command, setting.ucx, setting.limit_s))
 
 
 def openmpi(mode, bytes_, rounds, setting):

