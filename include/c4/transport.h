@@ -165,7 +165,8 @@ typedef struct c4_transport_host {
      * it here, once. It is logged and becomes the text of the caller's error. Returns `status`. `context` may be NULL.
      * NULL: `log` has to do. */
     c4_status (*fail)(void *context, c4_status status, const char *text);
-    /* The declaration that all of [pointer, +bytes) lies in; 0: none does. Any thread; takes a lock. NULL: nothing ever is. */
+    /* The declaration that all of [pointer, +bytes) lies in; 0: none does. For all of a declaration that it has given it gives
+     * that one, until it is taken back. Any thread; takes a lock. NULL: nothing ever is. */
     int (*memory_find)(void *context, const void *pointer, size_t bytes, c4_transport_memory *memory);
     /* How many declarations have been taken back so far: what a transport keeps of them is to be looked over when it has
      * changed. Any thread, no lock. */

@@ -19,7 +19,7 @@ static size_t room;
 static atomic_size_t count; /* read without the lock: most programs declare nothing */
 static atomic_uint_fast64_t removals;
 
-/* How many begin at or before the address. */
+/* How many begin at the address or before. */
 static size_t begin_before(uintptr_t address)
 {
     size_t low = 0, high = atomic_load(&count);
@@ -51,7 +51,8 @@ c4_status c4_declared_add(const void *base, size_t bytes, uint64_t *id)
     c4_status status = C4_OK;
     c4_fork_lock(&lock);
     if (make_room()) {
-        size_t place = begin_before((uintptr_t)base), behind = atomic_load(&count) - place;
+        /* Before those of the same base: who looks from behind finds the oldest first. Nothing is at address 0. */
+        size_t place = begin_before((uintptr_t)base - 1), behind = atomic_load(&count) - place;
         memmove(list.at + place + 1, list.at + place, behind * sizeof *list.at);
         *id = list.next_id++;
         list.at[place] = (c4_transport_memory){.base = base, .bytes = bytes, .id = *id};

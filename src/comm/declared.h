@@ -13,7 +13,8 @@ c4_status c4_declared_add(const void *base, size_t bytes, uint64_t *id);
 bool c4_declared_remove(uint64_t id);
 /* The memory at `base` is freed: removes what begins there. */
 void c4_declared_forget(const void *base);
-/* One that all of [pointer, +bytes) lies in. */
+/* One that all of [pointer, +bytes) lies in: the one that begins last, of several of the same base the oldest. So it is itself
+ * that is found for all of one that was found before, until it is removed, whatever is added meanwhile. */
 bool c4_declared_find(const void *pointer, size_t bytes, c4_transport_memory *found);
 /* How many have been removed so far. */
 uint64_t c4_declared_removals(void);

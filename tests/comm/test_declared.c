@@ -43,6 +43,24 @@ static void test_edges(void)
     CU_ASSERT_FALSE(c4_declared_find(address(4100), 8, &found));
 }
 
+/* A transport asks whether what it has registered is still declared: others at the same place are no answer to that. */
+static void test_same_place(void)
+{
+    static const size_t bytes[] = {100, 100, 200, 50};
+    uint64_t ids[4];
+    c4_transport_memory found;
+    for (size_t i = 0; i < 4; i++)
+        C4TEST_OK(c4_declared_add(address(4096), bytes[i], &ids[i]));
+    for (size_t i = 0; i < 3; i++) { /* the last never has a turn: an older one is as good */
+        CU_ASSERT(c4_declared_find(address(4096), bytes[i], &found) && found.id == ids[i]);
+        CU_ASSERT(c4_declared_find(address(4096 + bytes[i] - 1), 1, &found) && found.id == ids[i]);
+        CU_ASSERT_TRUE(c4_declared_remove(ids[i]));
+    }
+    CU_ASSERT(c4_declared_find(address(4096), 50, &found) && found.id == ids[3]);
+    c4_declared_forget(address(4096));
+    CU_ASSERT_FALSE(c4_declared_find(address(4096), 1, &found));
+}
+
 /* ---- against a plain list ---- */
 
 #define MANY 200
@@ -193,7 +211,8 @@ static void test_threads_and_forks(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(edges), C4TEST(random), C4TEST(calls),
-                                        C4TEST_DEADLINE(threads_and_forks, 60), C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(edges), C4TEST(same_place), C4TEST(random), C4TEST(calls), C4TEST_DEADLINE(threads_and_forks, 60),
+        C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
