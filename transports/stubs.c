@@ -66,6 +66,12 @@ c4_status c4_stub_put(c4_channel *channel, const c4_frame *frame, const void *pa
     return C4_ERR_UNSUPPORTED;
 }
 
+c4_status c4_stub_device(const c4_transport_host *host, size_t index, c4_transport_device *device)
+{
+    (void)host, (void)index, (void)device;
+    return C4_ERR_COUNT;
+}
+
 typedef void (*any_slot)(void);
 
 struct slot_row {
@@ -89,7 +95,7 @@ static const struct slot_row slots[] = {
     REQUIRED(add_peer), REQUIRED(channel_open), REQUIRED(channel_close), REQUIRED(send), REQUIRED(recv),
     REQUIRED(cancel), REQUIRED(progress), OPTIONAL(peek), OPTIONAL(consume), OPTIONAL(reserve), OPTIONAL(commit), OPTIONAL(put),
     OPTIONAL(mem_alloc), OPTIONAL(mem_free), OPTIONAL(mem_export), OPTIONAL(mem_map), REQUIRED(arm), REQUIRED(disarm),
-    OPTIONAL(doorbell), REQUIRED(counters), OPTIONAL(inject),
+    OPTIONAL(doorbell), REQUIRED(counters), OPTIONAL(inject), OPTIONAL(device),
 };
 /* clang-format on */
 

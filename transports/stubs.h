@@ -18,6 +18,7 @@ c4_status c4_stub_mem_map(c4_module *module, int peer, const c4_memory_handle *h
 
 c4_status c4_stub_doorbell(c4_module *module, uint32_t **word);
 c4_status c4_stub_inject(c4_module *module, const char *fault);
+c4_status c4_stub_device(const c4_transport_host *host, size_t index, c4_transport_device *device);
 
 /* The slot `put`, made of a transport's own `reserve` and `commit`. */
 static inline c4_status c4_put_by_window(c4_channel *channel, const c4_frame *frame, const void *payload,

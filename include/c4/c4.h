@@ -344,6 +344,19 @@ typedef struct c4_info_transport {
     const char *capabilities; /* "windows publish map zero-copy" */
 } c4_info_transport;
 
+/* A device that a transport could use; so far verbs tells of them. */
+typedef struct c4_info_device {
+    size_t struct_size;
+    const char *name; /* "mlx5_0:1" */
+    int used;
+    const char *reason;  /* why it is used, or why not */
+    const char *address; /* "10.0.0.5 (RoCE v2)"; "": none */
+    unsigned mtu;        /* bytes */
+    double rate_gbps;    /* Gbit/s; 0: not told */
+    int node;            /* memory node; -1: not told */
+    int distance;        /* from the cores of this process: 10 is near, the more the farther */
+} c4_info_device;
+
 typedef struct c4_info_choice {
     size_t struct_size;
     const char *collective; /* "all_reduce" */
@@ -377,6 +390,8 @@ typedef struct c4_info_launch {
 /* Item `index` of each list; C4_ERR_COUNT past the end. Strings live until the next call from this thread. */
 c4_status c4_info_get_option(size_t index, c4_info_option *option);
 c4_status c4_info_get_transport(size_t index, c4_info_transport *transport);
+/* Of the transport with that index. */
+c4_status c4_info_get_device(size_t transport, size_t index, c4_info_device *device);
 c4_status c4_info_get_launcher(size_t index, c4_info_launcher *launcher);
 c4_status c4_info_get_launch(size_t index, c4_info_launch *fact);
 /* For `nranks` ranks with `ranks_per_host` on each host, without creating a communicator. */

@@ -188,6 +188,19 @@ typedef struct c4_channel_spec {
     size_t depth_bytes; /* how much need be in flight at most; 0: the transport's default, which is also its limit */
 } c4_channel_spec;
 
+/* A device that a transport could use, for people to read. */
+typedef struct c4_transport_device {
+    size_t struct_size;
+    int used;
+    char name[80];    /* "mlx5_0:1" */
+    char reason[240]; /* why it is used, or why not */
+    char address[64]; /* "10.0.0.5 (RoCE v2)"; "": none */
+    unsigned mtu;     /* bytes */
+    double rate_bps;  /* 0: not told */
+    int node;         /* memory node; -1: not told */
+    int distance;     /* from the cores of this process, in units of the firmware's table: 10 is near */
+} c4_transport_device;
+
 typedef struct c4_module c4_module;   /* each transport's own */
 typedef struct c4_channel c4_channel; /* each transport's own */
 
@@ -265,6 +278,10 @@ typedef struct c4_transport_ops {
     c4_status (*counters)(c4_channel *channel, c4_edge_counters *counters);
     /* Fault injection for tests, by name ("close_socket", "slow_us=100"); C4_ERR_UNSUPPORTED when unknown. */
     c4_status (*inject)(c4_module *module, const char *fault);
+
+    /* Number `index` of this machine's devices, whether or not the transport can be used; C4_ERR_COUNT: there are not so many.
+     * Blocks briefly; no side effects. */
+    c4_status (*device)(const c4_transport_host *host, size_t index, c4_transport_device *device);
 } c4_transport_ops;
 
 #ifdef __cplusplus

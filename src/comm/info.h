@@ -11,6 +11,7 @@ typedef struct c4_info {
     c4_options *options; /* as resolved at the last index 0 */
     char capabilities[128];
     char reason[480]; /* of a module: it names a file */
+    c4_transport_device device;
     /* The table of choices. */
     int nranks, ranks_per_host; /* it was made for; 0: not made */
     size_t nrows;

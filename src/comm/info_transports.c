@@ -71,3 +71,32 @@ C4_API c4_status c4_info_get_transport(size_t index, c4_info_transport *transpor
                                      .capabilities = info->capabilities};
     return C4_OK;
 }
+
+C4_API c4_status c4_info_get_device(size_t transport, size_t index, c4_info_device *device)
+{
+    c4_info *info;
+    size_t count = 0;
+    C4_TRY(c4_info_check(device, device ? device->struct_size : 0, sizeof *device));
+    C4_TRY(c4_info_open(false, &info));
+    while (c4_transports[count].name)
+        count++;
+    if (transport >= count)
+        return C4_ERR_COUNT;
+    const c4_transport_ops *ops;
+    c4_transport_host host = c4_info_host(info, PROBE_RANKS);
+    if (c4_transport_get(&c4_transports[transport], c4_option_string(info->options, "C4_MODULE_PATH"), &ops,
+                         info->reason, sizeof info->reason) != C4_OK)
+        return C4_ERR_COUNT;
+    info->device = (c4_transport_device){.struct_size = sizeof info->device};
+    C4_TRY(ops->device(&host, index, &info->device));
+    *device = (c4_info_device){.struct_size = device->struct_size,
+                               .name = info->device.name,
+                               .used = info->device.used,
+                               .reason = info->device.reason,
+                               .address = info->device.address,
+                               .mtu = info->device.mtu,
+                               .rate_gbps = info->device.rate_bps * 1e-9,
+                               .node = info->device.node,
+                               .distance = info->device.distance};
+    return C4_OK;
+}

@@ -6,7 +6,7 @@
 
 #define MAX_NODES 1024
 
-static int read_node(const char *device)
+int c4_rdma_node(const char *device)
 {
     char path[160];
     int node = -1;
@@ -65,5 +65,5 @@ bool c4_rdma_is_software(const char *device)
 
 int c4_rdma_distance(const c4_topology *topology, const char *device)
 {
-    return c4_rdma_distance_to_node(topology, "/sys/devices/system/node", read_node(device));
+    return c4_rdma_distance_to_node(topology, "/sys/devices/system/node", c4_rdma_node(device));
 }

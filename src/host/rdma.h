@@ -16,6 +16,9 @@ int c4_rdma_distance(const c4_topology *topology, const char *device);
 /* Is there any? No library is needed to know; whether one can be used is another question. */
 bool c4_rdma_any(const char *folder);
 
+/* Its memory node; -1: nothing is told. */
+int c4_rdma_node(const char *device);
+
 /* Is it one that the kernel plays (Soft-RoCE, Soft-iWARP), on the cores of this process? Nothing is behind it in /sys. */
 bool c4_rdma_is_software(const char *device);
 

@@ -39,7 +39,18 @@ client() { # FILE COMMAND...
     timeout $((20 * slowdown)) "$@" 127.0.0.1 >"$out" 2>&1
 }
 
+# What C4 tells of it, to people and to programs, and that it would use it without being asked to.
+told() {
+    local c4info=$C4_TEST_BUILD_ROOT/tools/c4info/c4info
+    export C4_MODULE_PATH=$C4_TEST_BUILD_ROOT/transports/verbs/.libs
+    "$c4info" transports
+    "$c4info" transports | grep -qE "^verbs +yes " || return 1
+    "$c4info" transports | grep -qE "^verbs +$device:1 +yes +[0-9a-f.:]+ \((RoCE|Infini)[^)]*\) +[0-9]+ .* 10 " || return 1
+    "$c4info" transports --json | tr -d '\n\t' | grep -qE "\"name\":\"$device:1\",\"used\":true,\"reason\":\"the nearest that is up"
+}
+
 run_case "a port is active" active
+run_case "c4info tells of it" told
 run_case "ib_write_bw, MB/s" perftest 4 ib_write_bw -s 65536 -n 200
 run_case "ib_write_bw both ways, MB/s" perftest 4 ib_write_bw -b -s 65536 -n 200
 run_case "ib_write_lat, median in us" perftest 5 ib_write_lat -s 8 -n 200

@@ -359,6 +359,7 @@ const c4_transport_ops sim_wire_ops = {
     .doorbell = c4_stub_doorbell,
     .counters = sim_counters,
     .inject = c4_stub_inject,
+    .device = c4_stub_device,
 };
 
 static int64_t no_option_int(void *context, const char *name)

@@ -100,6 +100,23 @@ static c4_status add_interfaces(cJSON *root)
     return C4_OK;
 }
 
+static void add_devices(cJSON *transport, size_t index)
+{
+    cJSON *devices = cJSON_AddArrayToObject(transport, "devices");
+    c4_info_device device = {.struct_size = sizeof device};
+    for (size_t i = 0; c4_info_get_device(index, i, &device) == C4_OK; i++) {
+        cJSON *item = c4info_json_item(devices);
+        cJSON_AddStringToObject(item, "name", device.name);
+        cJSON_AddBoolToObject(item, "used", device.used);
+        cJSON_AddStringToObject(item, "reason", device.reason);
+        cJSON_AddStringToObject(item, "address", device.address);
+        cJSON_AddNumberToObject(item, "mtu", device.mtu);
+        cJSON_AddNumberToObject(item, "rate_gbps", device.rate_gbps);
+        cJSON_AddNumberToObject(item, "numa", device.node);
+        cJSON_AddNumberToObject(item, "distance", device.distance);
+    }
+}
+
 int c4info_transports_json(const c4info_request *request)
 {
     (void)request;
@@ -115,6 +132,7 @@ int c4info_transports_json(const c4info_request *request)
         cJSON_AddNumberToObject(item, "latency_us", transport.latency_us);
         cJSON_AddNumberToObject(item, "bandwidth_gbs", transport.bandwidth_gbs);
         cJSON_AddStringToObject(item, "capabilities", transport.capabilities);
+        add_devices(item, i);
     }
     if (status == C4_ERR_COUNT)
         status = add_interfaces(root);

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define C4INFO_MAX_COLUMNS 8
+#define C4INFO_MAX_COLUMNS 9
 
 typedef struct c4info_table {
     size_t ncolumns, ncells, room;

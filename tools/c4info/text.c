@@ -66,6 +66,46 @@ static int print_interfaces(void)
     return 0;
 }
 
+static void add_device(c4info_table *table, const char *transport, const c4_info_device *device)
+{
+    c4info_table_add(table, "%s", transport);
+    c4info_table_add(table, "%s", device->name);
+    c4info_table_add(table, "%s", device->used ? "yes" : "no");
+    c4info_table_add(table, "%s", or_dash(device->address));
+    c4info_table_add(table, "%u", device->mtu);
+    if (device->rate_gbps > 0)
+        c4info_table_add(table, "%.0f Gbit/s", device->rate_gbps);
+    else
+        c4info_table_add(table, "-");
+    if (device->node >= 0)
+        c4info_table_add(table, "%d", device->node);
+    else
+        c4info_table_add(table, "-");
+    c4info_table_add(table, "%d", device->distance);
+    c4info_table_add(table, "%s", device->reason);
+}
+
+/* Of the transports that have some. */
+static void print_devices(void)
+{
+    static const char *const headers[] = {"TRANSPORT", "DEVICE", "USED",     "ADDRESS", "MTU",
+                                          "RATE",      "NODE",   "DISTANCE", "WHY"};
+    c4info_table table;
+    c4_info_transport transport = {.struct_size = sizeof transport};
+    c4_info_device device = {.struct_size = sizeof device};
+    size_t count = 0;
+    for (size_t i = 0; c4_info_get_transport(i, &transport) == C4_OK; i++)
+        for (size_t j = 0; c4_info_get_device(i, j, &device) == C4_OK; j++) {
+            if (count++ == 0)
+                c4info_table_init(&table, 9, RIGHT(4) | RIGHT(5) | RIGHT(6) | RIGHT(7), headers);
+            add_device(&table, transport.name, &device);
+        }
+    if (count == 0)
+        return;
+    printf("\n");
+    c4info_table_print(&table);
+}
+
 int c4info_transports_text(const c4info_request *request)
 {
     (void)request;
@@ -93,6 +133,7 @@ int c4info_transports_text(const c4info_request *request)
         return c4info_complain(status, "transports");
     c4info_table_print(&table);
     printf("\nLatency and bandwidth are what the choice of algorithm assumes, not measurements of this machine.\n");
+    print_devices();
     return print_interfaces();
 }
 

@@ -331,7 +331,7 @@ static c4_status hook_inject(c4_module *module, const char *fault)
 /* ---- wrapping ----
  *
  * Slots get their context from the module or channel that they are given. Only `open` has none: each wrapped table
- * therefore has an open of its own. probe and mem_* need no wrapping. */
+ * therefore has an open of its own. probe, device and mem_* need no wrapping. */
 
 struct wrapped {
     const c4_transport_ops *inner;
@@ -390,6 +390,7 @@ static void fill_table(const c4_transport_ops *inner, unsigned index)
         .doorbell = hook_doorbell,
         .counters = hook_counters,
         .inject = hook_inject,
+        .device = inner->device,
     };
     wrapped_tables[index].inner = inner;
 }

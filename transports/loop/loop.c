@@ -420,4 +420,5 @@ const c4_transport_ops c4_loop_ops = {
     .doorbell = c4_stub_doorbell,
     .counters = loop_counters,
     .inject = c4_stub_inject,
+    .device = c4_stub_device,
 };

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "transports/shm/module.h"
+#include "transports/stubs.h"
 
 #define RING_MAX_BYTES  ((size_t)2 << 20)
 #define RING_MIN_BYTES  ((size_t)64 << 10)
@@ -354,4 +355,5 @@ const c4_transport_ops c4_shm_ops = {
     .doorbell = c4_shm_doorbell,
     .counters = c4_shm_counters,
     .inject = shm_inject,
+    .device = c4_stub_device,
 };

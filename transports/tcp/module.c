@@ -167,4 +167,5 @@ const c4_transport_ops c4_tcp_ops = {
     .doorbell = c4_stub_doorbell,
     .counters = c4_tchannel_counters,
     .inject = tcp_inject,
+    .device = c4_stub_device,
 };

@@ -336,4 +336,5 @@ C4_API const c4_transport_ops c4_ucx_ops = {
     .doorbell = c4_stub_doorbell,
     .counters = c4_ucx_channel_counters,
     .inject = c4_stub_inject,
+    .device = c4_stub_device,
 };

@@ -8,6 +8,7 @@ transports_verbs_libc4_transport_verbs_la_SOURCES = \
     transports/verbs/calls.c transports/verbs/calls.h \
     transports/verbs/channel.c transports/verbs/channel.h \
     transports/verbs/completion.c transports/verbs/completion.h \
+    transports/verbs/device.c transports/verbs/device.h \
     transports/verbs/internal.h \
     transports/verbs/link.c transports/verbs/link.h \
     transports/verbs/memory.c transports/verbs/memory.h \

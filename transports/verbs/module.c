@@ -7,6 +7,7 @@
 #include "base/export.h"
 #include "transports/stubs.h"
 #include "transports/verbs/channel.h"
+#include "transports/verbs/device.h"
 #include "transports/verbs/link.h"
 #include "transports/verbs/pair.h"
 #include "transports/verbs/progress.h"
@@ -30,23 +31,6 @@ static void fill_caps(c4_transport_caps *caps)
 }
 
 /* ---- can it be used? ---- */
-
-static c4_status choose_ports(const c4_transport_host *host, c4_verbs_port *ports, size_t *count, char *reason,
-                              size_t reason_bytes)
-{
-    size_t there = C4_VERBS_MAX_PORTS;
-    C4_TRY(c4_verbs_ports_list(ports, &there, reason, reason_bytes));
-    const char *wish = host->option_string(host->context, "C4_VERBS_DEVICES");
-    *count = c4_verbs_ports_choose(ports, there, wish, C4_VERBS_MAX_RAILS, reason, reason_bytes);
-    return *count > 0 ? C4_OK : C4_ERR_UNREACHABLE;
-}
-
-static int family_of(const c4_transport_host *host)
-{
-    static const int families[] = {0, 4, 6};
-    int64_t family = host->option_int(host->context, "C4_SOCKET_FAMILY");
-    return families[family > 0 && family < 3 ? family : 0];
-}
 
 static c4_status read_gid(const c4_verbs_rail *rail, int index, int family, c4_verbs_gid *gid)
 {
@@ -74,7 +58,7 @@ static c4_status try_port(const c4_transport_host *host, const c4_verbs_port *po
     C4_TRY(c4_verbs_rail_open(&rail, 0, port));
     c4_verbs_memory memory = {.rails = &rail, .nrails = 1};
     int index = (int)host->option_int(host->context, "C4_VERBS_GID_INDEX");
-    c4_status status = read_gid(&rail, index, family_of(host), &gid);
+    c4_status status = read_gid(&rail, index, c4_verbs_device_family(host), &gid);
     if (status == C4_OK)
         status = c4_verbs_memory_make(&memory, 256 << 10, &region);
     if (status == C4_OK)
@@ -89,10 +73,10 @@ static c4_status verbs_probe(const c4_transport_host *host, c4_transport_caps *c
 {
     c4_fail_tell(host->fail);
     c4_verbs_port ports[C4_VERBS_MAX_PORTS];
-    size_t count = 0;
+    size_t there, count = 0;
     reason[0] = '\0';
     c4_fail_hush(true); /* the reason is the caller's to tell */
-    c4_status status = choose_ports(host, ports, &count, reason, reason_bytes);
+    c4_status status = c4_verbs_device_choose(host, ports, &there, &count, reason, reason_bytes);
     for (size_t i = 0; i < count && status == C4_OK; i++)
         status = try_port(host, &ports[i]);
     if (status == C4_OK)
@@ -116,7 +100,7 @@ static uint8_t small_option(const c4_transport_host *host, const char *name)
 
 static void read_options(c4_module *module, const c4_transport_host *host)
 {
-    module->family = family_of(host);
+    module->family = c4_verbs_device_family(host);
     module->eager_bytes = (size_t)host->option_int(host->context, "C4_VERBS_EAGER_BYTES");
     module->window = (unsigned)host->option_int(host->context, "C4_VERBS_CREDITS");
     module->gid_index = (int)host->option_int(host->context, "C4_VERBS_GID_INDEX");
@@ -133,9 +117,9 @@ static void read_options(c4_module *module, const c4_transport_host *host)
 static c4_status open_rails(c4_module *module, const c4_transport_host *host)
 {
     c4_verbs_port ports[C4_VERBS_MAX_PORTS];
-    size_t count;
+    size_t there, count;
     char reason[REASON_BYTES];
-    c4_status status = choose_ports(host, ports, &count, reason, sizeof reason);
+    c4_status status = c4_verbs_device_choose(host, ports, &there, &count, reason, sizeof reason);
     if (status < 0)
         return c4_fail(status, "verbs: %s", reason);
     for (size_t i = 0; i < count; i++) {
@@ -298,4 +282,5 @@ C4_API const c4_transport_ops c4_verbs_ops = {
     .doorbell = c4_stub_doorbell,
     .counters = c4_verbs_channel_counters,
     .inject = verbs_inject,
+    .device = c4_verbs_device,
 };

@@ -239,6 +239,34 @@ size_t c4_verbs_ports_choose(c4_verbs_port *ports, size_t count, const char *wis
     return kept < most ? kept : most;
 }
 
+static bool is_chosen(const c4_verbs_port *port, const c4_verbs_port *chosen, size_t nchosen)
+{
+    for (size_t i = 0; i < nchosen; i++)
+        if (strcmp(port->device, chosen[i].device) == 0 && port->number == chosen[i].number)
+            return true;
+    return false;
+}
+
+const char *c4_verbs_port_reason(const c4_verbs_port *port, const c4_verbs_port *chosen, size_t nchosen,
+                                 const char *wish, char *text, size_t bytes)
+{
+    const char *way = names_some(wish) ? "C4_VERBS_DEVICES names it" : "the nearest that is up";
+    if (is_chosen(port, chosen, nchosen))
+        snprintf(text, bytes, "%s%s", way, names_some(wish) || nchosen == 1 ? "" : ", with others as near and as fast");
+    else if (!port->active)
+        snprintf(text, bytes, "its link is down");
+    else if (!wished(port, wish))
+        snprintf(text, bytes, "left out by C4_VERBS_DEVICES=%s", wish);
+    else if (nchosen > 0 && !names_some(wish) && port->distance > chosen[0].distance)
+        snprintf(text, bytes, "farther from this process's cores than %s:%u: C4_VERBS_DEVICES may name it",
+                 chosen[0].device, chosen[0].number);
+    else if (nchosen > 0 && !names_some(wish) && port->rate_bps < chosen[0].rate_bps)
+        snprintf(text, bytes, "slower than %s:%u: C4_VERBS_DEVICES may name it", chosen[0].device, chosen[0].number);
+    else
+        snprintf(text, bytes, "there are %zu that are used already", nchosen);
+    return text;
+}
+
 /* ---- GIDs ---- */
 
 static bool is_ipv4(const uint8_t gid[16])

@@ -47,6 +47,10 @@ c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason,
 size_t c4_verbs_ports_choose(c4_verbs_port *ports, size_t count, const char *wish, size_t most, char *reason,
                              size_t reason_bytes);
 
+/* Why `port` is among the `chosen` that c4_verbs_ports_choose has put to the front, or why not; returns text. */
+const char *c4_verbs_port_reason(const c4_verbs_port *port, const c4_verbs_port *chosen, size_t nchosen,
+                                 const char *wish, char *text, size_t bytes);
+
 /* The GID to use at a port: number `index` if that is >= 0, else the best by rule: RoCE v2 before v1, IPv4 before IPv6, global
  * before link-local; the first where it is InfiniBand. `family` 4 or 6 leaves out the other; 0: either.
  * C4_ERR_UNREACHABLE with a reason. */

@@ -7,24 +7,12 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "transports/verbs/device.h"
 
 /* Receive buffers that one rail holds at most, whatever more the device could. */
 #define MOST_POSTED (1u << 20)
 
 /* ---- opening ---- */
-
-static struct ibv_context *open_by_name(const char *name)
-{
-    int count = 0;
-    struct ibv_context *context = NULL;
-    struct ibv_device **devices = c4_verbs_calls_in_use->get_device_list(&count);
-    for (int i = 0; devices != NULL && i < count && context == NULL; i++)
-        if (strcmp(devices[i]->name, name) == 0)
-            context = c4_verbs_calls_in_use->open_device(devices[i]);
-    if (devices != NULL)
-        c4_verbs_calls_in_use->free_device_list(devices);
-    return context;
-}
 
 static bool never_block(int fd)
 {
@@ -69,7 +57,7 @@ static c4_status fill(c4_verbs_rail *rail)
 {
     struct ibv_device_attr device;
     errno = 0;
-    rail->context = open_by_name(rail->port.device);
+    rail->context = c4_verbs_device_open(rail->port.device);
     if (rail->context == NULL)
         return lacking(rail, "opening");
     if (!never_block(rail->context->async_fd) ||

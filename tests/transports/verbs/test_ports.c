@@ -96,6 +96,40 @@ static void test_no_choice(void)
     C4TEST_STRING(brief, "no active port fits C4_VERBS_DEVICES=none; there are mlx5_1:1 (");
 }
 
+static void test_reasons(void)
+{
+    static const struct {
+        const char *wish, *device;
+        uint8_t number;
+        size_t most;
+        const char *reason;
+    } cases[] = {
+        {"", "mlx5_0", 1, PORTS, "the nearest that is up, with others as near and as fast"},
+        {"", "mlx5_0", 1, 1, "the nearest that is up"},
+        {"", "mlx5_10", 1, 2, "there are 2 that are used already"},
+        {"", "mlx5_1", 1, PORTS, "farther from this process's cores than mlx5_0:1: C4_VERBS_DEVICES may name it"},
+        {"", "bnxt_re0", 1, PORTS, "slower than mlx5_0:1: C4_VERBS_DEVICES may name it"},
+        {"", "rxe0", 1, PORTS, "its link is down"},
+        {"rxe", "rxe0", 1, PORTS, "its link is down"},
+        {"rxe", "mlx5_0", 1, PORTS, "left out by C4_VERBS_DEVICES=rxe"},
+        {"mlx5_1,bnxt", "bnxt_re0", 1, PORTS, "C4_VERBS_DEVICES names it"},
+        {"mlx5_1,bnxt", "mlx5_0", 2, PORTS, "left out by C4_VERBS_DEVICES=mlx5_1,bnxt"},
+        {"mlx5", "mlx5_1", 1, 3, "there are 3 that are used already"},
+        {"^mlx5_0", "mlx5_0", 2, PORTS, "left out by C4_VERBS_DEVICES=^mlx5_0"},
+        {"^mlx5_0", "mlx5_10", 1, PORTS, "the nearest that is up"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        c4_verbs_port ports[PORTS];
+        char text[256] = "", reason[256];
+        memcpy(ports, machine, sizeof machine);
+        size_t count = c4_verbs_ports_choose(ports, PORTS, cases[i].wish, cases[i].most, reason, sizeof reason);
+        for (size_t j = 0; j < PORTS; j++)
+            if (strcmp(ports[j].device, cases[i].device) == 0 && ports[j].number == cases[i].number)
+                c4_verbs_port_reason(&ports[j], ports, count, cases[i].wish, text, sizeof text);
+        C4TEST_STRING(text, cases[i].reason);
+    }
+}
+
 /* ---- GIDs ---- */
 
 static struct ibv_gid_entry entry(uint32_t port, uint32_t index, uint32_t type, const char *address)
@@ -405,8 +439,8 @@ static void test_gid_read(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(choice),   C4TEST(no_choice), C4TEST(gid_rule), C4TEST(gid_messages),
-                                        C4TEST(gid_text), C4TEST(mtu),       C4TEST(list),     C4TEST(list_fails),
-                                        C4TEST(gid_read), C4TEST_END};
+    static const c4test_case cases[] = {C4TEST(choice),       C4TEST(no_choice), C4TEST(reasons), C4TEST(gid_rule),
+                                        C4TEST(gid_messages), C4TEST(gid_text),  C4TEST(mtu),     C4TEST(list),
+                                        C4TEST(list_fails),   C4TEST(gid_read),  C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
