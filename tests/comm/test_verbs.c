@@ -342,6 +342,27 @@ static void test_misfit(void)
     world_run_raw(&(world_spec){.nranks = 2}, refused_rank, (void *)m);
 }
 
+static void short_rank(c4_comm **comm, int rank, void *arg)
+{
+    float value = 1;
+    (void)arg;
+    c4_status status = c4_all_reduce(&value, &value, 1, C4_FLOAT32, C4_SUM, *comm, NULL);
+    const char *said = c4_last_error(*comm);
+    WORLD_TRUE(status == C4_ERR_SYSTEM || status == C4_ERR_PEER_ERROR);
+    if (!strstr(said, "cannot be registered: Cannot allocate memory; this process may lock 400 KiB (ulimit -l)") ||
+        strstr(said, "C4_ERR_MEMORY"))
+        world_fail("rank %d: %s: %s", rank, c4_status_name(status), said);
+}
+
+/* Enough to find that verbs works, and too little for what the first peer is granted. */
+static void test_locked_memory_runs_out(void)
+{
+    setenv("C4_LOG", "none", 1);
+    need_verbs();
+    limit_locked_memory(400 << 10);
+    world_run(&(world_spec){.nranks = 2, .options = OPTIONS}, short_rank, NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const misfit locked = {
@@ -352,6 +373,7 @@ int main(int argc, char **argv)
     static const c4test_case cases[] = {C4TEST_WITH("locked_memory", test_misfit, 40, &locked),
                                         C4TEST_WITH("gid_that_is_not_there", test_misfit, 40, &gid),
                                         C4TEST_WITH("device_that_is_not_there", test_misfit, 40, &device),
+                                        C4TEST_DEADLINE(locked_memory_runs_out, 40),
                                         C4TEST_DEADLINE(many_communicators, 120),
                                         C4TEST_DEADLINE(killed_in_mid_message, 60),
                                         C4TEST_DEADLINE(stopped_in_mid_message, 60),

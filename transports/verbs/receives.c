@@ -77,10 +77,11 @@ c4_status c4_verbs_receives_promise(c4_verbs_link *link, c4_verbs_rail *rail, un
             C4_ERR_MEMORY, "verbs: %s:%u holds %u receive buffers%s and can hold no more: lower C4_VERBS_CREDITS",
             rail->port.device, rail->port.number, rail->max_posted, rail->srq != NULL ? "" : " for each queue pair");
     while (receives->posted + receives->nspare < wanted) {
-        c4_verbs_slot *slot = c4_verbs_slot_get(slots);
-        if (slot == NULL) {
+        c4_verbs_slot *slot;
+        c4_status status = c4_verbs_slot_get(slots, &slot);
+        if (status < 0) {
             give_back_own(link);
-            return C4_ERR_MEMORY;
+            return status;
         }
         put_spare(receives, slot);
     }

@@ -122,11 +122,14 @@ static c4_status place(c4_channel *channel, c4_xfer *xfer, c4_verbs_ticket *tick
     }
     /* Any number of channels must be able to go on: the receive at the head gets a unit, those behind it only while few are
      * out. Without any of these the writer would stand still from each frame to the next. */
-    if (xfer != channel->posts.first && module->slots.nunits_out >= C4_VERBS_UNITS_AHEAD)
+    bool few =
+        module->slots.nunits_out < C4_VERBS_UNITS_AHEAD && (!module->slots.full || module->slots.free_units != NULL);
+    if (xfer != channel->posts.first && !few)
         return C4_IN_PROGRESS;
-    c4_verbs_unit *unit = c4_verbs_unit_get(&module->slots);
-    if (unit == NULL)
-        return xfer == channel->posts.first ? C4_ERR_MEMORY : C4_IN_PROGRESS;
+    c4_verbs_unit *unit;
+    c4_status status = c4_verbs_unit_get(&module->slots, &unit);
+    if (status < 0)
+        return xfer == channel->posts.first ? status : C4_IN_PROGRESS;
     if (unit->region->mrs[rail] == NULL) {
         c4_verbs_unit_put(&module->slots, unit);
         return C4_IN_PROGRESS;

@@ -33,50 +33,64 @@ void c4_verbs_slots_fini(c4_verbs_slots *slots)
     slots->tables = NULL;
 }
 
-static table *add_table(c4_verbs_slots *slots, size_t bytes, c4_verbs_region **region)
+static c4_status add_table(c4_verbs_slots *slots, size_t bytes, c4_verbs_region **region, table **out)
 {
     table *made = calloc(1, sizeof *made);
-    if (made == NULL) {
-        c4_fail(C4_ERR_MEMORY, "verbs: table of buffers");
-        return NULL;
-    }
-    if (c4_verbs_memory_make(slots->memory, bytes, region) < 0) {
+    if (made == NULL)
+        return c4_fail(C4_ERR_MEMORY, "verbs: table of buffers");
+    c4_status status = c4_verbs_memory_make(slots->memory, bytes, region);
+    if (status < 0) {
         free(made);
-        return NULL;
+        return status;
     }
     made->next = slots->tables;
     slots->tables = made;
-    return made;
+    *out = made;
+    return C4_OK;
 }
 
-c4_verbs_slot *c4_verbs_slot_get(c4_verbs_slots *slots)
+static c4_status add_slots(c4_verbs_slots *slots)
 {
-    c4_verbs_region *region;
-    table *made = slots->free == NULL ? add_table(slots, SLOTS_AT_ONCE * slots->slot_bytes, &region) : NULL;
-    for (unsigned i = 0; made != NULL && i < SLOTS_AT_ONCE; i++) {
-        c4_verbs_slot *slot = &made->of.slots[SLOTS_AT_ONCE - 1 - i];
+    c4_verbs_region *region = NULL;
+    table *made = NULL;
+    C4_TRY(add_table(slots, SLOTS_AT_ONCE * slots->slot_bytes, &region, &made));
+    for (unsigned i = SLOTS_AT_ONCE; i-- > 0;) {
+        c4_verbs_slot *slot = &made->of.slots[i];
         slot->region = region;
-        slot->wire = region->base + (SLOTS_AT_ONCE - 1 - i) * slots->slot_bytes;
+        slot->wire = region->base + i * slots->slot_bytes;
         c4_verbs_slot_put(slots, slot);
     }
-    c4_verbs_slot *slot = slots->free;
-    if (slot != NULL)
-        slots->free = slot->next;
-    return slot;
+    return C4_OK;
 }
 
-c4_verbs_unit *c4_verbs_unit_get(c4_verbs_slots *slots)
+c4_status c4_verbs_slot_get(c4_verbs_slots *slots, c4_verbs_slot **out)
 {
-    c4_verbs_region *region;
-    table *made = slots->free_units == NULL ? add_table(slots, slots->unit_bytes, &region) : NULL;
-    if (made != NULL) {
-        made->of.unit = (c4_verbs_unit){.region = region, .pointer = region->base};
-        slots->free_units = &made->of.unit;
-    }
-    c4_verbs_unit *unit = slots->free_units;
-    if (unit == NULL)
-        return NULL;
-    slots->free_units = unit->next;
+    if (slots->free == NULL)
+        C4_TRY(add_slots(slots));
+    *out = slots->free;
+    slots->free = slots->free->next;
+    return C4_OK;
+}
+
+static c4_status add_unit(c4_verbs_slots *slots)
+{
+    c4_verbs_region *region = NULL;
+    table *made = NULL;
+    c4_status status = add_table(slots, slots->unit_bytes, &region, &made);
+    slots->full = status < 0;
+    if (status < 0)
+        return status;
+    made->of.unit = (c4_verbs_unit){.region = region, .pointer = region->base};
+    slots->free_units = &made->of.unit;
+    return C4_OK;
+}
+
+c4_status c4_verbs_unit_get(c4_verbs_slots *slots, c4_verbs_unit **out)
+{
+    if (slots->free_units == NULL)
+        C4_TRY(add_unit(slots));
+    *out = slots->free_units;
+    slots->free_units = slots->free_units->next;
     slots->nunits_out++;
-    return unit;
+    return C4_OK;
 }

@@ -32,6 +32,7 @@ typedef struct c4_verbs_slots {
     c4_verbs_slot *free;
     c4_verbs_unit *free_units;
     unsigned nunits_out;
+    bool full;    /* no memory could be had, or registered, for another unit */
     void *tables; /* of slots and units, chained */
 } c4_verbs_slots;
 
@@ -39,9 +40,9 @@ void c4_verbs_slots_init(c4_verbs_slots *slots, c4_verbs_memory *memory, size_t 
 /* The memory behind them goes with c4_verbs_memory_fini. */
 void c4_verbs_slots_fini(c4_verbs_slots *slots);
 
-/* NULL: no memory (logged). */
-c4_verbs_slot *c4_verbs_slot_get(c4_verbs_slots *slots);
-c4_verbs_unit *c4_verbs_unit_get(c4_verbs_slots *slots);
+/* < 0: no memory, or it cannot be registered (logged). */
+c4_status c4_verbs_slot_get(c4_verbs_slots *slots, c4_verbs_slot **out);
+c4_status c4_verbs_unit_get(c4_verbs_slots *slots, c4_verbs_unit **out);
 
 static inline void c4_verbs_slot_put(c4_verbs_slots *slots, c4_verbs_slot *slot)
 {

@@ -164,8 +164,8 @@ static void use_ticket(c4_channel *channel)
     channel->announced = false;
 }
 
-/* From where the device takes a large frame: the user's declared memory, else a copy. False: no memory. */
-static bool find_source(c4_verbs_link *link, c4_verbs_slot *slot, c4_xfer *xfer)
+/* From where the device takes a large frame: the user's declared memory, else a copy. < 0: no memory. */
+static c4_status find_source(c4_verbs_link *link, c4_verbs_slot *slot, c4_xfer *xfer)
 {
     c4_module *module = link->module;
     const c4_verbs_region *region =
@@ -175,15 +175,13 @@ static bool find_source(c4_verbs_link *link, c4_verbs_slot *slot, c4_xfer *xfer)
         slot->xfer = xfer;
         link->nspans++;
         xfer->handed_over = 1;
-        return true;
+        return C4_OK;
     }
-    slot->unit = c4_verbs_unit_get(&module->slots);
-    if (slot->unit == NULL)
-        return false;
+    C4_TRY(c4_verbs_unit_get(&module->slots, &slot->unit));
     slot->source = slot->unit->region;
     memcpy(slot->unit->pointer, xfer->pointer, xfer->bytes);
     xfer->state = C4_OK;
-    return true;
+    return C4_OK;
 }
 
 /* C4_IN_PROGRESS without handed_over: it cannot go now. */
@@ -197,18 +195,18 @@ static c4_status send_first_time(c4_channel *channel, c4_xfer *xfer)
     const c4_verbs_ticket *ticket = large ? ticket_for(channel, &xfer->frame) : NULL;
     if (large && ticket == NULL)
         return C4_IN_PROGRESS;
-    c4_verbs_slot *slot = c4_verbs_slot_get(&link->module->slots);
-    if (slot == NULL)
-        return C4_ERR_MEMORY;
+    c4_verbs_slot *slot;
+    C4_TRY(c4_verbs_slot_get(&link->module->slots, &slot));
     slot->channel = channel;
     slot->comm = channel->comm;
     slot->tag = channel->tag;
     slot->frame = xfer->frame;
     slot->large = large;
     c4_verbs_message message = message_of(slot);
-    if (large && !find_source(link, slot, xfer)) {
+    c4_status status = large ? find_source(link, slot, xfer) : C4_OK;
+    if (status < 0) {
         c4_verbs_slot_put(&link->module->slots, slot);
-        return C4_ERR_MEMORY;
+        return status;
     }
     keep(link, slot);
     count_sent(channel, slot);

@@ -329,11 +329,40 @@ static void test_no_memory_for_large(void)
     C4TEST_OK(rig_exchange(&r, 1, 0, 8)); /* rank 1 knows by now that it may send tickets */
     standin_fail(2, UINT32_MAX, ENOMEM);  /* at the second rail: nothing stays registered at the first */
     standin_fail_only("reg_mr");
-    C4TEST_INT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, 0), &receive), C4_ERR_MEMORY);
-    C4TEST_INT(receive.state, C4_ERR_MEMORY);
+    C4TEST_INT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, 0), &receive), C4_ERR_SYSTEM);
+    C4TEST_INT(receive.state, C4_ERR_SYSTEM);
     C4TEST_OK(rig_exchange(&r, 0, 0, 8));
     standin_fail(0, 0, 0);
     C4TEST_OK(rig_exchange(&r, 0, 0, LARGE));
+    rig_close(&r);
+}
+
+/* A receive behind the first one can wait for a copy: where no more can be registered that is tried, and told, once. */
+static void test_no_memory_ahead(void)
+{
+    static unsigned char to[3][LARGE], from[LARGE];
+    c4_xfer receive[3], send = {.pointer = from, .bytes = LARGE};
+    rig r;
+    standin_start(&two);
+    rig_open(&r, NULL);
+    C4TEST_OK(rig_exchange(&r, 0, 0, 8));
+    C4TEST_OK(rig_exchange(&r, 1, 0, 8)); /* rank 1 knows by now that it may send tickets */
+    for (int i = 0; i < 3; i++) {
+        receive[i] = (c4_xfer){.pointer = to[i], .bytes = LARGE};
+        if (i == 1) {
+            standin_fail(1, 1, ENOMEM);
+            standin_fail_only("reg_mr");
+        }
+        C4TEST_INT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, 0), &receive[i]), C4_IN_PROGRESS);
+    }
+    CU_ASSERT_PTR_NOT_NULL(standin_failed());
+    C4TEST_INT(rig_channel(&r, 1, 0, 0)->ntickets, 1);
+    for (int i = 0; i < 3; i++) {
+        send.frame.bytes = LARGE;
+        c4_verbs_ops.send(rig_channel(&r, 0, 0, 0), &send);
+        RIG_UNTIL(&r, receive[i].state != C4_IN_PROGRESS && send.state != C4_IN_PROGRESS);
+        C4TEST_OK(receive[i].state);
+    }
     rig_close(&r);
 }
 
@@ -423,6 +452,7 @@ int main(int argc, char **argv)
                                         C4TEST(old_epoch),
                                         C4TEST(full_queues),
                                         C4TEST(no_memory_for_large),
+                                        C4TEST(no_memory_ahead),
                                         C4TEST(pause),
                                         C4TEST(declared_memory),
                                         C4TEST_END};
