@@ -35,20 +35,25 @@ static int device_is_there(int rail)
     return stat(path, &found) == 0;
 }
 
-/* As the rig has made it. The removal of one takes until nobody has it open any more. */
+/* The removal of a device takes until nobody has it open any more. */
+static void await_deletion(void)
+{
+    for (int i = 0; i < 10 * c4test_seconds(10) && system("pgrep -f '[l]ink delete r' >/dev/null") == 0; i++)
+        usleep(100000);
+}
+
+/* As the rig has made it. */
 static void make_device(int rail)
 {
     char command[512];
-    snprintf(command, sizeof command, "pgrep -f '[i]p link delete rdma%d' >/dev/null", rail);
-    for (int i = 0; i < 100 && system(command) == 0; i++)
-        usleep(100000);
+    await_deletion();
     if (device_is_there(rail))
         return;
-    snprintf(
-        command, sizeof command,
-        "ip link add rdma%d type dummy && ip address add 10.9.%d.1/24 dev rdma%d && ip link set rdma%d mtu 4200 up && "
-        "rdma link add rxe%d type rxe netdev rdma%d",
-        rail, rail, rail, rail, rail, rail);
+    snprintf(command, sizeof command,
+             "{ ip link show rdma%d >/dev/null 2>&1 || { ip link add rdma%d type dummy && "
+             "ip address add 10.9.%d.1/24 dev rdma%d && ip link set rdma%d mtu 4200 up; }; } && "
+             "rdma link add rxe%d type rxe netdev rdma%d",
+             rail, rail, rail, rail, rail, rail, rail);
     shell(command);
 }
 
@@ -91,6 +96,9 @@ static const char *logged(void)
 /* Its network interface goes, which for Soft-RoCE is the NIC. The port is down from then on; the driver cannot take a device
  * from those who have it open, so that the command comes to its end after theirs. */
 #define REMOVE_0 "(setsid ip link delete rdma0 >/dev/null 2>&1 &); sleep 0.3"
+/* The device goes and its interface stays. This one waits for the end of those who have it open, and they work on; nobody else
+ * sees it any more. */
+#define DELETE_0 "(setsid rdma link delete rxe0 >/dev/null 2>&1 &); sleep 0.3"
 
 /* ---- a job: rank 0 says what happens, and whether there is more ---- */
 
@@ -300,6 +308,26 @@ static void test_removed_while_idle(void)
     make_device(0);
 }
 
+static void play_deleted(job *j)
+{
+    go_on_until_used(j, 0);
+    go_on_until_used(j, 1);
+    go_on(j, DELETE_0);
+    for (int i = 0; i < 10; i++)
+        go_on(j, NULL);
+    go_on_until_used(j, 0);
+    go_on_until_used(j, 1);
+}
+
+static void test_deleted_in_use(void)
+{
+    need_devices();
+    run(play_deleted);
+    await_deletion();
+    CU_ASSERT_FALSE(device_is_there(0)); /* nobody was left behind who has it open */
+    make_device(0);
+}
+
 /* ---- one rail ---- */
 
 typedef struct ending {
@@ -366,6 +394,7 @@ int main(int argc, char **argv)
         C4TEST_WITH("the_only_one_is_removed_while_idle", test_the_only_one, 60, &removed_idle),
         C4TEST_DEADLINE(removed_while_idle, 60),
         C4TEST_DEADLINE(removed_in_mid_message, 60),
+        C4TEST_DEADLINE(deleted_in_use, 60),
         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
