@@ -95,6 +95,7 @@ struct c4_verbs_link {
     char trouble[224];         /* why the last one was not even connected; "": it was */
     unsigned inline_bytes;
     uint32_t psn;
+    unsigned mtu;                 /* what the peer has been told of ours */
     c4_verbs_gid gid;             /* ours */
     c4_verbs_path path;           /* of the queue pair that is connected */
     uint32_t window, peer_window; /* messages that the peer, and that this side, may have under way */

@@ -115,6 +115,10 @@ c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_
     char reason[160];
     c4_verbs_gid gid;
     uint64_t psn = 0;
+    int unasked = c4_verbs_port_read(rail->context, &rail->port);
+    if (unasked != 0)
+        return c4_verbs_pair_trouble(link, "%s:%u cannot be asked: %s", rail->port.device, rail->port.number,
+                                     strerror_r(unasked, reason, sizeof reason));
     if (c4_verbs_gid_read(rail->context, rail->port.number, module->gid_index, module->family, &gid, reason,
                           sizeof reason) < 0)
         return c4_verbs_pair_trouble(link, "%s: %s", rail->port.device, reason);
@@ -133,12 +137,13 @@ c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_
         return status;
     }
     link->psn = (uint32_t)psn & 0xffffff;
+    link->mtu = rail->port.mtu;
     *mine = (c4_verbs_words){.rail = (uint8_t)rail->index,
                              .port = rail->port.number,
                              .ethernet = rail->port.ethernet,
                              .gid = gid,
                              .lid = rail->port.lid,
-                             .mtu = (uint16_t)rail->port.mtu,
+                             .mtu = (uint16_t)link->mtu,
                              .qpn = link->qp->qp_num,
                              .psn = link->psn,
                              .window = (uint16_t)link->window,
@@ -159,7 +164,7 @@ static int to_receive(c4_verbs_link *link, const c4_verbs_words *theirs)
 {
     link->path = (c4_verbs_path){.flow_label = 0};
     const c4_module *module = link->module;
-    unsigned mtu = theirs->mtu < link->rail->port.mtu ? theirs->mtu : link->rail->port.mtu;
+    unsigned mtu = theirs->mtu < link->mtu ? theirs->mtu : link->mtu;
     struct ibv_qp_attr attributes = {
         .qp_state = IBV_QPS_RTR,
         .path_mtu = c4_verbs_mtu_code(mtu),

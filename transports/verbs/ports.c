@@ -45,31 +45,38 @@ enum ibv_mtu c4_verbs_mtu_code(unsigned bytes)
     return mtu;
 }
 
+int c4_verbs_port_read(struct ibv_context *context, c4_verbs_port *port)
+{
+    struct ibv_port_attr attributes;
+    int error = c4_verbs_calls_in_use->query_port(context, port->number, &attributes);
+    if (error != 0)
+        return error;
+    port->active = attributes.state == IBV_PORT_ACTIVE;
+    port->ethernet = attributes.link_layer == IBV_LINK_LAYER_ETHERNET;
+    port->lid = attributes.lid;
+    port->mtu = c4_verbs_mtu_bytes(attributes.active_mtu);
+    port->rate_bps = rate_of(&attributes);
+    return 0;
+}
+
 /* 0, or the errno with which the device, or the last port that was, could not be asked. */
 static int list_ports_of(struct ibv_context *context, const char *name, int distance, c4_verbs_port *ports,
                          size_t *count, size_t most)
 {
     struct ibv_device_attr device;
-    struct ibv_port_attr attributes;
     int error = c4_verbs_calls_in_use->query_device(context, &device);
     if (error != 0)
         return error;
     for (unsigned number = 1; number <= device.phys_port_cnt && *count < most; number++) {
-        int unasked = c4_verbs_calls_in_use->query_port(context, (uint8_t)number, &attributes);
+        c4_verbs_port port = {.number = (uint8_t)number, .distance = distance};
+        int unasked = c4_verbs_port_read(context, &port);
         if (unasked != 0) {
             error = unasked;
             continue;
         }
-        c4_verbs_port *port = &ports[(*count)++];
-        *port = (c4_verbs_port){.number = (uint8_t)number,
-                                .active = attributes.state == IBV_PORT_ACTIVE,
-                                .ethernet = attributes.link_layer == IBV_LINK_LAYER_ETHERNET,
-                                .lid = attributes.lid,
-                                .mtu = c4_verbs_mtu_bytes(attributes.active_mtu),
-                                .rate_bps = rate_of(&attributes),
-                                .software = c4_rdma_is_software(name),
-                                .distance = distance};
-        snprintf(port->device, sizeof port->device, "%s", name);
+        port.software = c4_rdma_is_software(name);
+        snprintf(port.device, sizeof port.device, "%s", name);
+        ports[(*count)++] = port;
     }
     return error;
 }

@@ -41,6 +41,9 @@ typedef struct c4_verbs_gid {
  * (C4_ERR_UNREACHABLE), no permission (C4_ERR_SYSTEM). */
 c4_status c4_verbs_ports_list(c4_verbs_port *ports, size_t *count, char *reason, size_t reason_bytes);
 
+/* What the device says of the port now: its LID and MTU may be others when it comes back. 0 or errno, and nothing has changed. */
+int c4_verbs_port_read(struct ibv_context *context, c4_verbs_port *port);
+
 /* Moves those that fit the wish and are up to the front, the nearest to this process's cores first. When the wish names none
  * of them (it is empty, or only excludes), the nearest alone, and of these the fastest (two speeds side by side would run at
  * the lower one). Returns how many, at most `most`; 0 with a reason. */

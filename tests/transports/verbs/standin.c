@@ -223,7 +223,7 @@ static int query_port(struct ibv_context *context, uint8_t port, struct ibv_port
         return error;
     *attributes =
         (struct ibv_port_attr){.state = standin.devices[standin_index_of(context)].up ? IBV_PORT_ACTIVE : IBV_PORT_DOWN,
-                               .active_mtu = IBV_MTU_1024,
+                               .active_mtu = standin.devices[standin_index_of(context)].mtu,
                                .link_layer = IBV_LINK_LAYER_ETHERNET,
                                .active_speed = 32,
                                .active_width = 2};
@@ -586,6 +586,7 @@ void standin_start(const standin_setup *setup)
     for (unsigned i = 0; i < setup->ndevices; i++) {
         standin.devices[i].up = true;
         standin.devices[i].gone = false;
+        standin.devices[i].mtu = IBV_MTU_1024;
         snprintf(standin.devices[i].base.name, sizeof standin.devices[i].base.name, "standin%u", i);
     }
     c4_verbs_calls_in_use = &calls;

@@ -54,6 +54,8 @@ const char *standin_failed(void);
 uint32_t standin_flow_label(const struct ibv_qp *qp);
 uint16_t standin_udp_sport(const struct ibv_qp *qp);
 
+/* From now on its port has this MTU, which nobody is told. */
+void standin_mtu(unsigned device, enum ibv_mtu mtu);
 /* The port of a device goes down or up; the device is taken away for good. */
 void standin_port(unsigned device, bool up);
 void standin_remove(unsigned device);

@@ -51,6 +51,13 @@ void standin_port(unsigned device, bool up)
     pthread_mutex_unlock(&standin.lock);
 }
 
+void standin_mtu(unsigned device, enum ibv_mtu mtu)
+{
+    pthread_mutex_lock(&standin.lock);
+    standin.devices[device].mtu = mtu;
+    pthread_mutex_unlock(&standin.lock);
+}
+
 void standin_remove(unsigned device)
 {
     struct ibv_async_event event = {.event_type = IBV_EVENT_DEVICE_FATAL};

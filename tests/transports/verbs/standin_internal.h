@@ -15,6 +15,7 @@
 typedef struct standin_device {
     struct ibv_device base;
     bool up, gone;
+    enum ibv_mtu mtu;
 } standin_device;
 
 /* A queue of events behind a descriptor that is readable while there are some. */

@@ -62,6 +62,27 @@ static void test_port_down_and_up(void)
     rig_close(&r);
 }
 
+/* The port comes back with another MTU (on InfiniBand perhaps with another LID too): new queue pairs go by that. */
+static void test_port_comes_back_changed(void)
+{
+    rig r;
+    standin_start(&two);
+    rig_open(&r, NULL);
+    exchange_all(&r);
+    standin_port(1, false);
+    RIG_UNTIL(&r, all_up(&r, 1, false));
+    standin_mtu(1, IBV_MTU_4096);
+    standin_port(1, true);
+    RIG_UNTIL(&r, all_up(&r, 1, true));
+    exchange_all(&r);
+    check_rails(&r, 0, 1);
+    for (int rank = 0; rank < 2; rank++) {
+        C4TEST_INT(rig_link(&r, rank, 0)->mtu, 1024);
+        C4TEST_INT(rig_link(&r, rank, 1)->mtu, 4096);
+    }
+    rig_close(&r);
+}
+
 static void test_device_removed(void)
 {
     rig r;
@@ -235,6 +256,7 @@ static void test_in_the_middle(void)
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(port_down_and_up),
+                                        C4TEST(port_comes_back_changed),
                                         C4TEST(device_removed),
                                         C4TEST(sleep_without_the_device),
                                         C4TEST(all_down),
