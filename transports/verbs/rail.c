@@ -110,6 +110,22 @@ void c4_verbs_rail_close(c4_verbs_rail *rail)
 
 /* ---- completion queues ---- */
 
+static c4_verbs_cq *no_cq(const c4_verbs_rail *rail, unsigned size, unsigned entries)
+{
+    if (size < entries)
+        c4_fail(C4_ERR_SYSTEM,
+                "verbs: completion queues of %s:%u hold %u, and a queue pair needs %u: lower C4_VERBS_CREDITS",
+                rail->port.device, rail->port.number, size, entries);
+    else if (rail->ncqs == C4_VERBS_CQS)
+        c4_fail(C4_ERR_SYSTEM,
+                "verbs: %s:%u has %u queue pairs, and all its completion queues are full: lower "
+                "C4_VERBS_QPS_PER_PEER or C4_VERBS_CREDITS",
+                rail->port.device, rail->port.number, rail->nlinks);
+    else
+        lacking(rail, "completion queue");
+    return NULL;
+}
+
 c4_verbs_cq *c4_verbs_rail_cq(c4_verbs_rail *rail, unsigned entries)
 {
     for (unsigned i = 0; i < rail->ncqs; i++)
@@ -117,15 +133,14 @@ c4_verbs_cq *c4_verbs_rail_cq(c4_verbs_rail *rail, unsigned entries)
             rail->cqs[i].room -= entries;
             return &rail->cqs[i];
         }
-    unsigned size = rail->max_cqe < C4_VERBS_CQ_ENTRIES ? rail->max_cqe : C4_VERBS_CQ_ENTRIES;
+    /* Each poll looks at all of them: so each is twice as large as the one before. */
+    unsigned wanted = C4_VERBS_CQ_ENTRIES << rail->ncqs, size = rail->max_cqe < wanted ? rail->max_cqe : wanted;
     errno = 0;
     struct ibv_cq *cq = rail->ncqs < C4_VERBS_CQS && size >= entries
                             ? c4_verbs_calls_in_use->create_cq(rail->context, (int)size, NULL, rail->wake, 0)
                             : NULL;
-    if (cq == NULL) {
-        lacking(rail, "completion queue");
-        return NULL;
-    }
+    if (cq == NULL)
+        return no_cq(rail, size, entries);
     rail->cqs[rail->ncqs] = (c4_verbs_cq){.cq = cq, .room = size - entries};
     return &rail->cqs[rail->ncqs++];
 }

@@ -7,7 +7,7 @@
 #include "transports/verbs/receives.h"
 #include "transports/verbs/slot.h"
 
-#define C4_VERBS_CQ_ENTRIES 8192
+#define C4_VERBS_CQ_ENTRIES 8192u /* of the first */
 #define C4_VERBS_CQS        16u
 
 typedef struct c4_verbs_cq {

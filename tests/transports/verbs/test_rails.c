@@ -182,6 +182,28 @@ static void test_down_while_idle(void)
     rig_close(&r);
 }
 
+/* ---- many peers ---- */
+
+/* Completion queues are no narrower than the shared receive queue, which has room for 4096 queue pairs of the fewest buffers; then
+ * the right limit is named. */
+static void test_many_queue_pairs(void)
+{
+    const unsigned entries = C4_VERBS_SQ_DEPTH + 32, most = 6000;
+    unsigned claimed = 0;
+    rig r;
+    standin_start(&two);
+    rig_open(&r, NULL);
+    exchange_all(&r);
+    while (claimed < most && c4_verbs_rail_cq(&r.modules[0]->rails[0], entries) != NULL)
+        claimed++;
+    CU_ASSERT(claimed >= 4096 && claimed < most);
+    C4TEST_CONTAINS(c4_fail_text(),
+                    "verbs: standin0:1 has 1 queue pairs, and all its completion queues are full: lower "
+                    "C4_VERBS_QPS_PER_PEER or C4_VERBS_CREDITS");
+    exchange_all(&r);
+    rig_close(&r);
+}
+
 /* ---- in the middle of frames ---- */
 
 typedef struct stream {
@@ -260,6 +282,7 @@ int main(int argc, char **argv)
                                         C4TEST(device_removed),
                                         C4TEST(sleep_without_the_device),
                                         C4TEST(all_down),
+                                        C4TEST(many_queue_pairs),
                                         C4TEST(down_while_idle),
                                         C4TEST_DEADLINE(in_the_middle, 60),
                                         C4TEST_END};
