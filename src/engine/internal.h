@@ -26,6 +26,7 @@ struct c4_edge {
     uint16_t record; /* index of its flight record */
     /* of the operation that holds the edge; flushed by edge_record */
     uint64_t bytes, messages, waited_ticks;
+    uint64_t resends; /* of its channel, as far as they are recorded */
     struct c4_edge *hash_next;
 };
 

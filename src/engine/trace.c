@@ -79,20 +79,34 @@ void c4_trace_unblocked(c4_operation *op, c4_lane_state *lane)
         op->blocked->waited_ticks += waited;
 }
 
+/* Frames that were sent again since this was last asked, because a connection or a rail was lost under them. They may be of an
+ * operation before: a frame is kept until it is acknowledged. */
+static uint64_t new_resends(c4_edge *edge)
+{
+    c4_edge_counters counters = {0};
+    if (!edge->writer || edge->windows || edge->ops->counters(edge->channel, &counters) != C4_OK)
+        return 0;
+    uint64_t more = counters.resends - edge->resends;
+    edge->resends = counters.resends;
+    return more;
+}
+
 static void edge_record(c4_engine *engine, const c4_operation *op, const c4_record_operation *r, c4_edge *edge,
                         uint64_t now)
 {
     c4_record_writer *writer = engine->spec.writer;
+    uint64_t resends = new_resends(edge);
     c4_record_move move = {.sequence = op->sequence,
                            .edge = edge->record,
                            .direction = edge->writer ? C4_RECORD_SENDS : C4_RECORD_RECEIVES,
                            .bytes = edge->bytes,
                            .messages = (uint32_t)edge->messages,
+                           .resends = (uint32_t)resends,
                            .waited_ticks = edge->waited_ticks,
                            .moved_ticks = now - r->call_ticks - edge->waited_ticks,
                            .end_ticks = now};
     c4_record_move_add(writer, &move);
-    c4_record_edge_count(writer, edge->record, edge->bytes, edge->messages, edge->waited_ticks, now);
+    c4_record_edge_count(writer, edge->record, edge->bytes, edge->messages, resends, edge->waited_ticks, now);
     edge->bytes = edge->messages = edge->waited_ticks = 0;
 }
 

@@ -56,7 +56,7 @@ void c4_record_writer_close(c4_record_writer *writer, c4_status status);
 uint16_t c4_record_program_add(c4_record_writer *writer, const c4_record_program *program);
 uint16_t c4_record_edge_add(c4_record_writer *writer, int peer, uint32_t tag, bool sends, unsigned transport);
 /* Cumulative counters of edge `index`. */
-void c4_record_edge_count(c4_record_writer *writer, uint16_t index, uint64_t bytes, uint64_t messages,
+void c4_record_edge_count(c4_record_writer *writer, uint16_t index, uint64_t bytes, uint64_t messages, uint64_t resends,
                           uint64_t waited_ticks, uint64_t now);
 void c4_record_move_add(c4_record_writer *writer, const c4_record_move *move);
 

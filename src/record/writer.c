@@ -161,7 +161,7 @@ static void add_relaxed(uint64_t *field, uint64_t value)
     __atomic_store_n(field, *field + value, __ATOMIC_RELAXED);
 }
 
-void c4_record_edge_count(c4_record_writer *writer, uint16_t index, uint64_t bytes, uint64_t messages,
+void c4_record_edge_count(c4_record_writer *writer, uint16_t index, uint64_t bytes, uint64_t messages, uint64_t resends,
                           uint64_t waited_ticks, uint64_t now)
 {
     if (!writer->recorder || index == C4_RECORD_NO_INDEX)
@@ -169,6 +169,7 @@ void c4_record_edge_count(c4_record_writer *writer, uint16_t index, uint64_t byt
     c4_record_edge *entry = area_at(writer->recorder, &writer->recorder->header->edges, index);
     add_relaxed(&entry->bytes, bytes);
     add_relaxed(&entry->messages, messages);
+    add_relaxed(&entry->resends, resends);
     add_relaxed(&entry->waited_ticks, waited_ticks);
     __atomic_store_n(&entry->last_ticks, now, __ATOMIC_RELAXED);
 }

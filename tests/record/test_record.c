@@ -113,8 +113,8 @@ static void test_round_trip(void)
         .algorithm = 2, .kind = 1, .dtype = 7, .count = 99, .lanes = 2, .algorithm_name = "ring"};
     C4TEST_INT(c4_record_program_add(&writer, &program), 0);
     C4TEST_INT(c4_record_edge_add(&writer, 5, 9, true, 1), 0);
-    c4_record_edge_count(&writer, 0, 1000, 3, 40, 123);
-    c4_record_edge_count(&writer, 0, 24, 1, 2, 456);
+    c4_record_edge_count(&writer, 0, 1000, 3, 2, 40, 123);
+    c4_record_edge_count(&writer, 0, 24, 1, 5, 2, 456);
     C4TEST_OK_FATAL(c4_record_file_open(own_path(&spec), &file));
 
     const c4_record_header *header = c4_record_file_header(file);
@@ -136,6 +136,7 @@ static void test_round_trip(void)
     C4TEST_INT(read_program.count, 99);
     c4_record_edge edge;
     CU_ASSERT_FATAL(c4_record_file_edge(file, 0, &edge));
+    C4TEST_INT((long long)edge.resends, 7);
     C4TEST_INT(edge.bytes, 1024);
     C4TEST_INT(edge.messages, 4);
     C4TEST_INT(edge.waited_ticks, 42);
@@ -281,7 +282,7 @@ static void test_tables_full(void)
     for (int i = 0; i < 5000 && index != C4_RECORD_NO_INDEX; i++)
         index = c4_record_edge_add(&writer, 1, (uint32_t)i, true, 0);
     C4TEST_INT(index, C4_RECORD_NO_INDEX);
-    c4_record_edge_count(&writer, index, 1, 1, 1, 1); /* nowhere: no crash */
+    c4_record_edge_count(&writer, index, 1, 1, 0, 1, 1); /* nowhere: no crash */
     c4_record_writer_open(recorder, 2, 0, 0, 1, 1, "y", &late);
     for (int i = 0; i < 200 && late.recorder; i++)
         c4_record_writer_open(recorder, 2, 0, 0, 1, 1, "y", &late);
@@ -360,7 +361,7 @@ static void test_entries_of_ended_communicators(void)
         program.count = round;
         uint16_t program_at = c4_record_program_add(&writer, &program);
         uint16_t edge_at = c4_record_edge_add(&writer, (int)round, round, false, 1);
-        c4_record_edge_count(&writer, edge_at, 10, 1, 0, 1);
+        c4_record_edge_count(&writer, edge_at, 10, 1, 0, 0, 1);
         uint32_t comm_at = writer.comm_index;
         CU_ASSERT_FATAL(c4_record_file_program(file, program_at, &read_program));
         CU_ASSERT(read_program.count == round && read_program.comm == comm_at);
@@ -540,6 +541,40 @@ static void write_some(c4_comm **comm, int rank, void *arg)
     free(buffer);
 }
 
+/* Connections are lost under it; what was sent again for that shows, in the sum of an edge and where it happened. */
+static void lose_some(c4_comm **comm, int rank, void *arg)
+{
+    char job[512];
+    static float buffer[100000];
+    c4_record_file *file = NULL;
+    c4_record_move move;
+    uint64_t resends[2] = {0};
+    (void)rank;
+    for (int i = 0; i < 20; i++)
+        WORLD_OK(c4_all_reduce(buffer, buffer, 100000, C4_FLOAT32, C4_SUM, *comm, NULL));
+    find_record(arg, job, sizeof job);
+    WORLD_OK(c4_record_file_open(path_in(job), &file));
+    if (!file)
+        return;
+    for (c4_record_walk walk = c4_record_walk_moves(file, 0); c4_record_walk_next_move(&walk, &move);)
+        resends[0] += move.resends;
+    c4_record_edge edge;
+    for (uint32_t i = 0; c4_record_file_edge(file, i, &edge); i++)
+        resends[1] += edge.resends;
+    c4_record_file_close(file);
+    WORLD_OK(c4_all_reduce(resends, resends, 2, C4_INT64, C4_SUM, *comm, NULL));
+    WORLD_TRUE(resends[0] > 0 && resends[0] == resends[1]);
+}
+
+static void test_lost_connections(void)
+{
+    char options[600];
+    const char *directory = c4test_path("lossy");
+    snprintf(options, sizeof options,
+             "C4_RECORD_DIR=%s C4_TRANSPORTS=tcp C4_HOOK=close=tcp@frame:7,truncate=tcp@frame:11", directory);
+    world_run(&(world_spec){.nranks = 2, .options = options}, lose_some, (void *)directory);
+}
+
 static void test_clean_end(void)
 {
     char options[600], left[512];
@@ -555,9 +590,10 @@ static void test_clean_end(void)
 
 int main(int argc, char **argv)
 {
-    static const c4test_case cases[] = {C4TEST(round_trip),  C4TEST(ring_wrap),  C4TEST(torn),
-                                        C4TEST(tables_full), C4TEST(find),       C4TEST(not_writable),
-                                        C4TEST(damaged),     C4TEST(after_kill), C4TEST(entries_of_ended_communicators),
-                                        C4TEST(clean_end),   C4TEST_END};
+    static const c4test_case cases[] = {
+        C4TEST(round_trip),       C4TEST(ring_wrap),  C4TEST(torn),
+        C4TEST(tables_full),      C4TEST(find),       C4TEST(not_writable),
+        C4TEST(damaged),          C4TEST(after_kill), C4TEST(entries_of_ended_communicators),
+        C4TEST(lost_connections), C4TEST(clean_end),  C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
