@@ -39,16 +39,6 @@ static c4_status read_gid(const c4_verbs_rail *rail, int index, int family, c4_v
     return status < 0 ? c4_fail(status, "verbs: %s: %s", rail->port.device, reason) : C4_OK;
 }
 
-static c4_status try_pair(c4_verbs_rail *rail)
-{
-    char advice[320];
-    int error = c4_verbs_pair_try(rail);
-    if (error == 0)
-        return C4_OK;
-    return c4_fail(C4_ERR_SYSTEM, "verbs: no queue pair on %s:%u: %s", rail->port.device, rail->port.number,
-                   c4_verbs_memory_advice(error, advice, sizeof advice));
-}
-
 /* Has it the address that it is to have, and queue pairs? A limit on locked memory shows only when memory is registered. */
 static c4_status try_port(const c4_transport_host *host, const c4_verbs_port *port)
 {
@@ -62,7 +52,7 @@ static c4_status try_port(const c4_transport_host *host, const c4_verbs_port *po
     if (status == C4_OK)
         status = c4_verbs_memory_make(&memory, 256 << 10, &region);
     if (status == C4_OK)
-        status = try_pair(&rail);
+        status = c4_verbs_pair_try(&rail);
     c4_verbs_rail_close_queues(&rail);
     c4_verbs_memory_fini(&memory);
     c4_verbs_rail_close(&rail);

@@ -77,16 +77,21 @@ static struct ibv_qp *create(const c4_verbs_rail *rail, const c4_verbs_cq *cq, u
     return qp;
 }
 
-int c4_verbs_pair_try(c4_verbs_rail *rail)
+c4_status c4_verbs_pair_try(c4_verbs_rail *rail)
 {
     unsigned inline_bytes;
+    char advice[320];
     c4_verbs_cq *cq = c4_verbs_rail_cq(rail, C4_VERBS_SQ_DEPTH + C4_VERBS_LEAST_WINDOW);
-    struct ibv_qp *qp = cq != NULL ? create(rail, cq, C4_VERBS_LEAST_WINDOW, NULL, &inline_bytes) : NULL;
-    if (qp == NULL)
-        return errno != 0 ? errno : ENOMEM;
-    int error = to_init(qp, rail->port.number);
-    c4_verbs_calls_in_use->destroy_qp(qp);
-    return error;
+    if (cq == NULL)
+        return C4_ERR_SYSTEM;
+    struct ibv_qp *qp = create(rail, cq, C4_VERBS_LEAST_WINDOW, NULL, &inline_bytes);
+    int error = qp != NULL ? to_init(qp, rail->port.number) : errno != 0 ? errno : ENOMEM;
+    if (qp != NULL)
+        c4_verbs_calls_in_use->destroy_qp(qp);
+    if (error == 0)
+        return C4_OK;
+    return c4_fail(C4_ERR_SYSTEM, "verbs: no queue pair on %s:%u: %s", rail->port.device, rail->port.number,
+                   c4_verbs_memory_advice(error, advice, sizeof advice));
 }
 
 static c4_status make_pair(c4_verbs_link *link, c4_verbs_rail *rail)

@@ -4,8 +4,9 @@
 
 #include "transports/verbs/internal.h"
 
-/* Can any be made on this rail? Some devices are listed and have none of the kind that is used here. 0 or errno. */
-int c4_verbs_pair_try(c4_verbs_rail *rail);
+/* Can any be made on this rail? Some devices are listed and have none of the kind that is used here. Errors are
+ * logged. */
+c4_status c4_verbs_pair_try(c4_verbs_rail *rail);
 /* Makes one on this rail, ready to be connected, and says what the peer must know. C4_OK; > 0: the rail will not do now;
  * < 0: no rail would (logged). */
 c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_words *mine);

@@ -38,7 +38,7 @@ static const expectation openings[] = {
     {"alloc_pd", "verbs: protection domain of standin0:1: No space left on device"},
     {"create_comp_channel", "verbs: completion channel of standin0:1: No space left on device"},
     {"create_srq", "verbs: shared receive queue of standin0:1: No space left on device"},
-    {"create_cq", "verbs: no queue pair on standin0:1: No space left on device"},
+    {"create_cq", "verbs: completion queue of standin0:1: No space left on device"},
     {"create_qp", "verbs: no queue pair on standin0:1: No space left on device"},
     {"modify_qp", "verbs: no queue pair on standin0:1: No space left on device"},
     {"reg_mr", "verbs: 256 KiB of buffers cannot be registered: No space left on device"},
