@@ -46,6 +46,8 @@ static int register_at_all(const c4_verbs_memory *memory, c4_verbs_region *regio
         region->mrs[i] = c4_verbs_calls_in_use->reg_mr(memory->rails[i].pd, region->base, region->bytes, ACCESS);
         if (region->mrs[i] == NULL) {
             int error = errno != 0 ? errno : ENOMEM;
+            if (c4_verbs_rail_is_gone(&memory->rails[i])) /* the others do without it */
+                continue;
             deregister(region);
             return error;
         }

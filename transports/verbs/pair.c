@@ -129,14 +129,17 @@ c4_status c4_verbs_pair_make(c4_verbs_link *link, c4_verbs_rail *rail, c4_verbs_
         return c4_verbs_pair_trouble(link, "%s: %s", rail->port.device, reason);
     C4_TRY(c4_random_bytes(&psn, sizeof psn));
     link->window = module->window;
-    C4_TRY(c4_verbs_receives_promise(link, rail, link->window));
+    c4_status status = c4_verbs_receives_promise(link, rail, link->window);
+    if (status > 0)
+        return c4_verbs_pair_trouble(link, "%s:%u was removed", rail->port.device, rail->port.number);
+    C4_TRY(status);
     link->rail = rail;
     link->cq = c4_verbs_rail_cq(rail, most_completions(link, rail));
     if (link->cq == NULL) {
         c4_verbs_receives_end(link, rail, link->window);
         return C4_ERR_SYSTEM;
     }
-    c4_status status = make_pair(link, rail);
+    status = make_pair(link, rail);
     if (status != C4_OK) {
         forget(link);
         return status;

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "transports/verbs/device.h"
+#include "transports/verbs/internal.h"
 
 /* Receive buffers that one rail holds at most, whatever more the device could. */
 #define MOST_POSTED (1u << 20)
@@ -74,7 +75,7 @@ static c4_status fill(c4_verbs_rail *rail)
 
 c4_status c4_verbs_rail_open(c4_verbs_rail *rail, unsigned index, const c4_verbs_port *port)
 {
-    *rail = (c4_verbs_rail){.index = index, .port = *port, .up = true};
+    *rail = (c4_verbs_rail){.index = index, .port = *port, .up = true, .told_up = true};
     c4_status status = fill(rail);
     if (status < 0) {
         c4_verbs_rail_close_queues(rail);
@@ -217,10 +218,9 @@ static void take_event(c4_verbs_rail *rail, const struct ibv_async_event *event)
     }
 }
 
-bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host)
+static void read_events(c4_verbs_rail *rail)
 {
     struct ibv_async_event event;
-    const bool was = rail->up, was_gone = rail->gone;
     while (!rail->gone && c4_verbs_calls_in_use->get_async_event(rail->context, &event) == 0) {
         take_event(rail, &event);
         c4_verbs_calls_in_use->ack_async_event(&event);
@@ -229,13 +229,29 @@ bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host)
         rail->gone = true; /* a device that is taken away answers EIO from then on */
         rail->up = false;
     }
-    bool changed = rail->up != was || rail->gone != was_gone; /* one that is down may be taken away too */
+}
+
+bool c4_verbs_rail_is_gone(c4_verbs_rail *rail)
+{
+    read_events(rail);
+    for (unsigned i = 0; rail->gone && i < rail->capacity; i++)
+        if (rail->links[i].link != NULL)
+            c4_verbs_link_break(rail->links[i].link, ENODEV);
+    return rail->gone;
+}
+
+bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host)
+{
+    read_events(rail);
+    bool changed = rail->up != rail->told_up || rail->gone != rail->told_gone; /* one that is down may be removed too */
     if (changed)
         host->log(host->context, rail->up ? C4_TLOG_INFO : C4_TLOG_WARN, "verbs: rail %u (%s:%u) is %s", rail->index,
                   rail->port.device, rail->port.number,
                   rail->gone ? "gone: the device was removed"
                   : rail->up ? "up again"
                              : "down");
+    rail->told_up = rail->up;
+    rail->told_gone = rail->gone;
     return changed;
 }
 

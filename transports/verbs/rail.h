@@ -24,9 +24,10 @@ typedef struct c4_verbs_qpn_entry {
 struct c4_verbs_rail {
     unsigned index;
     c4_verbs_port port;
-    bool up;          /* the port is active, as far as is known */
-    bool gone;        /* the device has been removed: never up again */
-    unsigned nerrors; /* links lost on it for its own sake */
+    bool up;                 /* the port is active, as far as is known */
+    bool gone;               /* the device has been removed: never up again */
+    bool told_up, told_gone; /* what c4_verbs_rail_events has said of both */
+    unsigned nerrors;        /* links lost on it for its own sake */
     struct ibv_context *context;
     struct ibv_pd *pd;
     struct ibv_comp_channel *wake;
@@ -55,7 +56,9 @@ bool c4_verbs_rail_add_link(c4_verbs_rail *rail, uint32_t qpn, c4_verbs_link *li
 void c4_verbs_rail_remove_link(c4_verbs_rail *rail, uint32_t qpn);
 c4_verbs_link *c4_verbs_rail_find_link(const c4_verbs_rail *rail, uint32_t qpn);
 
-/* Port down or up, device gone: reads what the device has said, without waiting. True when `up` or `gone` has changed. */
+/* Something has failed: true if that is because the device has been removed. Its links are broken then. */
+bool c4_verbs_rail_is_gone(c4_verbs_rail *rail);
+/* Port down or up, device gone: reads what the device has said, without waiting. True when `up` or `gone` has changed since. */
 bool c4_verbs_rail_events(c4_verbs_rail *rail, const c4_transport_host *host);
 
 /* From now on the next completion makes wake->fd readable. False: there may be completions already. */

@@ -8,6 +8,8 @@
 static int post(const c4_verbs_rail *rail, struct ibv_qp *qp, c4_verbs_receives *receives)
 {
     enum { AT_ONCE = 16 };
+    if (rail->gone)
+        return ENODEV; /* they may not be registered there */
     while (receives->nspare > 0) {
         struct ibv_recv_wr requests[AT_ONCE], *bad = NULL;
         struct ibv_sge pieces[AT_ONCE];
@@ -86,6 +88,10 @@ c4_status c4_verbs_receives_promise(c4_verbs_link *link, c4_verbs_rail *rail, un
         put_spare(receives, slot);
     }
     int error = rail->srq != NULL ? c4_verbs_receives_refill(rail) : 0;
+    if (rail->gone) {
+        give_back_own(link);
+        return C4_IN_PROGRESS;
+    }
     if (error != 0)
         return c4_fail_errno(C4_ERR_SYSTEM, error, "verbs: receive buffers of %s:%u", rail->port.device,
                              rail->port.number);

@@ -20,7 +20,7 @@ typedef struct c4_verbs_receives {
 } c4_verbs_receives;
 
 /* Has `count` more slots for a link whose queue pair is to be made on this rail: with an SRQ they are posted now.
- * C4_ERR_MEMORY when the device takes no more (logged). */
+ * C4_ERR_MEMORY when the device takes no more (logged). C4_IN_PROGRESS: the device is gone. */
 c4_status c4_verbs_receives_promise(c4_verbs_link *link, c4_verbs_rail *rail, unsigned count);
 /* The queue pair has been made: without an SRQ its slots are posted. 0 or errno. */
 int c4_verbs_receives_begin(c4_verbs_link *link, c4_verbs_rail *rail, struct ibv_qp *qp);

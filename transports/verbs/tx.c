@@ -164,7 +164,8 @@ static void use_ticket(c4_channel *channel)
     channel->announced = false;
 }
 
-/* From where the device takes a large frame: the user's declared memory, else a copy. < 0: no memory. */
+/* From where the device takes a large frame: the user's declared memory, else a copy. < 0: no memory; C4_IN_PROGRESS:
+ * the rail has just been found to be gone. */
 static c4_status find_source(c4_verbs_link *link, c4_verbs_slot *slot, c4_xfer *xfer)
 {
     c4_module *module = link->module;
@@ -178,6 +179,11 @@ static c4_status find_source(c4_verbs_link *link, c4_verbs_slot *slot, c4_xfer *
         return C4_OK;
     }
     C4_TRY(c4_verbs_unit_get(&module->slots, &slot->unit));
+    if (link->broken != 0) {
+        c4_verbs_unit_put(&module->slots, slot->unit);
+        slot->unit = NULL;
+        return C4_IN_PROGRESS;
+    }
     slot->source = slot->unit->region;
     memcpy(slot->unit->pointer, xfer->pointer, xfer->bytes);
     xfer->state = C4_OK;
@@ -197,6 +203,10 @@ static c4_status send_first_time(c4_channel *channel, c4_xfer *xfer)
         return C4_IN_PROGRESS;
     c4_verbs_slot *slot;
     C4_TRY(c4_verbs_slot_get(&link->module->slots, &slot));
+    if (link->broken != 0) { /* the rail has just been found to be gone */
+        c4_verbs_slot_put(&link->module->slots, slot);
+        return C4_IN_PROGRESS;
+    }
     slot->channel = channel;
     slot->comm = channel->comm;
     slot->tag = channel->tag;
@@ -204,7 +214,7 @@ static c4_status send_first_time(c4_channel *channel, c4_xfer *xfer)
     slot->large = large;
     c4_verbs_message message = message_of(slot);
     c4_status status = large ? find_source(link, slot, xfer) : C4_OK;
-    if (status < 0) {
+    if (status != C4_OK) {
         c4_verbs_slot_put(&link->module->slots, slot);
         return status;
     }

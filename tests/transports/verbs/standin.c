@@ -274,6 +274,11 @@ static struct ibv_mr *reg_mr(struct ibv_pd *pd, void *pointer, size_t bytes, int
     (void)access;
     if (refuses("reg_mr"))
         return NULL;
+    if (standin.devices[standin_index_of(pd->context)].gone) {
+        unlock();
+        errno = EIO;
+        return NULL;
+    }
     while (standin.mrs[place] != NULL)
         if (++place == STANDIN_MAX_MRS)
             standin_misused("too many memory regions");

@@ -100,6 +100,51 @@ static void test_device_removed(void)
     rig_close(&r);
 }
 
+/* Memory is to be registered before anybody has seen that a device is gone: that costs this device's queue pairs, and no frame. */
+static void test_registering_at_a_removed_device(void)
+{
+    enum { COUNT = 40 };
+    static unsigned char from[2][70000], to[2][COUNT][70000];
+    static c4_xfer sends[2][COUNT], receives[2][COUNT];
+    static const size_t sizes[] = {3000, sizeof from[0]};
+    for (size_t size = 0; size < 2; size++)
+        for (int sender_first = 0; sender_first < 2; sender_first++) {
+            size_t bytes = sizes[size];
+            rig r;
+            standin_start(&two);
+            rig_open(&r, NULL);
+            for (uint32_t tag = 0; tag < 2; tag++)
+                C4TEST_OK(rig_exchange(&r, 0, tag, 8));
+            if (!sender_first)
+                standin_remove(0);
+            for (int i = 0; i < COUNT; i++)
+                for (uint32_t tag = 0; tag < 2; tag++) {
+                    receives[tag][i] = (c4_xfer){.pointer = to[tag][i], .bytes = bytes};
+                    CU_ASSERT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, tag), &receives[tag][i]) >= 0);
+                }
+            if (sender_first) { /* it has its tickets */
+                for (int i = 0; i < 20; i++)
+                    rig_progress(&r);
+                standin_remove(0);
+            }
+            for (int i = 0; i < COUNT; i++)
+                for (uint32_t tag = 0; tag < 2; tag++) {
+                    conf_fill(from[tag], bytes, tag);
+                    sends[tag][i] =
+                        (c4_xfer){.frame = conf_frame((uint32_t)i, bytes), .pointer = from[tag], .bytes = bytes};
+                    CU_ASSERT(c4_verbs_ops.send(rig_channel(&r, 0, 0, tag), &sends[tag][i]) >= 0);
+                }
+            for (int i = 0; i < COUNT; i++)
+                for (uint32_t tag = 0; tag < 2; tag++) {
+                    RIG_UNTIL(&r, receives[tag][i].state != C4_IN_PROGRESS && sends[tag][i].state != C4_IN_PROGRESS);
+                    CU_ASSERT(receives[tag][i].state == C4_OK && sends[tag][i].state == C4_OK);
+                    CU_ASSERT(conf_verify(to[tag][i], bytes, tag));
+                }
+            CU_ASSERT(r.errors[0] == C4_OK && r.errors[1] == C4_OK);
+            rig_close(&r);
+        }
+}
+
 static bool sleeps(rig *r, int rank)
 {
     int fd = -1;
@@ -279,6 +324,7 @@ int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST(port_down_and_up),
                                         C4TEST(port_comes_back_changed),
+                                        C4TEST(registering_at_a_removed_device),
                                         C4TEST(device_removed),
                                         C4TEST(sleep_without_the_device),
                                         C4TEST(all_down),
