@@ -107,6 +107,61 @@ filtered() {
     return $status
 }
 
+# UDP source ports of the RoCE packets that come in, each once, until there is none for 5 s.
+ports_on_the_wire() {
+    python3 - <<'PYTHON'
+import socket, struct
+sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+sock.bind(("rdma0", 0))
+sock.settimeout(30)
+seen = set()
+try:
+    while True:
+        packet = sock.recv(65535)
+        source, target = struct.unpack("!HH", packet[34:38])
+        if packet[23] == socket.IPPROTO_UDP and target == 4791:
+            seen.add(source)
+            sock.settimeout(5)
+except socket.timeout:
+    pass
+print("\n".join(map(str, sorted(seen))))
+PYTHON
+}
+
+# The port that each queue pair is said to have is the one that its packets come from.
+source_ports() {
+    local wire log sniffer
+    command -v python3 >/dev/null || { echo "python3 is not installed"; return 77; }
+    wire=$(mktemp) log=$(mktemp)
+    ports_on_the_wire >"$wire" &
+    sniffer=$!
+    sleep 1
+    C4_LOG=debug C4_LOG_FILE=$log C4_VERBS_DEVICES=rxe0 C4_VERBS_QPS_PER_PEER=4 C4_ALGO=all_reduce:ring \
+        verified 7009 2 all_reduce -b 1M -e 1M -n 2 -w 0 || return 1
+    wait $sniffer
+    grep -o 'UDP source port [0-9]*' "$log" | grep -o '[0-9]*' | sort -u >"$log.ports"
+    echo "said: $(tr '\n' ' ' <"$log.ports"), seen: $(tr '\n' ' ' <"$wire")"
+    [ "$(wc -l <"$wire")" -ge 2 ] && ! grep -v -x -F -f "$log.ports" "$wire"
+}
+
+# The last case, for guest 1 loses its devices: nobody has named a transport, guest 0 would use verbs, and they meet over TCP.
+one_side() {
+    local device
+    [ "$C4_TEST_GUEST" = 0 ] || for device in /sys/class/infiniband/*; do rdma link delete "${device##*/}" || return 1; done
+    unset C4_TRANSPORTS C4_REQUIRE_TRANSPORT
+    local log status
+    log=$(mktemp)
+    C4_LOG=info C4_LOG_FILE=$log verified 7010 2 all_reduce -b 8 -e 64K -f 8192 -n 3 -w 0
+    status=$?
+    grep verbs "$log" | cut -c 1-150
+    [ $status -eq 0 ] || return 1
+    if [ "$C4_TEST_GUEST" = 0 ]; then
+        [ "$(grep -c ' warn: another transport is used instead: verbs does not reach rank 1' "$log")" = 1 ]
+    else
+        grep -q ' info: transport verbs is left out: this machine has no device for it' "$log" && ! grep -q ' warn: .*verbs' "$log"
+    fi
+}
+
 if [ "${1-}" = --guest ]; then
     run_case "4 ranks, both links used (guest $C4_TEST_GUEST)" crosses
     run_case "5 % of the packets lost (guest $C4_TEST_GUEST)" loses
@@ -115,6 +170,8 @@ if [ "${1-}" = --guest ]; then
     run_case "one end of a rail pulled and put back (guest $C4_TEST_GUEST)" pulled
     run_case "GIDs of two kinds (guest $C4_TEST_GUEST)" wrong_gid
     run_case "no RDMA packet comes through (guest $C4_TEST_GUEST)" filtered
+    run_case "UDP source ports as foreseen (guest $C4_TEST_GUEST)" source_ports
+    run_case "devices on one side only (guest $C4_TEST_GUEST)" one_side
     end_cases
     exit
 fi
