@@ -228,8 +228,8 @@ void c4_verbs_channel_close(c4_channel *channel)
         end_queue_pair(link);
     while (channel->posts.first != NULL)
         c4_verbs_channel_shift(channel);
-    if (channel->writer)
-        c4_verbs_tx_forget(channel);
+    if (channel->writer && c4_verbs_tx_forget(channel))
+        end_queue_pair(link);
     stop_waiting(channel);
     if (link->expect == channel)
         link->expect = NULL;

@@ -440,17 +440,24 @@ bool c4_verbs_tx_cancel(c4_verbs_link *link, const c4_xfer *xfer)
     return true;
 }
 
-static void forget_channel(c4_verbs_slot *list, const c4_channel *channel)
+static bool forget_channel(c4_verbs_slot *list, const c4_channel *channel)
 {
-    for (c4_verbs_slot *slot = list; slot != NULL; slot = slot->next)
-        if (slot->channel == channel)
-            slot->channel = NULL;
+    bool span = false;
+    for (c4_verbs_slot *slot = list; slot != NULL; slot = slot->next) {
+        if (slot->channel != channel)
+            continue;
+        slot->channel = NULL;
+        channel->link->nspans -= slot->xfer != NULL;
+        span |= slot->xfer != NULL;
+        slot->xfer = NULL;
+    }
+    return span;
 }
 
-void c4_verbs_tx_forget(c4_channel *channel)
+bool c4_verbs_tx_forget(c4_channel *channel)
 {
-    forget_channel(channel->link->sent_first, channel);
-    forget_channel(channel->link->again, channel);
+    bool again = forget_channel(channel->link->again, channel);
+    return forget_channel(channel->link->sent_first, channel) || again;
 }
 
 void c4_verbs_tx_fini(c4_verbs_link *link, c4_status status)

@@ -41,8 +41,9 @@ void c4_verbs_tx_rewind(c4_verbs_link *link);
 bool c4_verbs_tx_resume(c4_verbs_link *link, uint64_t received);
 /* Forgets a frame that is on its way; true if the device may be reading its span until the queue pair ends. */
 bool c4_verbs_tx_cancel(c4_verbs_link *link, const c4_xfer *xfer);
-/* The channel is closed: its frames that are on their way go on without it. */
-void c4_verbs_tx_forget(c4_channel *channel);
+/* The channel is closed: its frames that are on their way go on without it; true if the device may be reading the user's memory
+ * for one until the queue pair ends. */
+bool c4_verbs_tx_forget(c4_channel *channel);
 /* Drops everything; pending xfers end with `status`. */
 void c4_verbs_tx_fini(c4_verbs_link *link, c4_status status);
 

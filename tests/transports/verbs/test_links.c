@@ -439,6 +439,37 @@ static void test_declared_memory(void)
     rig_close(&r);
 }
 
+/* A channel is closed while its frame is on its way from the user's memory: both are the user's again, and nobody looks at them. */
+static void test_closed_on_the_way(void)
+{
+    static unsigned char from[LARGE], to[LARGE];
+    const int reader = 1;
+    const c4_channel_spec spec = {sizeof spec, 0, 4, 0, &reader, 1, 0};
+    c4_channel *out;
+    rig r;
+    standin_start(&two);
+    rig_open(&r, NULL);
+    rig_declare(from, LARGE);
+    C4TEST_OK(rig_exchange(&r, 0, 0, 8));
+    C4TEST_OK_FATAL(c4_verbs_ops.channel_open(r.modules[0], &spec, &out));
+    c4_xfer receive = {.pointer = to, .bytes = LARGE}, send = {.pointer = from, .bytes = LARGE};
+    C4TEST_INT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, 4), &receive), C4_IN_PROGRESS);
+    RIG_UNTIL(&r, out->ntickets == 1);
+    C4TEST_INT(c4_verbs_ops.send(out, &send), C4_IN_PROGRESS);
+    C4TEST_INT(send.handed_over, 1);
+    C4TEST_INT(rig_link(&r, 0, 0)->nspans, 1);
+    c4_verbs_ops.channel_close(out);
+    C4TEST_INT(rig_link(&r, 0, 0)->nspans, 0);
+    send.state = 77;
+    C4TEST_OK(rig_exchange(&r, 0, 0, 8));
+    C4TEST_OK(rig_exchange(&r, 1, 0, LARGE));
+    for (int i = 0; i < 100; i++)
+        rig_progress(&r);
+    C4TEST_INT(send.state, 77);
+    rig_take_back(from);
+    rig_close(&r);
+}
+
 int main(int argc, char **argv)
 {
     static const c4test_case cases[] = {C4TEST_DEADLINE(forged_messages, 60),
@@ -455,6 +486,7 @@ int main(int argc, char **argv)
                                         C4TEST(no_memory_ahead),
                                         C4TEST(pause),
                                         C4TEST(declared_memory),
+                                        C4TEST(closed_on_the_way),
                                         C4TEST_END};
     return c4test_main(argc, argv, cases);
 }
