@@ -157,27 +157,28 @@ void c4_verbs_channel_append(c4_channel *channel, c4_xfer *xfer)
         channel->link->nqueued++;
     else
         channel->link->nposted++;
+    channel->nlarge += !channel->writer && c4_verbs_is_large(channel, xfer);
 }
 
-static void gone(c4_channel *channel)
+static void gone(c4_channel *channel, const c4_xfer *xfer)
 {
     if (channel->writer)
         channel->link->nqueued--;
     else
         channel->link->nposted--;
+    channel->nlarge -= !channel->writer && c4_verbs_is_large(channel, xfer);
 }
 
 void c4_verbs_channel_shift(c4_channel *channel)
 {
-    c4_posts_take(&channel->posts);
-    gone(channel);
+    gone(channel, c4_posts_take(&channel->posts));
 }
 
 static bool list_remove(c4_channel *channel, const c4_xfer *xfer)
 {
     if (!c4_posts_remove(&channel->posts, xfer))
         return false;
-    gone(channel);
+    gone(channel, xfer);
     return true;
 }
 

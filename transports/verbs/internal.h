@@ -64,6 +64,7 @@ struct c4_channel {
     /* Writer: the frame at the head has been announced. Reader: a pause or resume is owed. */
     bool announced, tell_pause;
     c4_posts posts;                            /* reader: receives; writer: frames that wait */
+    unsigned nlarge;                           /* reader: of them those that want a ticket, or have one */
     c4_verbs_ticket tickets[C4_VERBS_TICKETS]; /* a ring */
     unsigned first_ticket, ntickets;
     uint32_t next_number; /* reader: of tickets, over all queue pairs */
@@ -143,6 +144,12 @@ struct c4_module {
 static inline c4_verbs_link *c4_verbs_link_of(c4_tlink *base)
 {
     return (c4_verbs_link *)base;
+}
+
+/* Too large for a slot. */
+static inline bool c4_verbs_is_large(const c4_channel *channel, const c4_xfer *xfer)
+{
+    return xfer->bytes > channel->link->module->eager_bytes;
 }
 
 /* progress has something to do for it beside what arrives. */

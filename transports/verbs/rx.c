@@ -17,6 +17,7 @@ static void complete(c4_channel *channel, int state)
     c4_xfer *xfer = channel->posts.first;
     channel->posts.first = xfer->next;
     channel->link->nposted--;
+    channel->nlarge -= c4_verbs_is_large(channel, xfer);
     xfer->state = state;
 }
 
@@ -151,9 +152,12 @@ static bool has_ticket(c4_channel *channel, const c4_xfer *xfer)
 void c4_verbs_rx_grant(c4_channel *channel)
 {
     c4_verbs_link *link = channel->link;
+    if (channel->nlarge ==
+        channel->ntickets) /* many small ones may be posted: not to be looked through at each frame */
+        return;
     for (c4_xfer *xfer = channel->posts.first; xfer != NULL && channel->ntickets < C4_VERBS_TICKETS;
          xfer = xfer->next) {
-        if (xfer->bytes <= link->module->eager_bytes || has_ticket(channel, xfer))
+        if (!c4_verbs_is_large(channel, xfer) || has_ticket(channel, xfer))
             continue;
         c4_verbs_ticket *ticket = ticket_at(channel, channel->ntickets);
         *ticket = (c4_verbs_ticket){.number = channel->next_number, .bytes = (uint32_t)xfer->bytes, .xfer = xfer};

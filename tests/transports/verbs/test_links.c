@@ -3,7 +3,9 @@
 #include "tests/c4test.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/conformance/world.h"
 #include "tests/transports/verbs/rig.h"
@@ -289,6 +291,47 @@ static void test_old_epoch(void)
 
 /* ---- bounds ---- */
 
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Of so many small receives that are all posted before, and filled. */
+static double seconds_for_each(unsigned count)
+{
+    static unsigned char from[8], to[8];
+    c4_xfer *receives = calloc(count, sizeof *receives), *sends = calloc(count, sizeof *sends);
+    rig r;
+    rig_open(&r, NULL);
+    C4TEST_OK(rig_exchange(&r, 0, 0, 8));
+    double began = cpu_seconds();
+    for (unsigned i = 0; i < count; i++) {
+        receives[i] = (c4_xfer){.pointer = to, .bytes = sizeof to};
+        C4TEST_INT(c4_verbs_ops.recv(rig_channel(&r, 1, 0, 0), &receives[i]), C4_IN_PROGRESS);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        sends[i] = (c4_xfer){.pointer = from, .bytes = sizeof from};
+        CU_ASSERT(c4_verbs_ops.send(rig_channel(&r, 0, 0, 0), &sends[i]) >= 0);
+    }
+    RIG_UNTIL(&r, receives[count - 1].state != C4_IN_PROGRESS);
+    double seconds = cpu_seconds() - began;
+    rig_close(&r);
+    free(receives);
+    free(sends);
+    return seconds / count;
+}
+
+/* Any number may be posted: one more does not make each of them dearer. */
+static void test_many_posted(void)
+{
+    standin_start(&two);
+    double few = seconds_for_each(1000), many = seconds_for_each(16000);
+    if (many > 4 * few)
+        C4TEST_INT((long long)(many * 1e9), (long long)(few * 1e9));
+}
+
 /* More is posted on both links than peer and device have room for, while the peer looks at nothing: the stand-in ends a process
  * that overruns a send queue, or whose peer has no buffer. */
 static void test_full_queues(void)
@@ -481,6 +524,7 @@ int main(int argc, char **argv)
                                         C4TEST(path_that_carries_nothing),
                                         C4TEST(unsent),
                                         C4TEST(old_epoch),
+                                        C4TEST_DEADLINE(many_posted, 60),
                                         C4TEST(full_queues),
                                         C4TEST(no_memory_for_large),
                                         C4TEST(no_memory_ahead),
