@@ -160,8 +160,10 @@ static void client_request(c4_admin *admin, c4_admin_client *client, size_t byte
     }
     c4_json_init(&json, C4_ADMIN_ANSWER_BYTES);
     if (client->request.command != C4_ADMIN_PROBE) {
-        c4_admin_answer(admin, client, &json);
+        bool aborts = c4_admin_answer(admin, client, &json);
         c4_admin_finish(admin, client, &json);
+        if (aborts) /* once the answer has gone */
+            c4_admin_abort(admin, client);
     } else if (!c4_admin_check_selection(admin, &client->request, &json)) {
         c4_admin_finish(admin, client, &json);
     } else if (!c4_admin_probe_start(admin, c4_now_ns())) {

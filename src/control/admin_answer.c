@@ -193,21 +193,23 @@ static void abort_selected(c4_admin *admin, const c4_admin_request *request, con
     }
 }
 
+static void operator_text(const c4_admin *admin, const c4_admin_client *client, char by[C4_CONTROL_TEXT_MAX_BYTES])
+{
+    const char *reason = *client->request.reason ? client->request.reason : "no reason given";
+    snprintf(by, C4_CONTROL_TEXT_MAX_BYTES, "aborted by operator (uid %ld) through the admin socket of rank %d: %s",
+             (long)client->uid, admin->control->rank, reason);
+}
+
 static void answer_abort(c4_admin *admin, const c4_admin_client *client, c4_json *json)
 {
     const c4_admin_request *request = &client->request;
-    const c4_control *control = admin->control;
     char by[C4_CONTROL_TEXT_MAX_BYTES];
-    snprintf(by, sizeof by, "aborted by operator (uid %ld) through the admin socket of rank %d: %s", (long)client->uid,
-             control->rank, *request->reason ? request->reason : "no reason given");
-    c4_log(C4_LOG_WARN, "admin socket: process %ld of user %ld aborts %s%s%s: %s", (long)client->pid, (long)client->uid,
-           *request->comm ? "communicator \"" : "all communicators of the job", request->comm,
-           *request->comm ? "\"" : "", *request->reason ? request->reason : "no reason given");
+    operator_text(admin, client, by);
     c4_admin_begin(admin, C4_ADMIN_ABORT, json);
     c4_json_string(json, "aborted", *request->comm ? request->comm : "all communicators");
     c4_json_string(json, "text", by);
     c4_json_open(json, "communicators", '[');
-    for (const c4_control_attachment *one = control->attachments; one; one = one->next) {
+    for (const c4_control_attachment *one = admin->control->attachments; one; one = one->next) {
         if (!c4_admin_selects(request, one))
             continue;
         c4_admin_open_comm(admin, one, false, json);
@@ -215,21 +217,32 @@ static void answer_abort(c4_admin *admin, const c4_admin_client *client, c4_json
     }
     c4_json_close(json, '[');
     c4_json_close(json, '{');
+}
+
+void c4_admin_abort(c4_admin *admin, const c4_admin_client *client)
+{
+    const c4_admin_request *request = &client->request;
+    char by[C4_CONTROL_TEXT_MAX_BYTES];
+    operator_text(admin, client, by);
+    c4_log(C4_LOG_WARN, "admin socket: process %ld of user %ld aborts %s%s%s: %s", (long)client->pid, (long)client->uid,
+           *request->comm ? "communicator \"" : "all communicators of the job", request->comm,
+           *request->comm ? "\"" : "", *request->reason ? request->reason : "no reason given");
     abort_selected(admin, request, by);
 }
 
-void c4_admin_answer(c4_admin *admin, const c4_admin_client *client, c4_json *json)
+bool c4_admin_answer(c4_admin *admin, const c4_admin_client *client, c4_json *json)
 {
     const c4_admin_request *request = &client->request;
     if (!c4_admin_check_selection(admin, request, json))
-        return;
+        return false;
     if (request->command == C4_ADMIN_ABORT) {
         answer_abort(admin, client, json);
-        return;
+        return true;
     }
     c4_admin_begin(admin, request->command, json);
     if (request->command == C4_ADMIN_DUMP)
         write_ranks(admin->control, json);
     write_comms(admin, request, json);
     c4_json_close(json, '{');
+    return false;
 }

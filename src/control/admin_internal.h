@@ -70,8 +70,10 @@ void c4_admin_finish(c4_admin *admin, c4_admin_client *client, c4_json *json);
 /* The beginning of every answer, inside whose object the rest goes. */
 void c4_admin_begin(const c4_admin *admin, c4_admin_command command, c4_json *json);
 void c4_admin_error(c4_json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* status, dump, plan, abort. */
-void c4_admin_answer(c4_admin *admin, const c4_admin_client *client, c4_json *json);
+/* status, dump, plan, abort. True: an abort that was selected well, to be carried out when the answer has gone. */
+bool c4_admin_answer(c4_admin *admin, const c4_admin_client *client, c4_json *json);
+/* Carries out the abort that the client has asked for. The process may end of it at once. */
+void c4_admin_abort(c4_admin *admin, const c4_admin_client *client);
 bool c4_admin_selects(const c4_admin_request *request, const c4_control_attachment *attachment);
 /* false, and the error written: the request names a communicator that is not here. */
 bool c4_admin_check_selection(const c4_admin *admin, const c4_admin_request *request, c4_json *json);

@@ -26,6 +26,7 @@ typedef struct fake_comm {
     c4_control_attachment *attachment;
     int rank, nranks;
     atomic_int aborted;
+    atomic_bool dies; /* of an abort, at once */
     char by[400];
 } fake_comm;
 
@@ -64,6 +65,8 @@ static void fake_explain(void *context, const c4_control_testimony *members, c4_
 static void fake_abort(void *context, const char *by, char told[C4_CONTROL_TEXT_MAX_BYTES])
 {
     fake_comm *comm = context;
+    if (atomic_load(&comm->dies))
+        _exit(0);
     snprintf(comm->by, sizeof comm->by, "%s", by);
     snprintf(told, C4_CONTROL_TEXT_MAX_BYTES, "communicator \"dp\" was %s", by);
     atomic_store(&comm->aborted, 1);
@@ -212,6 +215,29 @@ static void test_abort(void)
     int statuses[3];
     test_rig rig = make(3);
     rig_run(&rig, abort_rank, 30, statuses);
+}
+
+/* A program ends as soon as its operations have: the answer must have gone by then. */
+static void abort_deadly_rank(int rank, void *arg)
+{
+    test_rig *rig = arg;
+    fake_comm comm;
+    begin(rig, rank, &comm);
+    atomic_store(&comm.dies, rank == 1);
+    rig_meet(&rig->shared->done, rig->nranks);
+    if (rank == 0)
+        expect(rig, 1, "abort communicator=dp\n", "\"aborted\":\"dp\"");
+    while (atomic_load(&comm.dies))
+        poll(NULL, 0, 1);
+    c4_control_detach(comm.attachment);
+    c4_control_stop(comm.control);
+}
+
+static void test_abort_deadly(void)
+{
+    int statuses[2];
+    test_rig rig = make(2);
+    rig_run(&rig, abort_deadly_rank, 30, statuses);
 }
 
 /* The order reaches rank 1 when its communicator is attached, but not yet the operator's; and one that is made after the
@@ -534,6 +560,7 @@ int main(int argc, char **argv)
                                         C4TEST_DEADLINE(no_place, 40),
                                         C4TEST_DEADLINE(answers, 40),
                                         C4TEST_DEADLINE(abort, 40),
+                                        C4TEST_DEADLINE(abort_deadly, 40),
                                         C4TEST_DEADLINE(abort_one, 40),
                                         C4TEST_DEADLINE(abort_early, 40),
                                         C4TEST_DEADLINE(garbage, 70),
